@@ -138,7 +138,10 @@ async def _view(snapshot: Snapshot, supply: PolicySupply, keys: KeysFile) -> Pol
         candidates=len(snapshot.policy.candidates),
         shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
         degraded=list(snapshot.degraded),
-        cautions=[*await present_cautions(supply.engine.runtime), *supply.delivery_cautions],
+        cautions=[
+            *map(str, await present_cautions(supply.engine.runtime)),
+            *supply.delivery_cautions,
+        ],
         budgets=await budget_views(supply.engine.runtime),
         model_problem=supply.models.current.problem,
         keys_problem=None if keys.trouble is None else keys.trouble.text,

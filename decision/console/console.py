@@ -144,6 +144,8 @@ class Console:
             "open_door": self.door.open,
             "_": language.gettext,
             "ngettext": language.ngettext,
+            "say": language.say,
+            "told": language.told,
             "language": language,
             "languages": LANGUAGES,
             "themes": THEMES,

@@ -20,9 +20,11 @@ from decision.console.errors import PageError
 from decision.console.forms import form_of, query_of
 from decision.console.language import N_, zone_of
 from decision.console.rendering import link, path_part
+from decision.console.visitors import visitor_of
 from decision.core.errors import NextbestError
 from decision.core.journeys.definition import Journey
 from decision.core.journeys.words import conditions_words
+from decision.core.said import Say
 from decision.diagrams.chart import chart_of
 from decision.diagrams.svg import svg
 from decision.outbound import holding
@@ -57,14 +59,15 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         view = await named(request)
         journey = _journey(console, view.journey)
         chosen = query_of(request).text("range")
+        say = visitor_of(request).language.say
         return await console.page(
             request,
             "journey.html",
             view=view,
             source=journey.source if journey else "",
-            picture=_picture(journey, view.waiting) if journey else None,
-            conditions=conditions_words(journey) if journey else {},
-            steps=step_views(journey, view.waiting),
+            picture=_picture(journey, view.waiting, say) if journey else None,
+            conditions=conditions_words(journey, say) if journey else {},
+            steps=step_views(journey, view.waiting, say),
             runs=await coming_runs(console.engine.runtime.store, view.journey, _NEXT),
             range=chosen if chosen in _DAYS else "month",
             reported=console.settings.archive is not None,
@@ -125,7 +128,7 @@ RANGES: Final = {
     "week": N_("7 days"),
     "month": N_("30 days"),
     "quarter": N_("90 days"),
-    "all": N_("always"),
+    "all": N_("all time"),
 }
 
 
@@ -154,8 +157,8 @@ async def _report(console: Console, name: str, chosen: str) -> tuple[JourneyRepo
         return None, str(error)
 
 
-def _picture(journey: Journey, waiting: Mapping[str, int]) -> Markup:
-    return Markup(svg(chart_of(journey, waiting)))
+def _picture(journey: Journey, waiting: Mapping[str, int], say: Say) -> Markup:
+    return Markup(svg(chart_of(journey, waiting, say)))
 
 
 def _journey(console: Console, name: str) -> Journey | None:

@@ -20,6 +20,8 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup, escape
 
+from decision.core.said import Counted, Joined, Said
+
 LANGUAGES: Final = {"en": "English", "zh": "中文"}
 """Code → its own name."""
 
@@ -50,7 +52,7 @@ class Language:
         """A text with its values put in. Where one of them is Markup, so is the result."""
         return _filled(self._texts.get(text, (text,))[0] or text, values)
 
-    def ngettext(self, one: str, many: str, n: int, **values: object) -> str:
+    def ngettext(self, one: str, many: str, n: int, /, **values: object) -> str:
         """The form for `n`, which may also stand in it as `%(n)s`."""
         forms = self._texts.get(one)
         if forms is None or not forms[0]:
@@ -58,6 +60,26 @@ class Language:
         else:
             found = forms[-1]
         return _filled(found, {"n": self.number(n), **values})
+
+    def say(self, text: str) -> str:
+        """A text of the engine in this language, as far as it is a `Said`; any other as it is."""
+        if not isinstance(text, Said):
+            return text
+        if isinstance(text, Joined):
+            return self.gettext(text.template).join(map(self.say, text.parts))
+        values = {
+            name: self.say(value) if isinstance(value, str) else value
+            for name, value in text.values.items()
+        }
+        if isinstance(text, Counted):
+            return self.ngettext(text.template, text.many, text.n, **values)
+        return self.gettext(text.template, **values)
+
+    def told(self, text: str) -> Markup:
+        """As `say`, for a page: what stays English is marked so."""
+        if isinstance(text, Said) or self.code == "en":
+            return escape(self.say(text))
+        return Markup('<span lang="en">{}</span>').format(text)
 
     def number(self, value: float | Decimal, digits: int | None = None) -> str:
         """A number; with `digits`, that many after the point."""

@@ -21,7 +21,7 @@ RANGES: Final = {
     "week": N_("7 days"),
     "month": N_("30 days"),
     "quarter": N_("90 days"),
-    "all": N_("always"),
+    "all": N_("all time"),
 }
 _DAYS: Final = {"week": 7, "month": 30, "quarter": 90}
 DEFAULT: Final = "month"

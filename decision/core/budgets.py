@@ -23,12 +23,19 @@ from decision.core.clock import SECOND, from_micros
 from decision.core.coupons import pool_of
 from decision.core.definition import CalendarPeriod
 from decision.core.masks import union
+from decision.core.said import Said, marked
 
 MILLION: Final = 1_000_000
-TIMES: Final = "times"
+TIMES: Final = marked("times")
 """The unit of counters that count contacts; those of money have the currency."""
 
 _EVER: Final = (-(1 << 62), 1 << 62)
+_PERIODS: Final = {
+    None: marked("in all"),
+    "day": marked("in this calendar day"),
+    "week": marked("in this calendar week"),
+    "month": marked("in this calendar month"),
+}
 
 
 class Unit(NamedTuple):
@@ -234,29 +241,44 @@ class Budgets:
         budget, amount = limit.budget, limit.takes_for(candidate)
         if budget.pool:
             taken_here = spending.own.get(limit.counter, 0)
-            rest = "" if not taken_here else f" left after {taken_here} for this decision"
-            return f"coupon pool {pool_of(budget.name)} has no free code{rest}"
+            pool = pool_of(budget.name)
+            if not taken_here:
+                return Said("coupon pool %(pool)s has no free code", pool=pool)
+            return Said(
+                "coupon pool %(pool)s has no free code left after %(n)s for this decision",
+                pool=pool,
+                n=taken_here,
+            )
         taken = spending.before.get(limit.counter, 0)
         own = 0 if limit.blocked(taken) >> candidate & 1 else spending.own[limit.counter]
         taken += own
         spent, whole = budget.in_words(taken), budget.in_words(budget.amount)
-        period = "in all" if budget.per is None else f"in this calendar {budget.per}"
+        period = Said(_PERIODS[budget.per])
         if budget.paced:
-            text = (
-                f"{spent} spent {period}, {budget.in_words(limit.amount)} of {whole} freed by now"
+            text = Said(
+                "%(spent)s spent %(period)s, %(freed)s of %(whole)s freed by now",
+                spent=spent,
+                period=period,
+                freed=budget.in_words(limit.amount),
+                whole=whole,
             )
         else:
-            text = f"{spent} of {whole} spent {period}"
+            text = Said(
+                "%(spent)s of %(whole)s spent %(period)s", spent=spent, whole=whole, period=period
+            )
         if own:
-            text += f" ({budget.in_words(own)} by this decision)"
+            taken_now = budget.in_words(own)
+            text = Said("%(text)s (%(n)s by this decision)", text=text, n=taken_now)
         if budget.unit != TIMES:
-            text += f"; this costs {budget.in_words(amount)}"
+            text = Said("%(text)s; this costs %(n)s", text=text, n=budget.in_words(amount))
         opens = self._opens(limit, taken, amount)
         if opens is not None:
             second = -(-opens // SECOND) * SECOND  # in words, never too early
             at = from_micros(second).astimezone(self._zone).isoformat()
-            text += f"; there is room from {at}, if no more is spent"
-        return f"{budget.name}: {text}"
+            text = Said(
+                "%(text)s; there is room from %(time)s, if no more is spent", text=text, time=at
+            )
+        return Said("%(name)s: %(text)s", name=budget.name, text=text)
 
     def _opens(self, limit: Limit, taken: int, amount: int) -> int | None:
         """When there is room for an amount, if nobody takes or gives back meanwhile."""

@@ -19,35 +19,59 @@ from decision.core.conditions import (
     holds,
 )
 from decision.core.fields import at_path, local_date, measured_date
+from decision.core.said import Joined, Said, marked
 from decision.core.values import MISSING, Value, in_words
 from decision.core.versions import is_version
 
 _IN_WORDS = {
-    "eq": ("must be {}", "must not be {}"),
-    "ne": ("must not be {}", "must be {}"),
-    "gt": ("must be more than {}", "must not be more than {}"),
-    "gte": ("must be at least {}", "must not be at least {}"),
-    "lt": ("must be less than {}", "must not be less than {}"),
-    "lte": ("must be at most {}", "must not be at most {}"),
-    "in": ("must be one of {}", "must be none of {}"),
-    "not_in": ("must be none of {}", "must be one of {}"),
-    "contains": ("must contain {}", "must not contain {}"),
-    "matches": ("must match {}", "must not match {}"),
-    "vgt": ("must be a version after {}", "must not be a version after {}"),
-    "vgte": ("must be version {} or later", "must not be version {} or later"),
-    "vlt": ("must be a version before {}", "must not be a version before {}"),
-    "vlte": ("must be version {} or earlier", "must not be version {} or earlier"),
-    "veq": ("must be version {}", "must not be version {}"),
-    "vne": ("must not be version {}", "must be version {}"),
+    "eq": (marked("must be %(value)s"), marked("must not be %(value)s")),
+    "ne": (marked("must not be %(value)s"), marked("must be %(value)s")),
+    "gt": (marked("must be more than %(value)s"), marked("must not be more than %(value)s")),
+    "gte": (marked("must be at least %(value)s"), marked("must not be at least %(value)s")),
+    "lt": (marked("must be less than %(value)s"), marked("must not be less than %(value)s")),
+    "lte": (marked("must be at most %(value)s"), marked("must not be at most %(value)s")),
+    "in": (marked("must be one of %(value)s"), marked("must be none of %(value)s")),
+    "not_in": (marked("must be none of %(value)s"), marked("must be one of %(value)s")),
+    "contains": (marked("must contain %(value)s"), marked("must not contain %(value)s")),
+    "matches": (marked("must match %(value)s"), marked("must not match %(value)s")),
+    "vgt": (
+        marked("must be a version after %(value)s"),
+        marked("must not be a version after %(value)s"),
+    ),
+    "vgte": (
+        marked("must be version %(value)s or later"),
+        marked("must not be version %(value)s or later"),
+    ),
+    "vlt": (
+        marked("must be a version before %(value)s"),
+        marked("must not be a version before %(value)s"),
+    ),
+    "vlte": (
+        marked("must be version %(value)s or earlier"),
+        marked("must not be version %(value)s or earlier"),
+    ),
+    "veq": (marked("must be version %(value)s"), marked("must not be version %(value)s")),
+    "vne": (marked("must not be version %(value)s"), marked("must be version %(value)s")),
 }
 """What a clause demands, and what it demands under `not`."""
 _OF_TIMES = {
-    "gt": ("must be after {}", "must not be after {}"),
-    "gte": ("must be at or after {}", "must not be at or after {}"),
-    "lt": ("must be before {}", "must not be before {}"),
-    "lte": ("must be at or before {}", "must not be at or before {}"),
+    "gt": (marked("must be after %(value)s"), marked("must not be after %(value)s")),
+    "gte": (marked("must be at or after %(value)s"), marked("must not be at or after %(value)s")),
+    "lt": (marked("must be before %(value)s"), marked("must not be before %(value)s")),
+    "lte": (marked("must be at or before %(value)s"), marked("must not be at or before %(value)s")),
 }
 """The same where two texts are compared: dates and times are texts."""
+_OF_FIELDS = {
+    "vgte": (
+        marked("must be version %(value)s, or later"),
+        marked("must not be version %(value)s, or later"),
+    ),
+    "vlte": (
+        marked("must be version %(value)s, or earlier"),
+        marked("must not be version %(value)s, or earlier"),
+    ),
+}
+"""The same where a version is another field's, and is said after it."""
 
 
 _NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
@@ -71,14 +95,19 @@ def shown(field: str, value: Value, wanted: Iterable[Clause] = (), zone: tzinfo 
     wanted = tuple(wanted)
     versions = any(clause.op in VERSION_OPERATORS for clause in wanted)
     if versions and value is not MISSING and not is_version(value):
-        return f"{in_words(value)}, which is no version"
+        return Said("%(value)s, which is no version", value=in_words(value))
     if field.startswith("score.") and isinstance(value, float):
         rounded = round(value, 2)
         if all(holds(clause, rounded) is holds(clause, value) for clause in wanted):
             return f"{rounded:.2f}"
     if is_time(field) and isinstance(value, str):
         return time_in_zone(to_micros(datetime.fromisoformat(value)), zone)
-    return in_words(value)
+    return _value(value)
+
+
+def _value(value: Value) -> str:
+    """A value as explanations print it."""
+    return Said("missing") if value is MISSING or value is None else in_words(value)
 
 
 def _no_date(
@@ -93,7 +122,8 @@ def _no_date(
     stored = MISSING if measured is None else at_path(attributes, measured[0])
     if measured is None or stored is MISSING or local_date(stored, zone) is not None:
         return None
-    return f"customer.{measured[0]} is {in_words(stored)}, which is no date"
+    field = f"customer.{measured[0]}"
+    return Said("%(field)s is %(value)s, which is no date", field=field, value=in_words(stored))
 
 
 def clause_in_words(
@@ -115,27 +145,37 @@ def clause_in_words(
     """
     unread = ""
     if clause.op == "matches" and isinstance(value, str) and len(value) > LONGEST_SEARCHED:
-        unread = f" (not searched: it has more than {LONGEST_SEARCHED:,} characters)"
+        unread = Said(
+            " (not searched: it has more than %(n)s characters)", n=f"{LONGEST_SEARCHED:,}"
+        )
     if clause.op == "exists":
-        wanted = "must exist" if clause.value is not negated else "must not exist"
+        wanted = Said("must exist") if clause.value is not negated else Said("must not exist")
     elif clause.operand is not None:
         texts = isinstance(value, str) or isinstance(operand, str)
-        words = _OF_TIMES.get(clause.op) if texts else None
-        wanted = (words or _IN_WORDS[clause.op])[negated].replace("{} or", "{}, or")
-        other = f", which is {shown(clause.operand, operand, [clause], zone)}"
+        words = _OF_FIELDS.get(clause.op) or (_OF_TIMES.get(clause.op) if texts else None)
+        found = shown(clause.operand, operand, [clause], zone)
+        other = Said("%(field)s, which is %(value)s", field=clause.operand, value=found)
         if lacking := _no_date(clause.operand, operand, attributes, zone):
-            other = f" ({lacking})"
-        wanted = wanted.format(f"{clause.operand}{other}")
+            other = Said("%(field)s (%(why)s)", field=clause.operand, why=lacking)
+        wanted = Said((words or _IN_WORDS[clause.op])[negated], value=other)
     else:
         words = _OF_TIMES.get(clause.op) if is_time(clause.field) else None
         constant = shown(clause.field, clause.value, zone=zone)
         if not is_time(clause.field):
-            constant = in_words(clause.value)
-        wanted = (words or _IN_WORDS[clause.op])[negated].format(constant)
+            constant = _value(clause.value)
+        wanted = Said((words or _IN_WORDS[clause.op])[negated], value=constant)
     if lacking := _no_date(clause.field, value, attributes, zone):
-        return f"{lacking}; {clause.field} {wanted}"
+        return Said(
+            "%(lacking)s; %(field)s %(wanted)s", lacking=lacking, field=clause.field, wanted=wanted
+        )
     told = shown(clause.field, value, [_with_constant(clause, operand)], zone)
-    return f"{clause.field} is {told}{unread}, {wanted}"
+    return Said(
+        "%(field)s is %(value)s%(unread)s, %(wanted)s",
+        field=clause.field,
+        value=told,
+        unread=unread,
+        wanted=wanted,
+    )
 
 
 def _with_constant(clause: Clause, operand: Value) -> Clause:
@@ -177,7 +217,8 @@ def failures(
                 return []
             if len(found) == 1:
                 return found[0]
-            return ["none of: " + (" | ".join("; ".join(lines) for lines in found) or "nothing")]
+            either = Joined(" | ", [Joined("; ", lines) for lines in found]) or Said("nothing")
+            return [Said("none of: %(either)s", either=either)]
 
 
 def facts_of(
@@ -199,6 +240,6 @@ def facts_of(
     found = [(field, values[slot_of(field)], wanted) for field, wanted in asked.items()]
     return [
         _no_date(field, value, attributes, zone)
-        or f"{field} is {shown(field, value, wanted, zone)}"
+        or Said("%(field)s is %(value)s", field=field, value=shown(field, value, wanted, zone))
         for field, value, wanted in found
     ]

@@ -19,6 +19,7 @@ import msgspec
 from decision.core.clock import SECOND
 from decision.core.definition import Purpose
 from decision.core.document import Consent, ConsentChange, Document
+from decision.core.said import Said
 
 ANY = "*"
 TRAIL_LENGTH = 50
@@ -368,9 +369,15 @@ def _bound_evidence(consents: Consents) -> None:
 def in_words(purpose: Purpose, consents: Consents, channel: str) -> str:
     """`marketing on email is not stated, must be granted`."""
     said = stated(consents, purpose.name, channel)
-    shown = "not stated" if said is None else "granted" if said else "denied"
-    wanted = "must be granted" if purpose.consent == "opt_in" else "must not be denied"
-    return f"consent to {purpose.name} on {channel} is {shown}, {wanted}"
+    shown = Said("not stated") if said is None else Said("granted") if said else Said("denied")
+    opt_in = purpose.consent == "opt_in"
+    return Said(
+        "consent to %(purpose)s on %(channel)s is %(shown)s, %(wanted)s",
+        purpose=purpose.name,
+        channel=channel,
+        shown=shown,
+        wanted=Said("must be granted") if opt_in else Said("must not be denied"),
+    )
 
 
 def merge(into: Consents, other: Consents) -> Consents:

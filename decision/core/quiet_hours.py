@@ -22,6 +22,7 @@ from decision.core.day_sets import DaySet
 from decision.core.definition import PolicyDefinition, QuietHours
 from decision.core.fields import WEEKDAYS
 from decision.core.masks import mask_where
+from decision.core.said import Joined, Said
 from decision.core.values import Value
 
 WHOLE_DAY: Final = 24 * 60
@@ -225,10 +226,13 @@ def in_words(hours: QuietHours) -> str:
     >>> in_words(QuietHours(start=0, end=1440, weekdays=(5, 6)))
     '00:00 to 24:00 on sat, sun'
     """
-    said = f"{clock(hours.start)} to {clock(hours.end)}"
+    said = Said("%(start)s to %(end)s", start=clock(hours.start), end=clock(hours.end))
     if hours.weekdays:
-        said += f" on {', '.join(WEEKDAYS[day] for day in hours.weekdays)}"
-    return said if hours.calendar is None else f"{said} in {hours.calendar}"
+        days = Joined(", ", [Said(WEEKDAYS[day]) for day in hours.weekdays])
+        said = Said("%(when)s on %(days)s", when=said, days=days)
+    if hours.calendar is None:
+        return said
+    return Said("%(when)s in %(calendar)s", when=said, calendar=hours.calendar)
 
 
 def clock(minutes: int) -> str:

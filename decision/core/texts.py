@@ -14,6 +14,7 @@ from decision.core.fields import FieldTable, Situation
 from decision.core.masks import indices, mask_of
 from decision.core.policy import Policy
 from decision.core.ports import Content
+from decision.core.said import Said
 from decision.core.schema import DecisionRequest
 from decision.core.values import Value
 
@@ -55,7 +56,12 @@ def excess_of(content: Content, rendered: Mapping[str, Any]) -> str | None:
     for field, limit in content.limits.items():
         text = rendered.get(field)
         if isinstance(text, str) and len(text) > limit:
-            return f"{field} has {len(text)} characters, may have {limit}"
+            return Said(
+                "%(field)s has %(n)s characters, may have %(most)s",
+                field=field,
+                n=len(text),
+                most=limit,
+            )
     return None
 
 
@@ -124,10 +130,10 @@ class Texts(msgspec.Struct):
         """What is too long in a candidate's content, in words, or None."""
         rendered = self.content(candidate)
         if self.overlong >> candidate & 1:
-            return self._excess.get(candidate, "a text is too long")
+            return self._excess.get(candidate, Said("a text is too long"))
         found = excess_of(self.contents.candidates[candidate], rendered)
         if found is None and (self.known or 0) >> candidate & 1:
-            return "a text is too long"
+            return Said("a text is too long")
         return found
 
     def give(self, candidate: int, code: str) -> None:

@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from decision.core.clock import format_duration
 from decision.core.journeys.definition import (
     AnyStep,
     Ask,
@@ -20,11 +19,11 @@ from decision.core.journeys.definition import (
 )
 from decision.core.journeys.words import (
     condition_words,
-    conditions_words,
     start_words,
     step_words,
     trigger_words,
 )
+from decision.core.said import Said, Say, lasting
 from decision.rulebook.journeys.graph import first_always
 
 Kind = Literal["start", "ask", "wait", "branch", "set", "end"]
@@ -66,44 +65,51 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     ends: dict[str, str]
 
 
-def chart_of(journey: Journey, waiting: Mapping[str, int] | None = None) -> Chart:
-    """The chart of a journey; with how many runs wait in each step, where that is given."""
+def chart_of(journey: Journey, waiting: Mapping[str, int] | None = None, say: Say = str) -> Chart:
+    """The chart of a journey; with how many runs wait in each step, where that is given.
+
+    `say` says texts in another language.
+    """
     names = ["", *(step.name for step in journey.steps)]
     following: list[str] = [step.name for step in journey.steps[1:]] + [_FINISH]
     ways: dict[tuple[str, str], list[str]] = {("", names[1]): []}
     for step, after in zip(journey.steps, following, strict=True):
         for target, label in _ways(step, step.go or after):
+            label = say(label)
             ways.setdefault((step.name, target), []).extend([label] if label else [])
-    boxes = [_start(journey), *(_box(step, waiting) for step in journey.steps)]
+    boxes = [_start(journey, say), *(_box(step, waiting, say) for step in journey.steps)]
     if any(target == _FINISH for _, target in ways):
         names.append(_FINISH)
-        boxes.append(Box(kind="end", title="finished"))
+        boxes.append(Box(kind="end", title=say(Said("finished"))))
     place = {name: number for number, name in enumerate(names)}
     arrows = [
         Arrow(place[source], place[target], _cut(" / ".join(labels)))
         for (source, target), labels in ways.items()
     ]
-    ends = {"goal": journey.goal, "stopped": journey.stop}
+    ends = {Said("goal"): journey.goal, Said("stopped"): journey.stop}
     return Chart(
         name=journey.name,
         boxes=tuple(boxes),
         arrows=tuple(arrows),
-        ends={why: _cut(trigger_words(one)) for why, one in ends.items() if one is not None},
+        ends={
+            say(why): _cut(say(trigger_words(one))) for why, one in ends.items() if one is not None
+        },
     )
 
 
-def _start(journey: Journey) -> Box:
-    said = conditions_words(journey)
-    lines = [start_words(journey.start)]
-    lines += [f"if {said['when']}"] if "when" in said else []
-    lines += [f"one for each {journey.key}"] if journey.key else []
-    return Box(kind="start", title="start", lines=tuple(map(_cut, lines)))
+def _start(journey: Journey, say: Say) -> Box:
+    lines: list[str] = [start_words(journey.start)]
+    if when := condition_words(journey.when):
+        lines.append(Said("if %(when)s", when=when))
+    lines += [Said("one for each %(key)s", key=journey.key)] if journey.key else []
+    shown = tuple(_cut(say(line)) for line in lines)
+    return Box(kind="start", title=say(Said("start")), lines=shown)
 
 
-def _box(step: AnyStep, waiting: Mapping[str, int] | None) -> Box:
-    lines = [] if isinstance(step, Branch | Split) else [_cut(step_words(step))]
+def _box(step: AnyStep, waiting: Mapping[str, int] | None, say: Say) -> Box:
+    lines = [] if isinstance(step, Branch | Split) else [_cut(say(step_words(step)))]
     if waiting and (count := waiting.get(step.name)):
-        lines.append(f"{count:,} here")
+        lines.append(say(Said("%(n)s here", n=f"{count:,}")))
     return Box(kind=_KINDS.get(type(step), "wait"), title=step.name, lines=tuple(lines))
 
 
@@ -113,13 +119,13 @@ def _ways(step: AnyStep, after: str) -> Iterator[tuple[str, str]]:
         case End():
             return
         case WaitFor(within=within, then=then, otherwise=otherwise):
-            yield then or after, "it came"
-            yield otherwise or after, f"after {format_duration(within)}"
+            yield then or after, Said("it came")
+            yield otherwise or after, Said("after %(lasts)s", lasts=lasting(within))
         case Branch(ways=ways):
             taken = first_always(step)
             for trigger, go in ways[:taken]:
                 yield go, condition_words(trigger.when)
-            yield (ways[taken][1] if taken < len(ways) else after), "else"
+            yield (ways[taken][1] if taken < len(ways) else after), Said("else")
         case Split(variants=variants, ways=split):
             for name, share in variants.items():
                 yield split.get(name, after), f"{name} {100 * share:.4g}%"

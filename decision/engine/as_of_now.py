@@ -16,6 +16,7 @@ from decision.core.document import Document
 from decision.core.explanation import explain
 from decision.core.masks import Indices, indices, mask_from_bytes, mask_of
 from decision.core.records import DecisionRecord
+from decision.core.said import Say
 from decision.core.schema import Decision
 from decision.core.values import Value
 from decision.engine.answering import selections_of
@@ -26,7 +27,7 @@ Pair = tuple[str, str]
 
 
 def decided_by(
-    now: Snapshot, before: Snapshot, record: DecisionRecord, document: Document
+    now: Snapshot, before: Snapshot, record: DecisionRecord, document: Document, say: Say = str
 ) -> Decision | None:
     """The decision by the policy `now`, at its own time, on what it saw; None where this policy
     does not have its placement.
@@ -56,7 +57,7 @@ def decided_by(
         contents=now.contents,
         decision_id=record.decision_id,
     )
-    return _answer(now, record, verdict)
+    return _answer(now, record, verdict, say)
 
 
 class _Predicted:
@@ -103,7 +104,7 @@ def _moved(mask: int, before: Snapshot, now: Snapshot) -> int:
     return mask_of([places[old[one]] for one in indices(mask) if old[one] in places])
 
 
-def _answer(snapshot: Snapshot, record: DecisionRecord, verdict: Verdict) -> Decision:
+def _answer(snapshot: Snapshot, record: DecisionRecord, verdict: Verdict, say: Say) -> Decision:
     return Decision(
         decision_id=record.decision_id,
         customer_id=record.customer_id,
@@ -115,5 +116,5 @@ def _answer(snapshot: Snapshot, record: DecisionRecord, verdict: Verdict) -> Dec
         not_before=from_micros(verdict.not_before) if verdict.not_before else None,
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
-        explanation=explain(snapshot.policy, verdict),
+        explanation=explain(snapshot.policy, verdict, say),
     )

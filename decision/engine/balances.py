@@ -17,6 +17,7 @@ from decision.core.explanation import within
 from decision.core.fields import Situation
 from decision.core.masks import indices
 from decision.core.policy import Policy
+from decision.core.said import Say
 
 _ASKED: Final = ("context.", "event.", "placement")
 """How fields begin that only a request has."""
@@ -76,10 +77,11 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
     replies: list[ReplyBalance]
 
 
-def balances(policy: Policy, document: Document, now: int) -> Balances:
+def balances(policy: Policy, document: Document, now: int, say: Say = str) -> Balances:
     """Every cap, pause and reply window of a policy, for one customer at a time (µs).
 
     What a cap asks of the customer is answered; what it asks of a request is missing (`asks`).
+    `say` says the windows of caps in another language.
     """
     zone = policy.zone_of(document)
     contact_policy = policy.contact_policy
@@ -98,7 +100,7 @@ def balances(policy: Policy, document: Document, now: int) -> Balances:
     return Balances(
         at=from_micros(now),
         timezone=str(zone),
-        caps=list(_caps(policy, document, now, zone)),
+        caps=list(_caps(policy, document, now, zone, say)),
         pauses=pauses,
         replies=[
             _reply(policy, channel, document, now) for channel in contact_policy.reply_channels
@@ -106,7 +108,9 @@ def balances(policy: Policy, document: Document, now: int) -> Balances:
     )
 
 
-def _caps(policy: Policy, document: Document, now: int, zone: tzinfo) -> Iterator[CapBalance]:
+def _caps(
+    policy: Policy, document: Document, now: int, zone: tzinfo, say: Say
+) -> Iterator[CapBalance]:
     """In the order of the rule files: what is counted, most of it first, then all else."""
     contact_policy = policy.contact_policy
     situation = Situation(document, "", now, zone, variants=policy.variant)
@@ -132,7 +136,7 @@ def _caps(policy: Policy, document: Document, now: int, zone: tzinfo) -> Iterato
             yield CapBalance(
                 cap=cap.name,
                 source=cap.source,
-                within=within(cap),
+                within=say(within(cap)),
                 used=used,
                 at_most=allows if applies else None,
                 left=max(allows - used, 0) if applies else None,

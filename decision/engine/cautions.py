@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from decision.core.clock import DAY, format_duration, from_micros, rough_duration
+from decision.core.clock import DAY, from_micros
 from decision.core.contact_policy import EVER
+from decision.core.definition import Cap
 from decision.core.errors import StoreUnavailable
-from decision.core.explanation import within
 from decision.core.policy import Policy
 from decision.core.ports import BlobStore, Store
+from decision.core.said import Counted, Joined, Said, lasting, lasting_about, marked
 from decision.engine.journey_cautions import journey_cautions
 from decision.engine.left_alone import in_words, noted
-from decision.progress import count_of
 from decision.store.damage import readable
 
 if TYPE_CHECKING:
@@ -39,6 +39,17 @@ class Horizon(msgspec.Struct, frozen=True):
 
     kept: int
     since: int
+
+
+_WINDOWS: Final = {
+    "day": marked("the calendar day"),
+    "week": marked("the calendar week"),
+    "month": marked("the calendar month"),
+}
+
+
+def _window(cap: Cap) -> str:
+    return lasting(cap.within) if isinstance(cap.within, int) else Said(_WINDOWS[cap.within])
 
 
 _horizon = msgspec.msgpack.Decoder(Horizon).decode
@@ -100,17 +111,28 @@ async def lasting_cautions(
     for cap in policy.definition.caps:
         if cap.within == EVER:
             found.append(
-                f"{cap.source}: cap {cap.name} counts ever, but only contacts of the last "
-                f"{format_duration(horizon.kept)} are still known; earlier ones are not counted"
+                Said(
+                    "%(place)s: cap %(name)s counts ever, but only contacts of the last %(kept)s "
+                    "are still known; earlier ones are not counted",
+                    place=cap.source,
+                    name=cap.name,
+                    kept=lasting(horizon.kept),
+                )
             )
             continue
         window = cap.within if isinstance(cap.within, int) else 32 * DAY
         if window > horizon.kept:
             whole = from_micros(now + window - horizon.kept)
             found.append(
-                f"{cap.source}: cap {cap.name} counts {within(cap).removeprefix('within ')}, but "
-                f"contacts were kept for {format_duration(horizon.kept)} only; until "
-                f"{whole:%Y-%m-%d %H:%M} UTC it misses what was forgotten before"
+                Said(
+                    "%(place)s: cap %(name)s counts %(window)s, but contacts were kept for "
+                    "%(kept)s only; until %(time)s UTC it misses what was forgotten before",
+                    place=cap.source,
+                    name=cap.name,
+                    window=_window(cap),
+                    kept=lasting(horizon.kept),
+                    time=f"{whole:%Y-%m-%d %H:%M}",
+                )
             )
     longer = Horizon(kept=needed, since=now)
     await store.put_blob(HORIZON_BLOB, msgspec.msgpack.encode(longer))
@@ -130,8 +152,14 @@ async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[st
         if taken > budget.amount:
             name = budget.name if budget.shared else counter
             found.append(
-                f"{budget.source}: the budget {name} is {budget.in_words(budget.amount)}, but "
-                f"{budget.in_words(taken)} are spent already; nothing more is given"
+                Said(
+                    "%(place)s: the budget %(name)s is %(whole)s, but %(spent)s are spent already; "
+                    "nothing more is given",
+                    place=budget.source,
+                    name=name,
+                    whole=budget.in_words(budget.amount),
+                    spent=budget.in_words(taken),
+                )
             )
     return tuple(found)
 
@@ -140,8 +168,12 @@ async def _empty_pools(policy: Policy, store: Store, now: int) -> tuple[str, ...
     used = {message.coupon for message in policy.messages.values()}
     return tuple(
         [
-            f"{pool.source}: coupon pool {pool.name} has no codes, so messages with it are not "
-            f"given; load some: nextbest coupons load {pool.name} codes.csv"
+            Said(
+                "%(place)s: coupon pool %(name)s has no codes, so messages with it are not given; "
+                "load some: nextbest coupons load %(name)s codes.csv",
+                place=pool.source,
+                name=pool.name,
+            )
             for pool in policy.coupons.values()
             if pool.name in used and not (await store.count_codes(pool.name, now)).loaded
         ]
@@ -153,20 +185,29 @@ async def _late_deliveries(policy: Policy, store: Store, now: int) -> tuple[str,
         return ()
     counts, paused = await store.count_deliveries(), await store.paused_gateways()
     alone = await noted(store, counts.waiting, now)
-    names = f"paused: {', '.join(sorted(paused))}" if paused else "none is paused"
+    names = Said("none is paused")
+    if paused:
+        names = Said("paused: %(names)s", names=Joined(", ", sorted(paused)))
     found = []
     for channel, number in sorted(counts.waiting.items()):
         waits = max(counts.oldest[channel], counts.behind[channel])
         if counts.behind[channel] < _BEHIND and waits < _OLD:
             continue
-        stopped = f"gateways: {names}"
+        stopped = Said("gateways: %(names)s", names=names)
         if (one := alone.get(channel)) is not None:
-            state = "is paused" if one.gateway in paused else in_words(one, now)
-            stopped = f"its gateway {one.gateway} {state}"
-        waiting = count_of(number, "delivery waits", "deliveries wait")
+            state = Said("is paused") if one.gateway in paused else in_words(one, now)
+            stopped = Said("its gateway %(name)s %(state)s", name=one.gateway, state=state)
         found.append(
-            f"channel {channel}: {waiting}, the oldest for {rough_duration(waits * 1000)}; see "
-            "that nextbest outbound runs, or serve --outbound, and what its attempts came to: "
-            f"nextbest outbox list --channel {channel} ({stopped})"
+            Said(
+                "channel %(channel)s: %(waiting)s, the oldest for %(waits)s; see that nextbest "
+                "outbound runs, or serve --outbound, and what its attempts came to: nextbest "
+                "outbox list --channel %(channel)s (%(stopped)s)",
+                channel=channel,
+                waiting=Counted(
+                    "%(n)s delivery waits", "%(n)s deliveries wait", number, n=f"{number:,}"
+                ),
+                waits=lasting_about(waits * 1000),
+                stopped=stopped,
+            )
         )
     return tuple(found)

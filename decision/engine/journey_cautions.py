@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from decision.core.clock import MINUTE, rough_duration
+from decision.core.clock import MINUTE
 from decision.core.policy import Policy
 from decision.core.ports import Store
+from decision.core.said import Said, lasting_about
 
 RAN_BLOB: Final = "journeys-ran"
 """When some process last ran journeys, in microseconds; written each half minute."""
@@ -29,20 +30,30 @@ async def journey_cautions(policy: Policy, store: Store, now: int) -> tuple[str,
     found = []
     for name, hold in sorted((await store.held_journeys()).items()):
         if name in policy.journeys.by_name:
-            what = "stopped" if hold.ends else "paused"
             found.append(
-                f"journey {name} is {what} since {rough_duration(max(0, now - hold.at))}: "
-                f"{hold.why}; run nextbest journeys resume {name} to let it go on"
+                Said(
+                    "journey %(name)s is %(what)s since %(lasts)s: %(why)s; run nextbest journeys "
+                    "resume %(name)s to let it go on",
+                    name=name,
+                    what=Said("stopped") if hold.ends else Said("paused"),
+                    lasts=lasting_about(max(0, now - hold.at)),
+                    why=hold.why,
+                )
             )
     ran = await store.get_blob(RAN_BLOB)
     if ran is None or now - int(ran) > _SILENT:
         found.append(
-            "nobody runs journeys: their runs and moments wait; start nextbest outbound, or "
-            "serve --outbound"
+            Said(
+                "nobody runs journeys: their runs and moments wait; start nextbest outbound, or "
+                "serve --outbound"
+            )
         )
     elif (behind := (await store.count_wakes()).behind) >= _BEHIND:
         found.append(
-            f"journeys are {rough_duration(behind * 1000)} late; start another nextbest outbound, "
-            "or look what its log says"
+            Said(
+                "journeys are %(lasts)s late; start another nextbest outbound, or look what its "
+                "log says",
+                lasts=lasting_about(behind * 1000),
+            )
         )
     return tuple(found)

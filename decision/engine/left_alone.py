@@ -13,6 +13,7 @@ import msgspec
 
 from decision.core.clock import MINUTE, from_micros
 from decision.core.ports import BlobStore
+from decision.core.said import Said
 from decision.store.damage import readable
 
 _STALE: Final = 10 * MINUTE
@@ -69,7 +70,10 @@ async def resumed_mark(store: BlobStore, gateway: str) -> bytes | None:
 def in_words(one: LeftAlone, now: int) -> str:
     """What is so of a gateway, after its name."""
     if not one.until:
-        return "fails" if one.failures else "is not paused"
+        return Said("fails") if one.failures else Said("is not paused")
     if one.until <= now:
-        return "is failing, and is being tried again"
-    return f"is failing, and is left alone until {from_micros(one.until):%H:%M:%SZ}"
+        return Said("is failing, and is being tried again")
+    return Said(
+        "is failing, and is left alone until %(time)s",
+        time=f"{from_micros(one.until):%H:%M:%SZ}",
+    )

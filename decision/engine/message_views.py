@@ -22,6 +22,7 @@ from decision.core.fields import Situation
 from decision.core.journeys.words import condition_words
 from decision.core.masks import indices
 from decision.core.policy import Policy
+from decision.core.said import SELECTED, Said
 from decision.core.schema import TriggerEvent
 from decision.core.selectors import matches
 from decision.core.texts import Texts
@@ -145,10 +146,14 @@ def cap_words(cap: Cap) -> str:
     'at most 2 within the calendar day, per channel'
     """
     most = cap.at_most
-    number = f"{most.field} (or {most.default})" if isinstance(most, FieldLimit) else str(most)
-    per = f", per {cap.per}" if cap.per else ""
+    number = str(most)
+    if isinstance(most, FieldLimit):
+        number = Said("%(field)s (or %(n)s)", field=most.field, n=most.default)
+    text = Said("at most %(n)s %(within)s", n=number, within=within(cap))
+    if cap.per:
+        text = Said("%(cap)s, per %(key)s", cap=text, key=Said(SELECTED[cap.per]))
     where = condition_words(cap.when)
-    return f"at most {number} {within(cap)}{per}" + (f", where {where}" if where else "")
+    return Said("%(cap)s, where %(where)s", cap=text, where=where) if where else text
 
 
 def shared_budgets_of(policy: Policy, message: Message) -> set[str]:

@@ -28,6 +28,7 @@ from decision.core.masks import Indices, mask_from_bytes
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 from decision.core.records import DecisionRecord
+from decision.core.said import Say
 from decision.core.schema import AskedBy, Decision, ExplanationRow, Selection
 from decision.core.values import Value
 from decision.engine.answering import fallback_without_store, selections_of
@@ -101,17 +102,17 @@ class Replay:
         found = await self.look(decision_id)
         return None if found is None else found.decision
 
-    async def look(self, decision_id: str) -> LookBack | None:
-        """As `find`, with what the decision was made from."""
+    async def look(self, decision_id: str, say: Say = str) -> LookBack | None:
+        """As `find`, with what the decision was made from; `say` says the explanation."""
         record = await self.record(decision_id)
         if record is None:
             return None
         document = self.runtime.store.unpack(record.customer_id, record.document)
         if record.selections and await self._is_withheld(record):
             record.degraded = [*record.degraded, records.NOT_GIVEN]
-        return LookBack(await self.explained(record, document), record, document)
+        return LookBack(await self.explained(record, document, say=say), record, document)
 
-    async def as_of_now(self, found: LookBack) -> Decision | None:
+    async def as_of_now(self, found: LookBack, say: Say = str) -> Decision | None:
         """What a decision would be by the rules in force now, asked at its time about what it saw.
 
         None where that cannot be told: its customer as it was seen, or its policy, is not kept, or
@@ -129,13 +130,14 @@ class Replay:
         )
         if before is None:
             return None
-        return await _in_proportion(now, partial(decided_by, now, before, record, document))
+        return await _in_proportion(now, partial(decided_by, now, before, record, document, say))
 
     async def explained(
         self,
         record: DecisionRecord,
         document: Document | None,
         files: Mapping[str, str] | None = None,
+        say: Say = str,
     ) -> Decision:
         """A recorded decision with its full explanation, decided again on what it saw.
 
@@ -156,7 +158,7 @@ class Replay:
         if snapshot is None:
             return answer
         selections, rows = await _in_proportion(
-            snapshot, partial(self._explained, record, snapshot, document)
+            snapshot, partial(self._explained, record, snapshot, document, say)
         )
         if (by := answer.asked_by) is not msgspec.UNSET:
             source = step_source(snapshot.policy.definition, by.journey, by.step)
@@ -166,10 +168,10 @@ class Replay:
         return msgspec.structs.replace(answer, selections=selections, explanation=rows)
 
     def _explained(
-        self, record: DecisionRecord, snapshot: Snapshot, document: Document
+        self, record: DecisionRecord, snapshot: Snapshot, document: Document, say: Say
     ) -> tuple[list[Selection], list[ExplanationRow]]:
         verdict = self.verdict(record, snapshot, document)
-        return selections_of(snapshot, verdict), explain(snapshot.policy, verdict)
+        return selections_of(snapshot, verdict), explain(snapshot.policy, verdict, say)
 
     async def timezone_of(self, policy_version: str) -> str | None:
         """`settings.timezone` of a policy; None where its files are no longer kept."""

@@ -18,6 +18,7 @@ from decision.core.journeys.runs import runs_of
 from decision.core.journeys.state import Run
 from decision.core.journeys.words import step_words
 from decision.core.ports import Store
+from decision.core.said import Said, Say
 from decision.core.schema import Moment
 
 _EACH: Final = 8
@@ -101,14 +102,20 @@ def _pause(hold: JourneyHold) -> PauseView:
     return PauseView(since=from_micros(hold.at), why=hold.why, stopped=hold.ends)
 
 
-def step_views(journey: Journey | None, waiting: Mapping[str, int]) -> list[StepView]:
-    """The steps of a journey; last, those in which runs stand and which the rules have no more."""
+def step_views(
+    journey: Journey | None, waiting: Mapping[str, int], say: Say = str
+) -> list[StepView]:
+    """The steps of a journey; last, those in which runs stand and which the rules have no more.
+
+    `say` says what they do in another language.
+    """
     does = {step.name: step_words(step) for step in journey.steps} if journey else {}
-    moved = {old: f"goes on in {new}" for old, new in journey.moved.items()} if journey else {}
+    steps = journey.moved.items() if journey else ()
+    moved = {old: Said("goes on in %(step)s", step=new) for old, new in steps}
     return [
         StepView(
             step=name,
-            does=does.get(name) or moved.get(name, "is gone"),
+            does=say(does.get(name) or moved.get(name) or Said("is gone")),
             waiting=waiting.get(name, 0),
         )
         for name in dict.fromkeys((*does, *waiting))

@@ -207,7 +207,7 @@ def _caps(policy: Policy, verdict: Verdict) -> Iterator[CountedCap]:
                 about=f"{cap.per} {group.key}" if cap.per else "",
                 count=count,
                 at_most=verdict.standing.limits[number],
-                within=within(cap),
+                within=str(within(cap)),
             )
 
 

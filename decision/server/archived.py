@@ -15,6 +15,7 @@ import msgspec
 from decision.archive.journal import UnreadableFile
 from decision.archive.lookup import ArchivedDecision, look_up
 from decision.core.errors import NextbestError
+from decision.core.said import Say
 from decision.core.schema import Decision
 from decision.engine.replay import LookBack, Replay
 from decision.installation import PackagesMissing, require
@@ -64,7 +65,7 @@ class ArchivedDecisions:
         found = await self.look(decision_id)
         return None if found is None else found.decision
 
-    async def look(self, decision_id: str) -> LookBack | None:
+    async def look(self, decision_id: str, say: Say = str) -> LookBack | None:
         """As `find`, with what the decision was made from.
 
         Where what it saw is not kept, the explanation has what the archive says of its
@@ -79,7 +80,7 @@ class ArchivedDecisions:
             return None
         record, document, files = found.record, found.document, found.rule_files
         if document is not None:
-            decision = await self._replay.explained(record, document, files)
+            decision = await self._replay.explained(record, document, files, say)
             if decision.explanation is not None:
                 return LookBack(decision, record, document, files)
         decision = await self._replay.explained(record, None, None)

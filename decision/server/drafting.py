@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from decision.core.said import Said
 from decision.server.settings import ServerSettings
 
 
@@ -13,11 +16,18 @@ def why_read_only(settings: ServerSettings) -> str | None:
     """
     if settings.follow == "published":
         return None
-    return (
-        f"This server takes its rules from the folder {settings.rules}: a published draft would "
-        "have no effect. Change the files there, or publish them once (nextbest publish "
-        f"{settings.rules}) and start the server with --follow published."
+    return Said(
+        "This server takes its rules from the folder %(folder)s: a published draft would have no "
+        "effect. Change the files there, or publish them once (nextbest publish %(folder)s) and "
+        "start the server with --follow published.",
+        folder=_from_here(settings.rules),
     )
+
+
+def _from_here(folder: str | None) -> str:
+    """A folder by its path from the working directory, where it is below that."""
+    path = Path(folder or ".").absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(folder)
 
 
 def needs_review(settings: ServerSettings) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
+from decision.core.said import Said
 from decision.engine.budget_views import BudgetView, budget_views
 from decision.engine.cautions import present_cautions
 from decision.server.upkeep import Upkeep
@@ -49,11 +50,15 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
     if (problem := upkeep.keys.problem) is not None:
         found.append(Notice(severity="warning", subject="keys", text=problem))
     if not supply.ready:
-        text = supply.waits_for or "policy and model are being loaded"
+        text = supply.waits_for or Said("policy and model are being loaded")
         found.append(Notice(severity="error", subject="rules", text=text))
         return _worst_first(found)
     if (refusal := supply.shared.refusal()) is not None:
-        text = f"newer rules are refused since {refusal.since:%Y-%m-%d %H:%M %Z}: {refusal.detail}"
+        text = Said(
+            "newer rules are refused since %(time)s: %(detail)s",
+            time=f"{refusal.since:%Y-%m-%d %H:%M %Z}",
+            detail=refusal.detail,
+        )
         found.append(Notice(severity="error", subject="rules", text=text))
     runtime = supply.engine.runtime
     for text in (*await present_cautions(runtime), *supply.delivery_cautions):
@@ -63,7 +68,9 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
     except StoreUnavailable:
         held = 0
     if held:
-        text = f"{held} deliveries failed or are unknown, and nobody tries them again by itself"
+        text = Said(
+            "%(n)s deliveries failed or are unknown, and nobody tries them again by itself", n=held
+        )
         found.append(Notice(severity="warning", subject="deliveries", text=text))
     found += running_out(await budget_views(runtime) or (), from_micros(runtime.clock()))
     return _worst_first(found)
@@ -74,21 +81,39 @@ def running_out(budgets: Sequence[BudgetView], now: datetime) -> list[Notice]:
     found = []
     for one in budgets:
         if one.spent >= one.limit:
-            until = f" until {one.until:%Y-%m-%d %H:%M %Z}" if one.until else ""
-            text = f"budget {one.name} is spent{until}: {one.spent:g} of {one.limit:g} {one.unit}"
+            spent = Said("budget %(name)s is spent", name=one.name)
+            if one.until:
+                spent = Said(
+                    "budget %(name)s is spent until %(time)s",
+                    name=one.name,
+                    time=f"{one.until:%Y-%m-%d %H:%M %Z}",
+                )
+            text = Said("%(spent)s: %(amount)s", spent=spent, amount=_amount(one))
             found.append(Notice(severity="warning", subject="budgets", text=text))
         elif one.since and one.until and one.spent > 0:
             passed = (now - one.since) / (one.until - one.since)
             if passed < _SOON or one.spent / passed <= one.limit:
                 continue
             ends = one.since + (now - one.since) * (one.limit / one.spent)
-            text = (
-                f"budget {one.name} will be spent about {ends:%Y-%m-%d %H:%M %Z} at the present "
-                f"rate: {one.spent:g} of {one.limit:g} {one.unit} until "
-                f"{one.until:%Y-%m-%d %H:%M %Z}"
+            text = Said(
+                "budget %(name)s will be spent about %(ends)s at the present rate: %(amount)s "
+                "until %(until)s",
+                name=one.name,
+                ends=f"{ends:%Y-%m-%d %H:%M %Z}",
+                amount=_amount(one),
+                until=f"{one.until:%Y-%m-%d %H:%M %Z}",
             )
             found.append(Notice(severity="note", subject="budgets", text=text))
     return found
+
+
+def _amount(one: BudgetView) -> Said:
+    return Said(
+        "%(spent)s of %(limit)s %(unit)s",
+        spent=f"{one.spent:g}",
+        limit=f"{one.limit:g}",
+        unit=Said(one.unit),
+    )
 
 
 def _worst_first(found: list[Notice]) -> list[Notice]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections import defaultdict
@@ -21,6 +22,9 @@ from decision.console.language import FOLDER, LANGUAGES
 CONSOLE = FOLDER.parent
 KEYWORDS: dict[str, Any] = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2)}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_MAKERS = {"Said": 1, "Joined": 1, "marked": 1, "Counted": 2}
+_MUTE = re.compile(r"(%\(\w+\)s|[\s:()%=/|])*")
+"""Templates that are the same in every language."""
 
 Text = tuple[str, ...]
 """A text, or its form for one and for many."""
@@ -37,7 +41,22 @@ def used() -> dict[Text, list[str]]:
             options = {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}
             for text in _texts(method, file, options):
                 found[text].append(str(path.relative_to(CONSOLE)))
+    for path in sorted(CONSOLE.parent.rglob("*.py")):
+        source = path.read_text()
+        if "decision.core.said import" in source or path.name == "said.py":
+            for text in _said(ast.parse(source)):
+                found[text].append(str(path.relative_to(CONSOLE.parent)))
     return dict(found)
+
+
+def _said(tree: ast.AST) -> Iterator[Text]:
+    """The texts of the engine that have a letter: what makes a `Said` of a literal, or marks one."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            number = _MAKERS.get(call.func.id, 0)
+            parts = [one.value for one in call.args[:number] if isinstance(one, ast.Constant)]
+            if len(parts) == number > 0 and not _MUTE.fullmatch(parts[0]):
+                yield tuple(parts)
 
 
 def _texts(method: Any, file: BinaryIO, options: dict[str, str]) -> Iterator[Text]:

@@ -84,9 +84,11 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         await console.audit(request, "customer.view", customer=view.customer_id)
         policy = console.engine.snapshot.policy
         document = (await resolve(runtime, view.customer_id)).document
-        left = balances(policy, document, runtime.clock())
-        say = visitor_of(request).language.gettext
-        form = asked_of(asked, view.customer_id, zone_of(left.timezone), console.now(), say)
+        language = visitor_of(request).language
+        left = balances(policy, document, runtime.clock(), language.say)
+        form = asked_of(
+            asked, view.customer_id, zone_of(left.timezone), console.now(), language.gettext
+        )
         decision = await preview(request, form)
         grid = grid_of(decision.explanation or (), asked) if decision else None
         lazily = console.settings.archive is not None
@@ -180,7 +182,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         decision, verdict = found.decided.decision, found.decided.verdict
         if verdict is None:
             return decision
-        rows = await console.work(partial(explain, found.snapshot.policy, verdict))
+        say = visitor_of(request).language.say
+        rows = await console.work(partial(explain, found.snapshot.policy, verdict, say))
         return msgspec.structs.replace(decision, explanation=rows)
 
     def sentence(request: _Request, decision: Decision | None, zone: str) -> Markup:

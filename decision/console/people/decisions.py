@@ -21,6 +21,7 @@ from decision.console.rendering import path_part
 from decision.console.visitors import visitor_of
 from decision.core.errors import InputError, NextbestError, StoreUnavailable
 from decision.core.identifiers import parse_decision_id
+from decision.core.said import Say
 from decision.engine.identity import resolve
 from decision.engine.replay import LookBack
 from decision.server.archived import ArchivedDecisions
@@ -39,7 +40,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         decision_id = path_text(request, "decision_id").strip()
         if decision_id != decision_id.upper():
             return redirect(f"{PATH}/{path_part(decision_id.upper())}")
-        found, archived = await look(decision_id)
+        language = visitor_of(request).language
+        found, archived = await look(decision_id, language.say)
         decision, record = found.decision, found.record
         await console.audit(request, "customer.decision", customer=decision.customer_id)
         document = (await resolve(engine.runtime, decision.customer_id)).document
@@ -47,8 +49,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         zone = str(policy.zone_of(document))
         known = decision.explanation is not None
         same = decision.policy_version == engine.snapshot.policy_version
-        now = None if same else await engine.replay.as_of_now(found)
-        language = visitor_of(request).language
+        now = None if same else await engine.replay.as_of_now(found, language.say)
         happened = await about(decision_id, decision.customer_id, document.exists)
         asked = query_of(request)
         return await console.page(
@@ -78,7 +79,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             **NAMES,
         )
 
-    async def look(decision_id: str) -> tuple[LookBack, bool]:
+    async def look(decision_id: str, say: Say) -> tuple[LookBack, bool]:
         """The decision, and whether it comes from the archive.
 
         Raises:
@@ -88,13 +89,13 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             parse_decision_id(decision_id)
         except ValueError:
             raise PageError(404, NO_ID) from None
-        found = await engine.replay.look(decision_id)
+        found = await engine.replay.look(decision_id, say)
         if found is not None:
             return found, False
         if archive is None:
             raise PageError(404, NOT_IN_LOG)
         try:
-            found = await ArchivedDecisions(archive, engine.replay).look(decision_id)
+            found = await ArchivedDecisions(archive, engine.replay).look(decision_id, say)
         except (StoreUnavailable, InputError):
             raise
         except (SettingsError, NextbestError) as error:

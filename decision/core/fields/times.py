@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from decision.core.fields.situation import Field, UnknownField
+from decision.core.said import marked
 from decision.core.values import MISSING
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAYS = (
+    marked("mon"),
+    marked("tue"),
+    marked("wed"),
+    marked("thu"),
+    marked("fri"),
+    marked("sat"),
+    marked("sun"),
+)
 
 
 def time_field(name: str, rest: str) -> Field:

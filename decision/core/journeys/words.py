@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from decision.core.calendar import WEEKDAY_NAMES
-from decision.core.clock import format_duration
 from decision.core.conditions import All, AnyOf, Clause, Condition, Not
 from decision.core.definition import Selector
 from decision.core.journeys.definition import (
@@ -26,6 +25,7 @@ from decision.core.journeys.definition import (
     WaitUntil,
     WaitUntilDate,
 )
+from decision.core.said import SELECTED, Joined, Said, Say, lasting, marked
 from decision.core.values import in_words
 
 _SIGNS: Final = {
@@ -35,14 +35,16 @@ _SIGNS: Final = {
     "gte": "≥",
     "lt": "<",
     "lte": "≤",
-    "in": "in",
-    "not_in": "not in",
-    "vgt": "> version",
-    "vgte": "≥ version",
-    "vlt": "< version",
-    "vlte": "≤ version",
-    "veq": "= version",
-    "vne": "≠ version",
+    "in": marked("in"),
+    "not_in": marked("not in"),
+    "contains": marked("contains"),
+    "matches": marked("matches"),
+    "vgt": marked("> version"),
+    "vgte": marked("≥ version"),
+    "vlt": marked("< version"),
+    "vlte": marked("≤ version"),
+    "veq": marked("= version"),
+    "vne": marked("≠ version"),
 }
 
 
@@ -54,22 +56,27 @@ def condition_words(condition: Condition) -> str:
     """
     match condition:
         case Clause(field=field, op="exists", value=value):
-            return f"{field} exists" if value else f"no {field}"
+            if value:
+                return Said("%(field)s exists", field=field)
+            return Said("no %(field)s", field=field)
         case Clause(field=field, op=op, value=value, operand=operand):
             shown = value if isinstance(value, str) else in_words(value)
-            return f"{field} {_SIGNS.get(op, op)} {operand or shown}"
+            sign = Said(_SIGNS[op]) if op in _SIGNS else op
+            other = operand or shown
+            return Said("%(field)s %(sign)s %(other)s", field=field, sign=sign, other=other)
         case Not(part=part):
-            return f"not ({condition_words(part)})"
+            return Said("not (%(condition)s)", condition=condition_words(part))
         case All(parts=parts):
-            return " and ".join(_within(part) for part in parts)
+            return Joined(" and ", [_within(part) for part in parts])
         case AnyOf(parts=parts):
-            return " or ".join(_within(part) for part in parts) or "never"
+            return Joined(" or ", [_within(part) for part in parts]) or Said("never")
 
 
 def _within(part: Condition) -> str:
     """A part of a condition, in brackets where it has parts of its own."""
     text = condition_words(part)
-    return f"({text})" if isinstance(part, All | AnyOf) and len(part.parts) > 1 else text
+    brackets = isinstance(part, All | AnyOf) and len(part.parts) > 1
+    return Said("(%(condition)s)", condition=text) if brackets else text
 
 
 def trigger_words(trigger: Trigger) -> str:
@@ -81,7 +88,9 @@ def trigger_words(trigger: Trigger) -> str:
     when = condition_words(trigger.when)
     if trigger.event is None:
         return when
-    return f"{trigger.event}, if {when}" if when else trigger.event
+    if not when:
+        return trigger.event
+    return Said("%(event)s, if %(when)s", event=trigger.event, when=when)
 
 
 def start_words(start: Start) -> str:
@@ -94,12 +103,13 @@ def start_words(start: Start) -> str:
         case Trigger():
             return trigger_words(start)
         case SegmentStart(segment=segment):
-            return f"enters segment {segment}"
+            return Said("enters segment %(name)s", name=segment)
         case DateStart(field=field, minute=minute, shift=shift):
-            return f"{_shifted(field, shift)}, at {_time(minute)}"
+            return _at(_shifted(field, shift), minute)
         case _:
+            text = Said("schedule %(schedule)s", schedule=start.schedule)
             when = condition_words(start.when)
-            return f"schedule {start.schedule}" + (f", if {when}" if when else "")
+            return Said("%(event)s, if %(when)s", event=text, when=when) if when else text
 
 
 def step_words(step: AnyStep) -> str:
@@ -113,48 +123,65 @@ def step_words(step: AnyStep) -> str:
     """
     match step:
         case Ask(placement=placement, of=of, hold=hold):
-            held = f", held for up to {format_duration(hold)}" if hold else ""
-            return f"asks at {placement}{_of(of)}{held}"
+            text = Said("asks at %(placement)s%(of)s", placement=placement, of=_of(of))
+            if not hold:
+                return text
+            return Said("%(asks)s, held for up to %(lasts)s", asks=text, lasts=lasting(hold))
         case Wait(lasts=lasts):
-            return f"waits {format_duration(lasts)}"
+            return Said("waits %(lasts)s", lasts=lasting(lasts))
         case WaitUntil(minute=minute, weekdays=weekdays, calendar=calendar):
-            days = ", ".join(WEEKDAY_NAMES[day][:3] for day in weekdays)
-            on = (f" on {days}" if days else "") + (f" in {calendar}" if calendar else "")
-            return f"waits until {_time(minute)}{on}"
+            when: str = _time(minute)
+            if weekdays:
+                days = Joined(", ", [Said(WEEKDAY_NAMES[day][:3]) for day in weekdays])
+                when = Said("%(when)s on %(days)s", when=when, days=days)
+            if calendar:
+                when = Said("%(when)s in %(calendar)s", when=when, calendar=calendar)
+            return Said("waits until %(when)s", when=when)
         case WaitUntilDate(field=field, minute=minute, shift=shift):
-            at = f", at {_time(minute)}" if minute else ""
-            return f"waits until {_shifted(field, shift)}{at}"
+            date = _shifted(field, shift)
+            return Said("waits until %(when)s", when=_at(date, minute) if minute else date)
         case WaitFor(trigger=trigger, within=within):
-            return f"waits for {trigger_words(trigger)}, up to {format_duration(within)}"
+            return Said(
+                "waits for %(event)s, up to %(lasts)s",
+                event=trigger_words(trigger),
+                lasts=lasting(within),
+            )
         case Branch():
-            return "goes where the first condition leads"
+            return Said("goes where the first condition leads")
         case Split(variants=variants):
-            shares = (f"{name} {100 * share:.4g}%" for name, share in variants.items())
-            return f"splits: {', '.join(shares)}"
+            shares = [f"{name} {100 * share:.4g}%" for name, share in variants.items()]
+            return Said("splits: %(shares)s", shares=Joined(", ", shares))
         case SetAttributes(values=values):
-            return "sets " + ", ".join(
+            sets = [
                 f"customer.{name} = {value if isinstance(value, str) else in_words(value)}"
                 for name, value in values.items()
-            )
+            ]
+            return Said("sets %(values)s", values=Joined(", ", sets))
         case End(reason=reason):
-            return f"ends: {reason}"
+            return Said("ends: %(reason)s", reason=reason)
 
 
-def conditions_words(journey: Journey) -> dict[str, str]:
-    """What is said of a journey beside its steps: keyword → text, without what is left out."""
+def conditions_words(journey: Journey, say: Say = str) -> dict[str, str]:
+    """What is said of a journey beside its steps: keyword → text, without what is left out.
+
+    `say` says a text in another language.
+    """
     again = journey.again
     found = {
         "start": start_words(journey.start),
         "when": condition_words(journey.when),
         "key": journey.key or "",
-        "again": "never" if again is None else "always" if again == 0 else format_duration(again),
+        "again": Said(_AGAIN[again]) if again in _AGAIN else lasting(again or 0),
         "goal": trigger_words(journey.goal) if journey.goal else "",
         "stop": trigger_words(journey.stop) if journey.stop else "",
     }
     recurring = isinstance(journey.start, DateStart | ScheduleStart)
     if found["again"] == ("always" if recurring else "never"):
         del found["again"]
-    return {name: text for name, text in found.items() if text}
+    return {name: say(text) for name, text in found.items() if text}
+
+
+_AGAIN: Final = {None: marked("never"), 0: marked("always")}
 
 
 def _of(of: Selector | None) -> str:
@@ -167,14 +194,25 @@ def _of(of: Selector | None) -> str:
         "purpose": of.purpose,
         "channel": of.channel,
     }
-    said = [f"{name} {', '.join(values)}" for name, values in parts.items() if values is not None]
-    return f" for {' and '.join(said)}" if said else ""
+    said = [
+        Said("%(key)s %(values)s", key=Said(SELECTED[name]), values=Joined(", ", values))
+        for name, values in parts.items()
+        if values is not None
+    ]
+    return Said(" for %(of)s", of=Joined(" and ", said)) if said else ""
 
 
 def _shifted(field: str, shift: int) -> str:
     if not shift:
         return field
-    return f"{format_duration(abs(shift))} {'before' if shift < 0 else 'after'} {field}"
+    lasts = lasting(abs(shift))
+    if shift < 0:
+        return Said("%(lasts)s before %(field)s", lasts=lasts, field=field)
+    return Said("%(lasts)s after %(field)s", lasts=lasts, field=field)
+
+
+def _at(date: str, minute: int) -> Said:
+    return Said("%(date)s, at %(time)s", date=date, time=_time(minute))
 
 
 def _time(minute: int) -> str:

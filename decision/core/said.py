@@ -1,0 +1,110 @@
+"""English texts that keep what they were made of, so that others can say them in another language.
+
+Nothing here knows of languages. A `Said` is a `str` like any other: it is compared, joined and
+written as its English text. Encoders want `str(text)`, which keeps the text alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Self
+
+from decision.core.clock import format_duration, rough_duration
+
+Say = Callable[[str], str]
+"""How a text is said: `str` says it in English."""
+
+
+class Said(str):
+    """A text made of a template, which is its key in catalogues, and values.
+
+    >>> text = Said("%(n)s of %(all)s", n=3, all=4)
+    >>> text, text.template, text.values
+    ('3 of 4', '%(n)s of %(all)s', {'n': 3, 'all': 4})
+    """
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, /, **values: Any) -> Self:
+        """`values` may be texts of this kind themselves; without any, `%` stands for itself."""
+        made = super().__new__(cls, template % values if values else template)
+        made.template, made.values = template, values
+        return made
+
+
+class Counted(Said):
+    """A text that has a form for one; `n` stands in it as `%(n)s`.
+
+    >>> Counted("%(n)s contact", "%(n)s contacts", 2)
+    '2 contacts'
+    """
+
+    __slots__ = ("many", "n")
+    many: str
+    n: int
+
+    def __new__(cls, one: str, many: str = "", n: int = 1, /, **values: Any) -> Self:
+        made = super().__new__(cls, one if n == 1 else many, **{"n": n, **values})
+        made.template, made.values, made.many, made.n = one, values, many, n
+        return made
+
+
+class Joined(Said):
+    """Texts with a separator between them, which is their key in catalogues.
+
+    >>> Joined(" and ", ["a", "b"]).parts
+    ('a', 'b')
+    """
+
+    __slots__ = ("parts",)
+    parts: tuple[str, ...]
+
+    def __new__(cls, separator: str, parts: Iterable[str] = (), /) -> Self:
+        parts = tuple(parts)
+        made = str.__new__(cls, separator.join(parts))
+        made.template, made.values, made.parts = separator, {}, parts
+        return made
+
+
+def marked(template: str) -> str:
+    """Marks a template for catalogues where it is written, of which a text is made elsewhere."""
+    return template
+
+
+_UNITS: Final = {
+    "s": marked("%(n)ss"),
+    "m": marked("%(n)sm"),
+    "h": marked("%(n)sh"),
+    "d": marked("%(n)sd"),
+}
+
+
+def lasting(micros: int) -> Said:
+    """A duration, as `format_duration` has it.
+
+    >>> lasting(7 * 86_400_000_000)
+    '7d'
+    """
+    return _duration(format_duration(micros))
+
+
+def lasting_about(micros: int) -> Said:
+    """A duration, as `rough_duration` has it."""
+    return _duration(rough_duration(micros))
+
+
+def _duration(text: str) -> Said:
+    return Said(_UNITS[text[-1]], n=text[:-1])
+
+
+SELECTED: Final = {
+    "messages": marked("messages"),
+    "message": marked("message"),
+    "tags": marked("tags"),
+    "category": marked("category"),
+    "purpose": marked("purpose"),
+    "channel": marked("channel"),
+}
+"""By what messages are selected or told apart."""
