@@ -33,7 +33,7 @@ from decision.api.segment import SEGMENT_PATHS, segment_routes
 from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
 from decision.console import Console, console_handlers, console_router
-from decision.console.sessions import Sessions
+from decision.console.sessions import Sessions, cookie_name
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.gateways.settings import (
@@ -132,7 +132,7 @@ def create_app(
             metrics=metrics,
             door=ConsoleDoor(authenticator, bodies),
             names=names,
-            sessions=Sessions(engine.runtime),
+            sessions=Sessions(engine.runtime, cookie_name(settings)),
         )
     app = Litestar(
         route_handlers=[

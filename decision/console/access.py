@@ -24,7 +24,6 @@ from decision.console.forms import (
 from decision.console.language import N_
 from decision.console.visitors import (
     SCOPES,
-    SESSION_COOKIE,
     Visitor,
     cookies_given,
     from_elsewhere,
@@ -89,7 +88,7 @@ async def signed_in(console: Console, scope: Scope, visitor: Visitor) -> Visitor
     door = console.door
     if door.open:
         return msgspec.structs.replace(visitor, name="local", scopes=SCOPES)
-    cookie = cookies_given(scope).get(SESSION_COOKIE)
+    cookie = cookies_given(scope).get(console.sessions.cookie)
     if not cookie:
         return visitor
     found = await console.sessions.find(cookie)

@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING, Any, Final
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
+from decision.analytics.assignments import HELD, OTHERS
+from decision.analytics.sample_ratio import ALPHA, SampleRatio
 from decision.console.answers import Answer
 from decision.console.console import Console, on
 from decision.console.forms import query_of
+from decision.console.language import N_
+from decision.console.operations import there
 from decision.console.rendering import link
 from decision.console.span import DEFAULT, FIELDS, RANGES, chosen_range, problem_of, span_of
 from decision.console.visitors import visitor_of
 from decision.core.errors import NextbestError
 from decision.installation import require
+from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
     from decision.analytics.exposures import ExposureReport
 
 PATH: Final = "/console/experiments"
+_FEW: Final = 1_000
+"""Customers from which on shares can be called right."""
 
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
@@ -29,6 +36,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     async def page(request: Request[Any, Any, Any], **own: Any) -> Answer:
         form, say = query_of(request), visitor_of(request).language.gettext
+        experiments = console.engine.snapshot.policy.definition.experiments
+        looks, _ = await there(last_looks(console.engine.runtime.store), None)
         known = {"report": None, "problem": "", "loads": console.settings.archive is not None}
         return await console.page(
             request,
@@ -37,7 +46,14 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             fields={name: form.text(name) for name in FIELDS if form.text(name)},
             ranges=[(say(text), link(PATH, range=name)) for name, text in RANGES.items()],
             range=link(PATH, range=chosen_range(form) or DEFAULT),
-            experiments=console.engine.snapshot.policy.definition.experiments,
+            experiments=experiments,
+            tests={one.name for one in experiments if one.variants},
+            looks=looks,
+            parts={HELD: say(N_("in a control group")), OTHERS: say(N_("everybody else"))},
+            few=_FEW,
+            early=looks and any(one.customers < _FEW for one in looks.found.sample_ratios),
+            seldom=_seldom,
+            wrongly=round(1 / ALPHA),
             archive=console.settings.archive,
             **(known | own),
         )
@@ -59,6 +75,11 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         return await page(request, block=block, loads=False, report=report, problem=problem)
 
     return [listed, found]
+
+
+def _seldom(ratio: SampleRatio) -> int:
+    """In how many experiments whose shares are right a ratio like this is seen once, at most."""
+    return round(min(1 / max(ratio.p_value, 1e-12), 1e9))
 
 
 def _report(archive: str, first: Any, last: Any, timezone: str) -> ExposureReport:

@@ -15,12 +15,13 @@ from decision.console.charts import Series
 from decision.console.console import Console
 from decision.console.forms import query_of
 from decision.console.language import N_, zone_of
+from decision.console.rendering import link
 from decision.console.visitors import visitor_of
 from decision.console.words import OUTCOMES, REASONS
 from decision.core.clock import to_micros
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.server.activity import Glance, glances
-from decision.server.notices import notices
+from decision.server.notices import Notice, notices
 
 K = TypeVar("K")
 
@@ -42,9 +43,21 @@ PAGES_OF: Final = {
     "policy": "/console/rules",
     "models": "/console/models",
     "journeys": "/console/journeys",
-    "budgets": "/console/operations",
+    "budgets": "/console/operations/budgets",
+    "experiments": "/console/experiments",
+    "servers": "/console/operations",
 }
 """What a notice is about → where more of it is."""
+
+
+def page_of(notice: Notice, linked: set[str]) -> str | None:
+    """The page that has more of what a notice is about."""
+    path = PAGES_OF.get(notice.subject, "")
+    if path not in linked:
+        return None
+    if notice.subject == "models" and notice.about:
+        return link(f"{path}/version", version=notice.about)
+    return path
 
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
@@ -71,8 +84,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             request,
             "home.html",
             snapshot=snapshot,
-            notices=await notices(console.upkeep),
-            pages_of={about: path for about, path in PAGES_OF.items() if path in console.linked},
+            notices=[(one, page_of(one, console.linked)) for one in await notices(console.upkeep)],
             ranges=[(gettext(text), f"/console?range={name}") for name, text in RANGES.items()],
             range=f"/console?range={chosen}",
             since=since,

@@ -25,6 +25,7 @@ from decision.server.decision_metrics import STEPS
 from decision.server.figures import Figures
 from decision.server.notices import notices
 from decision.server.quarantine import Quarantine, Quarantined, quarantined
+from decision.server.servers import servers_seen
 from decision.store.erasures import latest
 
 T = TypeVar("T")
@@ -101,6 +102,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
                 "model": sorted(figures.by("nextbest_model_info", "version")),
                 "shadow": sorted(figures.by("nextbest_shadow_info", "version")),
             },
+            servers=(await there(servers_seen(runtime.store), []))[0],
+            now=console.now(),
             wakes=wakes,
             paused=len(held or {}),
             step_words=STEP_WORDS,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from decision.console.visitors import SESSION_COOKIE
 from decision.core.clock import DAY, HOUR, MINUTE
 from decision.core.kept_sessions import SessionStore
 from decision.engine.runtime import Runtime
+from decision.redaction import redacted
 from decision.server.keys.entries import digest
+from decision.server.opening import HOME
+from decision.server.settings import ServerSettings
 
 LASTS: Final = 12 * HOUR
 """How long a session lasts after it was used last, in microseconds."""
@@ -29,10 +35,26 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     began: int
 
 
-class Sessions:
-    """The sessions of this server, which all its workers and others share."""
+def cookie_name(settings: ServerSettings) -> str:
+    """The name of the cookie of sessions: the same for all servers on one store, whatever port a
+    proxy in front of them has; another one for another store.
 
-    def __init__(self, runtime: Runtime) -> None:
+    >>> cookie_name(ServerSettings(redis_url="redis://app:secret@cache:6379/0"))
+    'nextbest_session_f761821e'
+    """
+    place = str((Path.cwd() / HOME).resolve()) if settings.redis_url is None else settings.redis_url
+    told = f"{redacted(place)}\0{settings.key_prefix}"
+    return SESSION_COOKIE + hashlib.blake2b(told.encode(), digest_size=4).hexdigest()
+
+
+class Sessions:
+    """The sessions of this server, which all its workers and others share.
+
+    `cookie` is the name of the cookie that has one.
+    """
+
+    def __init__(self, runtime: Runtime, cookie: str) -> None:
+        self.cookie = cookie
         self._store: SessionStore = runtime.store
         self._clock = runtime.clock
         self._renewed: dict[str, int] = {}

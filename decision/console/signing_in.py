@@ -13,7 +13,6 @@ from decision.console.forms import form_of, local_path, query_of
 from decision.console.language import LANGUAGES, N_
 from decision.console.sessions import LASTS_AT_MOST
 from decision.console.visitors import (
-    SESSION_COOKIE,
     THEMES,
     VIEW_COOKIE,
     cookie,
@@ -70,18 +69,20 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             await console.sessions.end(before)
         session = await console.sessions.begin(key)
         lasts = LASTS_AT_MOST // SECOND
-        cookies_of(request.scope).append(cookie(request.scope, SESSION_COOKIE, session, lasts))
+        made = cookie(request.scope, console.sessions.cookie, session, lasts)
+        cookies_of(request.scope).append(made)
         await console.audit(request, "console.sign-in", by=holder.name)
         return redirect(next_path)
 
     @post("/sign-out", status_code=200, opt=_PUBLIC)
     async def sign_out(request: _Request) -> Answer:
-        found = await console.sessions.find(cookies_given(request.scope).get(SESSION_COOKIE, ""))
+        given = cookies_given(request.scope).get(console.sessions.cookie, "")
+        found = await console.sessions.find(given)
         if found is not None:
             await console.sessions.end(found[0])
             if visitor_of(request).name:
                 await console.audit(request, "console.sign-out")
-        cookies_of(request.scope).append(cookie(request.scope, SESSION_COOKIE, "", 0))
+        cookies_of(request.scope).append(cookie(request.scope, console.sessions.cookie, "", 0))
         return go(request, "/console/sign-in")
 
     @post("/view", status_code=200, opt=_PUBLIC)

@@ -17,8 +17,12 @@ from decision.console.answers import cookies_of
 from decision.console.language import LANGUAGES, Language, language, preferred
 from decision.server.settings import is_loopback_host
 
-SESSION_COOKIE: Final = "nextbest_session"
-"""256 random bits while somebody is signed in."""
+SESSION_COOKIE: Final = "nextbest_session_"
+"""What the name of the cookie begins with that has 256 random bits while somebody is signed in.
+
+A browser sends a host's cookies to all its ports. So the rest of the name tells one store from
+others (`sessions.cookie_name`): whoever signs in at one server stays signed in at the other.
+"""
 
 BROWSER_COOKIE: Final = "nextbest_browser"
 """256 random bits per browser. The token of its forms is made from them, and outlives sessions: a

@@ -21,6 +21,7 @@ from decision.core.looking import LookingStore
 from decision.core.masks import Indices
 from decision.core.provider_ids import ProviderIdStore
 from decision.core.sending import SendingStore
+from decision.core.servers import ServerStore
 from decision.core.timers import TimerStore, Wake
 from decision.core.values import Value
 
@@ -443,6 +444,7 @@ class Store(
     DraftStore,
     CountStore,
     SessionStore,
+    ServerStore,
     Protocol,
 ):
     """Everything that the engine keeps. Whoever needs less takes the one Protocol it needs.

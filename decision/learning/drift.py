@@ -9,6 +9,7 @@ the predictions, are distributed. Two profiles give the population stability ind
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from decision.files import read_regular
 from decision.learning.examples import Examples
+from decision.scoring.features import Categories, Feature, Matrix
 
 PROFILE: Final = "profile.json"
 PREDICTION: Final = "prediction"
@@ -79,13 +81,20 @@ def profile_of(examples: Examples, probability: Floats) -> Profile:
     out."""
     step = -(-len(examples) // MOST_ROWS)
     rows = examples.matrix[::step]
+    return profile_of_matrix(examples.features, examples.categories, rows, probability)
+
+
+def profile_of_matrix(
+    features: Sequence[Feature], categories: Categories, rows: Matrix, probability: Floats
+) -> Profile:
+    """The profile of a matrix with a column for each feature, and of predictions."""
     found: dict[str, FeatureProfile] = {}
-    for place, feature in enumerate(examples.features):
+    for place, feature in enumerate(features):
         column = rows[:, place]
         if feature.kind == "numeric":
             found[feature.name] = _amounts(column)
         else:
-            found[feature.name] = _kinds(column, examples.categories[feature.name])
+            found[feature.name] = _kinds(column, categories[feature.name])
     prediction = _amounts(probability) if len(probability) else None
     return Profile(rows=len(rows), features=found, prediction=prediction)
 
@@ -106,7 +115,7 @@ def _amounts(column: Floats) -> NumericProfile:
     )
 
 
-def _kinds(column: Floats, values: tuple[object, ...]) -> CategoricalProfile:
+def _kinds(column: Floats, values: Sequence[object]) -> CategoricalProfile:
     known = column[~np.isnan(column)].astype(np.int64)
     counts = np.bincount(known, minlength=len(values))[:_MOST_KINDS]
     shares = {

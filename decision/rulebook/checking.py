@@ -17,16 +17,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from decision.children import end_with_parent
+from decision.children import Child, end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
-from decision.environment import without_secrets
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files, load_folder
 from decision.rulebook.rule_trial import try_rules
@@ -134,50 +132,8 @@ def write_checked(place: Path, definition: PolicyDefinition) -> None:
     written.replace(target)
 
 
-class _Child:
-    """The child process: started and awaited in a thread, ended from the event loop.
-
-    `subprocess` starts it without copying this process's memory tables, in a fraction of a
-    millisecond; asyncio needs tens of milliseconds, in which the server answers nothing.
-    """
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
-
-    def run(self, data: bytes, time_limit: float) -> tuple[bytes, bytes, int]:
-        """Output, errors and exit code. Blocks.
-
-        Raises:
-            subprocess.TimeoutExpired: it took longer, and was ended.
-        """
-        with subprocess.Popen(
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=without_secrets(),
-            start_new_session=True,
-        ) as self._process:
-            try:
-                if self._ended:
-                    self.end()
-                output, errors = self._process.communicate(data, time_limit)
-            except BaseException:
-                self.end()
-                raise
-            return output, errors, self._process.returncode
-
-    def end(self) -> None:
-        """Ends it and the trial that it has started, even if it has not started yet."""
-        self._ended = True
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-
 async def _run(task: _CheckRequest, what: str, time_limit: float) -> str:
-    child = _Child()
+    child = Child(COMMAND)
     try:
         data = msgspec.msgpack.encode(task)
         output, errors, code = await asyncio.to_thread(child.run, data, time_limit)

@@ -6,20 +6,36 @@ Nothing is found out here but when a budget will be spent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
+from decision.analytics.sample_ratio import SampleRatio
 from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
-from decision.core.said import Said
+from decision.core.said import Joined, Said
 from decision.engine.budget_views import BudgetView, budget_views
 from decision.engine.cautions import present_cautions
+from decision.engine.snapshot import Snapshot
+from decision.server.looks import Looks, last_looks
+from decision.server.servers import Difference, differences, servers_seen
 from decision.server.upkeep import Upkeep
 
 Severity = Literal["error", "warning", "note"]
-Subject = Literal["store", "rules", "models", "keys", "policy", "budgets", "deliveries", "other"]
+Subject = Literal[
+    "store",
+    "rules",
+    "models",
+    "keys",
+    "policy",
+    "budgets",
+    "deliveries",
+    "experiments",
+    "servers",
+    "other",
+]
 
 _SOON: Final = 0.05
 """The part of a period that must be over before what is left of a budget is projected."""
@@ -29,12 +45,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to look at, in a sentence that names the fix where there is one.
 
     `error`: something does not work; `warning`: it will not, or works less well; `note`: good to
-    know. `subject` is what it is about.
+    know. `subject` is what it is about, and `about` which one, such as the version of a model.
     """
 
     severity: Severity
     subject: Subject
     text: str
+    about: str = ""
 
 
 async def notices(upkeep: Upkeep) -> list[Notice]:
@@ -72,7 +89,11 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
             "%(n)s deliveries failed or are unknown, and nobody tries them again by itself", n=held
         )
         found.append(Notice(severity="warning", subject="deliveries", text=text))
-    found += running_out(await budget_views(runtime) or (), from_micros(runtime.clock()))
+    now = from_micros(runtime.clock())
+    found += running_out(await budget_views(runtime) or (), now)
+    with suppress(StoreUnavailable):
+        found += [mixed(one) for one in differences(await servers_seen(runtime.store), now)]
+        found += looked(await last_looks(runtime.store), supply.engine.snapshot)
     return _worst_first(found)
 
 
@@ -114,6 +135,71 @@ def _amount(one: BudgetView) -> Said:
         limit=f"{one.limit:g}",
         unit=Said(one.unit),
     )
+
+
+def mixed(one: Difference) -> Notice:
+    """Servers that have differed for longer than a rollout takes."""
+    having = Joined(
+        "; ",
+        [
+            Said("%(version)s on %(servers)s", version=version or Said("none"), servers=servers)
+            for version, servers in (
+                (version, ", ".join(sorted(on))) for version, on in one.having.items()
+            )
+        ],
+    )
+    text = Said(
+        "servers differ in their %(part)s since %(time)s: %(having)s; see what the log of those "
+        "that stay behind says",
+        part=Said(one.part),
+        time=f"{one.since:%Y-%m-%d %H:%M %Z}",
+        having=having,
+    )
+    return Notice(severity="warning", subject="servers", text=text)
+
+
+def looked(looks: Looks | None, snapshot: Snapshot) -> list[Notice]:
+    """What the hourly look has found of what is in force now."""
+    found: list[Notice] = []
+    if looks is None:
+        return found
+    names = {one.name for one in snapshot.policy.definition.experiments}
+    found += [
+        _mismatch(one)
+        for one in looks.found.sample_ratios
+        if one.mismatch and names.issuperset(one.experiment.split(", "))
+    ]
+    drift = looks.found.drift
+    if drift is not None and drift.beyond and drift.version == snapshot.model_version:
+        text = Said(
+            "model %(model)s: decisions differ from what it learned from, by the stability index "
+            "of %(indexes)s (at most %(bound)s); train it on newer decisions",
+            model=drift.version,
+            indexes=", ".join(f"{name} {index:.2f}" for name, index in drift.beyond.items()),
+            bound=f"{drift.bound:g}",
+        )
+        found.append(Notice(severity="warning", subject="models", text=text, about=drift.path))
+    return found
+
+
+def _mismatch(one: SampleRatio) -> Notice:
+    shares = [
+        Said(
+            "%(variant)s %(found)s instead of %(meant)s",
+            variant=arm.name,
+            found=f"{arm.customers / one.customers:.2%}",
+            meant=f"{arm.share:.2%}",
+        )
+        for arm in one.arms
+    ]
+    text = Said(
+        "experiment %(name)s: of %(n)s customers %(shares)s (sample-ratio mismatch); do not "
+        "compare them before the cause is found",
+        name=one.experiment,
+        n=f"{one.customers:,}",
+        shares=Joined(", ", shares),
+    )
+    return Notice(severity="warning", subject="experiments", text=text, about=one.experiment)
 
 
 def _worst_first(found: list[Notice]) -> list[Notice]:

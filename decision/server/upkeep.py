@@ -26,7 +26,9 @@ from decision.server.health.loss_watch import memory_beside
 from decision.server.health.state import StoreHealth
 from decision.server.health.store_watch import StoreWatch
 from decision.server.keys.file import KeysFile
+from decision.server.looks import Looking
 from decision.server.metrics import Metrics
+from decision.server.servers import Announcing
 from decision.server.settings import ServerSettings
 from decision.server.shared_folder import SHARED_FOLDER, SharedFolder
 from decision.server.supply import PolicySupply
@@ -39,6 +41,12 @@ BUDGET_SECONDS: Final = 10.0
 
 ACTIVITY_SECONDS: Final = 5.0
 """Seconds between two times at which counts of what was said are added to the store."""
+
+LOOKING_SECONDS: Final = 60.0
+"""Seconds between two times at which it is asked whether to look for mismatch and drift."""
+
+TELL_SECONDS: Final = 5.0
+"""Seconds between two times at which other servers are told what this one runs."""
 
 FOLLOW_SECONDS: Final = 0.25
 """Seconds between two looks at what this server's workers share, the rules, and the published."""
@@ -65,6 +73,12 @@ class Upkeep:
         self._embedded = memory is not None
         self._started = self._delivered = self._stepped = False
         self._file_rewriting = FileRewriting(self._store, settings.erasure_rewrite_hours * HOUR)
+        self._announcing = Announcing(self._store, runtime.clock, settings.port)
+        self._looking: Looking | None = None
+        if settings.console:  # whose notices are for people
+            self._looking = Looking(
+                self._store, runtime.clock, archive=settings.archive, models=settings.models
+            )
         self._watch = StoreWatch(
             self._store,
             self.health,
@@ -100,7 +114,9 @@ class Upkeep:
                 (CHECK_SECONDS, self._show_counts),
                 (BUDGET_SECONDS, self._show_budgets),
                 (ACTIVITY_SECONDS, self._add_activity),
+                (TELL_SECONDS, self._tell_others),
                 (LOOK_SECONDS, self._rewrite_file),
+                (LOOKING_SECONDS, self._look_further),
                 (CHECK_SECONDS, self.keys.look),
             )
             tasks = [asyncio.create_task(self._repeat(period, each)) for period, each in work]
@@ -177,6 +193,13 @@ class Upkeep:
                 self._stepped = True
                 await self._metrics.journeys.look(self._store)
 
+    async def _tell_others(self) -> None:
+        """Tells other servers what this one runs; one worker of a server tells."""
+        supply = self.supply
+        if self.health.problem is None and supply.ready and supply.shared.lead():
+            own = supply.shared.own.decode().rstrip(":")
+            await self._announcing.tell(own, supply.engine.snapshot)
+
     async def _add_activity(self) -> None:
         if self.health.problem is None and self._started:
             await self._metrics.activity.flush(self._store)
@@ -185,6 +208,14 @@ class Upkeep:
         """Removes erased customers from Redis' append-only file; one worker of a server looks."""
         if self.health.problem is None and self._started and self.supply.shared.lead():
             await self._file_rewriting.check()
+
+    async def _look_further(self) -> None:
+        """Looks for sample-ratio mismatch and drift; one worker of a server asks whether to."""
+        supply = self.supply
+        if self._looking is None or self.health.problem is not None or not supply.ready:
+            return
+        if supply.shared.lead():
+            await self._looking.check(supply.engine.snapshot, supply.shared.folder)
 
     async def _repeat(self, period: float, work: Callable[[], Awaitable[object]]) -> None:
         unanswered = ""

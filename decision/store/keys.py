@@ -69,6 +69,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{health}:loss               string  JSON: the latest loss of data, and when it was noticed;
                                            goes after a day
     nb:{health}:rights             any     for the moment in which rights are tried
+    nb:{health}:servers            hash    server → when it told of itself last (microseconds), and
+                                           JSON: host, port, software, policy, model
 
 Expiries are milliseconds since 1970 as little-endian doubles. What varies stands last in a key, so
 that no two names share one; in the type of an alias `%` and `:` are written `%25` and `%3A`.
@@ -136,7 +138,7 @@ class Keys:
         self.budget_first_end = f"{prefix}{{budget}}:first"
 
     def health(self, name: str) -> str:
-        """`mark`, `beats`, `clocks`, `trial`, `loss`, `rights`."""
+        """`mark`, `beats`, `clocks`, `trial`, `loss`, `rights`, `servers`."""
         return f"{self.prefix}{{health}}:{name}"
 
     def customer(self, customer_id: str) -> CustomerKeys:

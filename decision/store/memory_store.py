@@ -11,9 +11,10 @@ from decision.store.in_memory.drafts import MemoryDrafts
 from decision.store.in_memory.kept_sessions import MemorySessions
 from decision.store.in_memory.looking import MemoryLooking
 from decision.store.in_memory.sending import MemorySending
+from decision.store.in_memory.servers import MemoryServers
 
 
-class MemoryStore(MemoryLooking, MemoryDrafts, MemorySessions, MemorySending):
+class MemoryStore(MemoryLooking, MemoryDrafts, MemorySessions, MemoryServers, MemorySending):
     """Implements `decision.core.ports.Store`; empty at first, gone with the process.
 
     For offline decisions, scenario tests and property tests. It keeps what Redis would keep, in

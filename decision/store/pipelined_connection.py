@@ -41,7 +41,7 @@ _UNSENT_BYTES = 1 << 20
 
 _KIND: Final = re.compile(
     r"\{(p|budget|register|blob|history|turn|health)\d*\}:(c|r|e|x|a|log|copy|n|t|ends|first|names|"
-    r"kinds|mark|beats|lacks|clocks|loss|trial|rights)?(?::|$)?"
+    r"kinds|mark|beats|lacks|clocks|loss|trial|rights|servers)?(?::|$)?"
 )
 
 KEPT_FOR: Final = 2.0

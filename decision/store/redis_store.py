@@ -15,6 +15,7 @@ from decision.store.in_redis.kept_sessions import RedisSessions
 from decision.store.in_redis.log import RedisLog
 from decision.store.in_redis.looking import RedisLooking
 from decision.store.in_redis.sending import RedisSending
+from decision.store.in_redis.servers import RedisServers
 
 
 class RedisStore(
@@ -31,6 +32,7 @@ class RedisStore(
     RedisCounts,
     RedisFile,
     RedisHealth,
+    RedisServers,
 ):
     """Implements `decision.core.ports.Store` on one Redis, 6.2 or newer.
 

@@ -17,6 +17,7 @@ import playwright.sync_api
 import pytest
 from playwright.sync_api import Page
 
+from decision.console.sessions import cookie_name
 from decision.core.ports import Store
 from decision.core.schema import (
     ConsentStatement,
@@ -28,6 +29,7 @@ from decision.core.schema import (
 from decision.observability import configure_logging
 from decision.server.audit import LastPseudonyms, audit, entry_of
 from decision.server.keys.entries import ApiKey, make_key
+from decision.server.settings import ServerSettings
 from tests.api.conftest import RULES, Api, running
 from tests.console.site import Site
 from tests.console.watching import CHROMIUM, Watched
@@ -57,6 +59,11 @@ class Browser:
         self.api = api
         self.client = api.client
         self.client.headers["accept"] = "text/html"
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie that has the session."""
+        return cookie_name(ServerSettings())
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers=headers)

@@ -18,7 +18,7 @@ from decision.console import PAGES as PAGE_MODULES
 from decision.console import Console
 from decision.console.answers import CSP, Answer
 from decision.console.forms import form_of, local_path
-from decision.console.sessions import LASTS, LASTS_AT_MOST, Sessions
+from decision.console.sessions import LASTS, LASTS_AT_MOST, Sessions, cookie_name
 from decision.core.errors import StoreUnavailable
 from decision.engine import Engine
 from decision.engine.runtime import wall_clock
@@ -167,7 +167,7 @@ async def test_the_session_s_cookie_is_for_the_console_alone_and_the_store_has_o
     async with browsing(rules, keys, store) as browser:
         answer = await browser.sign_in(keys.secrets["view-key"])
         (morsel,) = cookies_set(answer).values()
-        assert morsel.key == "nextbest_session"
+        assert morsel.key == browser.cookie
         assert len(morsel.value) == 43  # 256 bits
         assert morsel["httponly"] and morsel["samesite"] == "Strict"
         assert morsel["path"] == "/console" and not morsel["secure"]
@@ -210,7 +210,7 @@ async def test_a_key_signs_in_with_any_scope_of_the_console_and_no_other(
             answer = await browser.sign_in(wrong)
             assert answer.status_code == 401
             assert "This key is not known" in answer.text
-            assert "nextbest_session" not in cookies_set(answer)
+            assert browser.cookie not in cookies_set(answer)
 
 
 async def test_signing_in_and_out_are_entries_of_the_audit(rules: Path, keys: KeysInFile) -> None:
@@ -230,22 +230,53 @@ async def test_signing_in_and_out_are_entries_of_the_audit(rules: Path, keys: Ke
 async def test_signing_out_ends_the_session_in_the_store(rules: Path, keys: KeysInFile) -> None:
     async with browsing(rules, keys) as browser:
         await browser.sign_in(keys.secrets["view-key"])
-        stolen = browser.client.cookies["nextbest_session"]
+        stolen = browser.client.cookies[browser.cookie]
         await browser.post("/console/sign-out")
-        browser.client.cookies.set("nextbest_session", stolen, domain="localhost.local")
+        browser.client.cookies.set(browser.cookie, stolen, domain="localhost.local")
         assert (await browser.get("/console")).status_code == 303
 
 
 async def test_signing_in_again_ends_the_session_before(rules: Path, keys: KeysInFile) -> None:
     async with browsing(rules, keys) as browser:
         await browser.sign_in(keys.secrets["view-key"])
-        first = browser.client.cookies["nextbest_session"]
+        first = browser.client.cookies[browser.cookie]
         csrf = await browser.token("/console")
         await browser.sign_in(keys.secrets["admin-key"], csrf=csrf)
-        assert browser.client.cookies["nextbest_session"] != first
+        assert browser.client.cookies[browser.cookie] != first
         browser.client.cookies.clear()
-        answer = await browser.get("/console", cookie=f"nextbest_session={first}")
+        answer = await browser.get("/console", cookie=f"{browser.cookie}={first}")
         assert answer.status_code == 303
+
+
+async def test_signing_in_at_one_server_of_a_host_signs_nobody_out_of_another(
+    rules: Path, keys: KeysInFile
+) -> None:
+    async with browsing(rules, keys) as one, browsing(rules, keys, key_prefix="other:") as other:
+        other.client.cookies = one.client.cookies  # a browser sends them to all ports
+        await one.sign_in(keys.secrets["view-key"])
+        await other.sign_in(keys.secrets["admin-key"])
+        for browser, name in ((one, "view-key"), (other, "admin-key")):
+            assert name in (await browser.get("/console")).text
+        await other.post("/console/sign-out")
+        assert (await one.get("/console")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"port": 9000, "workers": 4}, True),  # another server on the store
+        ({"redis_url": "redis://app:another@cache:6379/0"}, True),
+        ({"redis_url": "redis://app:secret@cache:6379/1"}, False),
+        ({"key_prefix": "other:"}, False),
+        ({"redis_url": None}, False),
+    ],
+)
+def test_servers_on_one_store_share_sessions_and_others_do_not(
+    changes: dict[str, Any], same: bool
+) -> None:
+    url = "redis://app:secret@cache:6379/0"
+    own = cookie_name(ServerSettings(redis_url=url))
+    assert (cookie_name(ServerSettings(**{"redis_url": url, **changes})) == own) is same
 
 
 async def test_a_revoked_key_ends_its_sessions(rules: Path, keys: KeysInFile) -> None:
@@ -273,7 +304,7 @@ async def test_an_expired_key_ends_its_sessions(rules: Path, keys: KeysInFile) -
 async def test_a_session_lasts_twelve_hours_after_its_last_use_and_a_week_at_most() -> None:
     now = wall_clock()
     engine = Engine(MemoryStore(clock=lambda: now / 1e6), clock=lambda: now)
-    sessions = Sessions(engine.runtime)
+    sessions = Sessions(engine.runtime, "a")
     cookie = await sessions.begin("ab" * 32)
     began = now
     while now + LASTS - 1 < began + LASTS_AT_MOST:
@@ -507,7 +538,7 @@ async def test_what_was_entered_is_not_lost_when_a_session_ends(
     async with browsing(rules, keys) as browser:
         await browser.sign_in(keys.secrets["edit-key"])
         csrf = await browser.token("/console")
-        browser.client.cookies.delete("nextbest_session")
+        browser.client.cookies.delete(browser.cookie)
         fields = {"text": '周末"<b>&', "empty": "", "csrf": csrf}
         path = "/console/probe/edit"
         answer = await browser.client.post(f"{path}?file=a", data=fields, headers=ORIGIN)

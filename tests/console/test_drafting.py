@@ -384,7 +384,7 @@ async def test_what_was_typed_is_not_lost_when_a_session_ends_or_the_store_is_aw
         store.away = False
         token = await browser.token(edit)
         keys.revoke("edit-key")
-        browser.client.cookies.delete("nextbest_session")
+        browser.client.cookies.delete(browser.cookie)
         answer = await browser.post(edit, csrf=token, **form)
         assert answer.status_code == 401 and "# &lt;mine&gt;" in answer.text
 

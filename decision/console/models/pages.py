@@ -16,11 +16,13 @@ from decision.console.errors import PageError
 from decision.console.forms import Form, form_of, query_of
 from decision.console.language import N_
 from decision.console.models import judging
+from decision.console.operations import there
 from decision.console.span import problem_of
 from decision.console.visitors import visitor_of
 from decision.core.clock import from_micros
 from decision.core.errors import NextbestError, NotReady
 from decision.server.audit import entries
+from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
@@ -108,6 +110,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     async def page(request: _Request, found: ModelsView, view: ModelView, **own: Any) -> Answer:
         known: dict[str, Any] = {"champion": "", "drift": {}, "figures": None, "status": 200}
         known |= {"part": None, "report": None, "problem": ""}
+        looks, _ = await there(last_looks(console.engine.runtime.store), None)
+        serving = None if looks is None else looks.found.drift
         return await console.page(
             request,
             "model.html",
@@ -120,6 +124,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             pictures=[(one, _PICTURES.get(one, one)) for one in view.pictures],
             most=_DRIFTED,
             archive=console.settings.archive,
+            serving=serving if serving is not None and serving.path == view.path else None,
             path=PATH,
             **(known | own),
         )

@@ -1,0 +1,217 @@
+"""Drift while a model serves: how far the decisions of the last days are from its training rows.
+
+Compared are messages that were given, with the features as the model saw them, and what it predicts
+for them, by the profile that its version keeps (`learning.drift`).
+
+What moves with the calendar alone is no drift. Weekdays of a log that is shorter than a week differ
+from those of a longer one, although nobody has changed; so do counts over windows that neither log
+had filled. Such features are left out, and why is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from decision.archive.damage import naming_damage
+from decision.archive.features import OTHER, features_of
+from decision.archive.given import WITHOUT_STORE
+from decision.archive.journal import files, reading
+from decision.archive.query import open_database
+from decision.core.clock import DAY, from_micros, parse_duration
+from decision.core.records import DecisionRecord, made_without_store
+from decision.core.said import marked
+from decision.core.schema import Moment
+from decision.core.values import MISSING, Value
+from decision.learning.drift import drift_between, profile_of_matrix, read_profile
+from decision.scoring.features import encode_columns
+from decision.scoring.loading import check_version, reference_trees
+from decision.scoring.model import calibrator
+
+BOUND: Final = 0.25
+"""The stability index that is much, where the spec's gate says nothing (Siddiqi 2006)."""
+
+LEAST: Final = 1_000
+"""Messages, of half as many customers, below which chance alone moves an index too far."""
+
+MOST: Final = 20_000
+"""Messages that are looked at, at most."""
+
+SPAN: Final = 7 * DAY
+"""Microseconds of decisions that are looked at, up to the latest."""
+
+_DATES: Final = 9
+"""Folders of dates that `SPAN` can touch, and one more."""
+
+_LONGEST: Final = 28 * DAY
+"""Longer windows are compared all the same: a log need not fill them."""
+
+_NEARLY: Final = DAY // 4
+"""A log of a week has its last decision some hours before the week is over."""
+
+_WINDOW: Final = re.compile(r"\.[a-z]+_(\d+[smhdw])$")
+_ALONE: Final = ("time.date", "time.in.")
+_SHORTEST: Final = {"time.hour": DAY, "time.weekday": 7 * DAY}
+
+
+class Given(NamedTuple):
+    """A message that was given: when (microseconds), to whom, and its features."""
+
+    at: int
+    customer_id: str
+    features: Mapping[str, Value]
+
+
+class ServingDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the model in force is from what it learned from.
+
+    `indexes` are stability indexes by feature, largest first; `left_out` is feature → why it is not
+    compared. `problem` says why nothing is. Both are keys of catalogues.
+    """
+
+    name: str
+    version: str
+    bound: float = BOUND
+    rows: int = 0
+    since: Moment | None = None
+    until: Moment | None = None
+    indexes: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    problem: str = ""
+
+    @property
+    def path(self) -> str:
+        """The version as models folders have it."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def beyond(self) -> dict[str, float]:
+        """Features whose index is above the bound."""
+        return {name: index for name, index in self.indexes.items() if index > self.bound}
+
+
+def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = None) -> ServingDrift:
+    """The drift of a version, whose folder this is, in messages that were given.
+
+    `bound` None: the usual one.
+
+    Raises:
+        ModelError: the version must not serve.
+    """
+    manifest, text, _ = check_version(folder)
+    made = ServingDrift(
+        name=manifest.name,
+        version=manifest.version,
+        bound=BOUND if bound is None else bound,
+        rows=len(given),
+    )
+    old = read_profile(folder)
+    if old is None:
+        problem = marked("this version keeps no profile of its training rows; train it again")
+        return msgspec.structs.replace(made, problem=problem)
+    if len(given) < LEAST or len({one.customer_id for one in given}) < LEAST // 2:
+        problem = marked("too few messages: 1,000 to 500 customers are needed")
+        return msgspec.structs.replace(made, problem=problem)
+    names = [feature.name for feature in manifest.features]
+    columns = {name: [one.features.get(name, MISSING) for one in given] for name in names}
+    matrix = encode_columns(manifest.features, manifest.categories, columns)
+    calibrate = calibrator(manifest.calibration or manifest.isotonic)
+    probability = calibrate(reference_trees(text)(matrix))
+    new = profile_of_matrix(manifest.features, manifest.categories, matrix, probability)
+    first, last = min(one.at for one in given), max(one.at for one in given)
+    training, now = _span(manifest.training.from_time, manifest.training.to_time), last - first
+    left_out = {name: why for name in names if (why := not_compared(name, training, now))}
+    indexes = {
+        name: float(index)
+        for name, index in drift_between(old, new).items()
+        if name not in left_out and np.isfinite(index)
+    }
+    return msgspec.structs.replace(
+        made,
+        indexes=indexes,
+        left_out=left_out,
+        since=from_micros(first),
+        until=from_micros(last),
+    )
+
+
+def not_compared(feature: str, training: int | None, now: int) -> str:
+    """Why a feature is not compared between logs of these lengths (microseconds); "" if it is.
+
+    `training` None: how long that log was is not known.
+
+    >>> not_compared("time.weekday", 30 * DAY, 2 * DAY)
+    'these decisions span less time than it needs'
+    >>> not_compared("events.app_open.count_7d", 3 * DAY, 7 * DAY)
+    'the training rows span less time than it needs'
+    >>> not_compared("time.date", 30 * DAY, 30 * DAY)
+    'it changes with the date alone'
+    >>> not_compared("customer.tier", DAY, DAY)
+    ''
+    """
+    if feature.startswith(_ALONE):
+        return marked("it changes with the date alone")
+    needed = _SHORTEST.get(feature, 0)
+    if found := _WINDOW.search(feature):
+        needed = min(parse_duration(found[1]), _LONGEST)
+    if training is not None and training < needed - _NEARLY:
+        return marked("the training rows span less time than it needs")
+    if feature in _SHORTEST and now < needed - _NEARLY:
+        return marked("these decisions span less time than it needs")
+    return ""
+
+
+def given_in_archive(archive: Path, most: int = MOST) -> list[Given]:
+    """Messages that were given in the last days of an archive: evenly chosen, `most` at most.
+
+    Raises:
+        ArchiveError: the archive lacks a file, or one is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    chosen: list[tuple[int, Given]] = []
+    with reading(archive), naming_damage(archive), open_database() as database:
+        paths = files(archive, "decisions")
+        dates = sorted({path.parent.name for path in paths})[-_DATES:]
+        own = [path for path in paths if path.parent.name in dates]
+        for number, path in enumerate(own):  # one by one: each has features of its own
+            database.view_files(f"file_{number}", [path])
+        latest = (
+            database.value(f"SELECT epoch_us(max(decided_at)) FROM file_{number}")
+            for number in range(len(own))
+        )
+        since = max((one for one in latest if one is not None), default=0) - SPAN
+        for number, path in enumerate(own):
+            names = pq.read_schema(path).names
+            columns = [name if name in names else "NULL" for name in ("features", OTHER)]
+            rows = database.rows(
+                f"SELECT hash(decision_id), epoch_us(decided_at), customer_id, "
+                f"{', '.join(columns)} FROM file_{number} WHERE message IS NOT NULL "
+                f"AND NOT {WITHOUT_STORE} AND epoch_us(decided_at) > $since "
+                "ORDER BY 1 LIMIT $most",
+                {"since": since, "most": most},
+            )
+            for draw, at, customer_id, features, others in rows:
+                values = features_of({"features": features, OTHER: others})
+                chosen.append((draw, Given(at, customer_id, values)))
+            chosen.sort(key=itemgetter(0))
+            del chosen[most:]
+    return [one for _, one in chosen]
+
+
+def given_in_log(decided: Iterable[DecisionRecord]) -> Iterator[Given]:
+    """Messages that were given by decisions of a store's log."""
+    for one in decided:
+        if not made_without_store(one):
+            for selection in one.selections:
+                yield Given(one.decided_at, one.customer_id, selection.features)
+
+
+def _span(first: int | None, last: int | None) -> int | None:
+    return None if first is None or last is None else last - first

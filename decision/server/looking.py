@@ -1,0 +1,101 @@
+"""The child that looks for sample-ratio mismatch and drift: `python -m decision.server.looking`.
+
+It reads a `LookRequest` and answers with `Found`, both msgpack.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.analytics.assignments import sample_ratios_of_archive, sample_ratios_of_log
+from decision.analytics.sample_ratio import SampleRatio
+from decision.children import end_with_parent
+from decision.core.definition import PolicyDefinition
+from decision.core.errors import NextbestError
+from decision.core.records import DecisionRecord, decode_decision
+from decision.evaluation.serving_drift import (
+    Given,
+    ServingDrift,
+    given_in_archive,
+    given_in_log,
+    serving_drift,
+)
+from decision.installation import require
+from decision.learning.spec import spec_named
+from decision.rulebook.checking import read_checked
+from decision.rulebook.reader import load_files
+from decision.scoring.loading import check_version
+from decision.scoring.versions import current_version
+from decision.server.looks import Found, LookRequest
+
+_NICENESS: Final = 19
+
+
+def look(request: LookRequest) -> Found:
+    """What is found."""
+    problems, ratios, drift = [], list[SampleRatio](), None
+    archive = None if request.archive is None else Path(request.archive)
+    decided = [decode_decision(body) for body in request.decided]
+    try:
+        if archive is not None:
+            require("looking at the archive")
+        ratios = _sample_ratios(request, archive, decided)
+    except (NextbestError, OSError) as error:
+        problems.append(str(error))
+    try:
+        drift = _drift(request, archive, decided)
+    except (NextbestError, OSError) as error:
+        problems.append(str(error))
+    return Found(sample_ratios=ratios, drift=drift, problem="; ".join(dict.fromkeys(problems)))
+
+
+def _sample_ratios(
+    request: LookRequest, archive: Path | None, decided: Sequence[DecisionRecord]
+) -> list[SampleRatio]:
+    definition = read_checked(Path(request.place), request.version)
+    if archive is not None:
+        return sample_ratios_of_archive(archive, definition)
+    earlier = {version: _definition(files) for version, files in request.policies.items()}
+    return sample_ratios_of_log(decided, definition, {**earlier, definition.version: definition})
+
+
+def _definition(files: dict[str, str]) -> PolicyDefinition | None:
+    found = load_files(files, again=True).definition
+    return found if isinstance(found, PolicyDefinition) else None
+
+
+def _drift(
+    request: LookRequest, archive: Path | None, decided: Sequence[DecisionRecord]
+) -> ServingDrift | None:
+    if request.models is None or request.model is None:
+        return None
+    models = Path(request.models)
+    folder = current_version(models)
+    manifest = None if folder is None else check_version(folder)[0]
+    if folder is None or manifest is None or manifest.version != request.model:
+        return None  # another one was put in force just now
+    bound = None
+    with suppress(NextbestError):  # the spec is not there, or has errors: then the usual bound
+        bound = spec_named(models, manifest.name).promotion.drift_at_most
+    given: list[Given] = (
+        list(given_in_log(decided)) if archive is None else given_in_archive(archive)
+    )
+    return serving_drift(folder, given, bound)
+
+
+def _main() -> None:
+    os.nice(_NICENESS)
+    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=LookRequest)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(look(request)))
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    _main()
