@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Final, Literal, NamedTuple
@@ -13,9 +13,12 @@ import msgspec
 CONTEXT: Final = 3
 """Unchanged lines that are shown around a change."""
 
-_MOST_COMPARED: Final = 400_000
-"""Pairs of lines compared one by one: what is longer, and has no line that is there just once in
-both, counts as changed altogether."""
+MOST_KEPT: Final = 5_000
+"""Lines of one file's diff that are kept to be shown."""
+
+_MOST_WORK: Final = 5_000_000
+"""Looks at lines for one comparison, some seconds. What is left to compare then, and has no line
+that is there just once in both, counts as changed altogether."""
 
 
 class Match(NamedTuple):
@@ -36,7 +39,10 @@ class DiffLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileDiff(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs in one file: groups of lines, each with some unchanged lines around."""
+    """What differs in one file: groups of lines, each with some unchanged lines around.
+
+    `added` and `removed` count all lines; the groups have the first `MOST_KEPT`.
+    """
 
     file: str
     kind: Literal["added", "removed", "changed"]
@@ -79,14 +85,19 @@ def diff_files(old: Mapping[str, str], new: Mapping[str, str]) -> list[FileDiff]
         before, after = old.get(file), new.get(file)
         if before == after:
             continue
-        hunks = diff_lines(before or "", after or "")
-        kinds = Counter(line.kind for hunk in hunks for line in hunk)
+        a, b = lines_of(before or ""), lines_of(after or "")
+        same = matches(a, b)
+        common = sum(match.size for match in same)
         kind: Literal["added", "removed", "changed"] = (
             "added" if before is None else "removed" if after is None else "changed"
         )
         found.append(
             FileDiff(
-                file=file, kind=kind, added=kinds["added"], removed=kinds["removed"], hunks=hunks
+                file=file,
+                kind=kind,
+                added=len(b) - common,
+                removed=len(a) - common,
+                hunks=_hunks(_all_lines(a, b, same), CONTEXT, MOST_KEPT),
             )
         )
     return found
@@ -94,22 +105,36 @@ def diff_files(old: Mapping[str, str], new: Mapping[str, str]) -> list[FileDiff]
 
 def diff_lines(old: str, new: str, context: int = CONTEXT) -> list[list[DiffLine]]:
     """What differs between two texts, without the ends of lines."""
-    lines = list(_all_lines(lines_of(old), lines_of(new)))
-    shown: list[tuple[int, int]] = []
-    for place, line in enumerate(lines):
+    a, b = lines_of(old), lines_of(new)
+    return _hunks(_all_lines(a, b, matches(a, b)), context, len(a) + len(b))
+
+
+def _hunks(lines: Iterator[DiffLine], context: int, most: int) -> list[list[DiffLine]]:
+    """Groups of lines that differ, with the same ones around; about `most` lines are kept."""
+    hunks: list[list[DiffLine]] = []
+    before: deque[DiffLine] = deque(maxlen=context)
+    same = kept = 0
+    for line in lines:
         if line.kind == "same":
+            same += 1
+            if hunks and same <= context:
+                hunks[-1].append(line)
+            else:
+                before.append(line)
             continue
-        first, end = max(0, place - context), min(len(lines), place + context + 1)
-        if shown and first <= shown[-1][1]:
-            shown[-1] = shown[-1][0], end
-        else:
-            shown.append((first, end))
-    return [lines[first:end] for first, end in shown]
+        if kept >= most:
+            break
+        if not hunks or same > 2 * context:
+            hunks.append([])
+        hunks[-1] += [*before, line]
+        before.clear()
+        same, kept = 0, kept + 1
+    return hunks
 
 
-def _all_lines(old: list[str], new: list[str]) -> Iterator[DiffLine]:
+def _all_lines(old: list[str], new: list[str], same: list[Match]) -> Iterator[DiffLine]:
     a = b = 0
-    for match in (*matches(old, new), Match(len(old), len(new), 0)):
+    for match in (*same, Match(len(old), len(new), 0)):
         for n in range(a, match.a):
             yield DiffLine(kind="removed", old=n + 1, new=None, text=_shown(old[n]))
         for n in range(b, match.b):
@@ -129,6 +154,7 @@ def _matches(
 ) -> Iterator[Match]:
     """Between `a0` and `a1`, `b0` and `b1`. A stack in place of recursion: texts can be long."""
     stack: list[tuple[int, int, int, int] | Match] = [(a0, a1, b0, b1)]
+    left = _MOST_WORK
     while stack:
         part = stack.pop()
         if isinstance(part, Match):
@@ -148,13 +174,18 @@ def _matches(
             stack.append(Match(a1, b1, end))
         if a0 == a1 or b0 == b1:
             continue
+        mine, theirs = a1 - a0, b1 - b0
+        left -= mine + theirs
+        if left < 0:
+            continue
         if anchors := _anchors(a, b, a0, a1, b0, b1):
             here: list[tuple[int, int, int, int] | Match] = []
             for x, y in anchors:
                 here += [(a0, x, b0, y), Match(x, y, 1)]
                 a0, b0 = x + 1, y + 1
             stack += reversed([*here, (a0, a1, b0, b1)])
-        elif (a1 - a0) * (b1 - b0) <= _MOST_COMPARED:
+        elif (cost := mine * theirs * min(mine, theirs) // 8) <= left:  # as much as it can take
+            left -= cost
             matcher = SequenceMatcher(None, a[a0:a1], b[b0:b1], autojunk=False)
             stack += [
                 Match(a0 + x, b0 + y, size)

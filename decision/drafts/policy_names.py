@@ -13,21 +13,23 @@ from decision.rulebook.checker import NOUNS
 from decision.rulebook.reader import SECTIONS
 
 _TOP: Final = re.compile(r"([A-Za-z_]+)\s*:(.*)")
+# In each of these, no two parts that repeat can take the same character, and no match begins within
+# what another one looked at: a long text costs no more than its length.
 _NAME: Final = re.compile(
-    r"""(\s+)("[^"]*"|'[^']*'|[^\s#"'{}\[\],-][^#:]*(?::\S[^#:]*)*)\s*:(?=\s|$)"""
+    r"""(\s+)("[^"]*"\s*|'[^']*'\s*|[^\s#"'{}\[\],-](?:[^#:]|:(?=\S))*):(?=\s|$)"""
 )
 _COMMENT: Final = re.compile(r"(^|\s)#.*", re.MULTILINE)
 _FIELD: Final = re.compile(
-    r"(?<![\w.])((?:customer|event|events|context|contacts|experiment|time|score)\.[\w.\-]+[\w])"
+    r"(?<![\w.\-])((?:customer|event|events|context|contacts|experiment|time|score)\.[\w.\-]+[\w])"
 )
-_TAGS: Final = re.compile(r"\btags\s*:\s*(?:\[([^\]\n]*)\]|([\w.-]+))")
-_CATEGORY: Final = re.compile(r"\bcategory\s*:\s*(?:\[([^\]\n]*)\]|([\w.-]+))")
+_TAGS: Final = re.compile(r"\btags\s*:\s*(?:\[([^\[\]\n]*)\]|([\w.-]+))")
+_CATEGORY: Final = re.compile(r"\bcategory\s*:\s*(?:\[([^\[\]\n]*)\]|([\w.-]+))")
 _EVENT: Final = re.compile(r"\b(?:event|opened_by|event\.type)\s*:\s*([\w.\-]+)")
 _COUNTED: Final = re.compile(
-    r"\bevents\.([\w.\-]+?)\.(?:count|sum_|active_days_|days_since|last_|since\.)"
+    r"(?<![\w.\-])events\.([\w.\-]+?)\.(?:count|sum_|active_days_|days_since|last_|since\.)"
 )
 _SEGMENT: Final = re.compile(r"\bcustomer\.segment\.([\w\-]+)")
-_IN_BRACES: Final = re.compile(r"[{,]\s*([\w.\- ]+?)\s*:")
+_IN_BRACES: Final = re.compile(r"[{,]([\w.\-\s]+):")
 
 
 class PolicyNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ def noun_of(kind: str) -> str:
 
 def _defined(text: str) -> Iterator[tuple[str, str, int]]:
     """(section, name, line) of what a file defines."""
-    section, indent = "", 0
+    section, indent, margin = "", 0, ""
     for number, line in enumerate(text.split("\n"), 1):
         if not line[:1].isspace():
             if line[:1] in ("", "#"):
@@ -99,11 +101,11 @@ def _defined(text: str) -> Iterator[tuple[str, str, int]]:
             if section and top and top[2].lstrip().startswith("{"):
                 yield from ((section, name, number) for name in _in_braces(top[2]))
             continue
-        if not section or (indent and not line.startswith(" " * indent)):
+        if not section or (indent and not line.startswith(margin)):
             continue
         name = _NAME.match(line)
         if name and (not indent or len(name[1]) == indent):
-            indent = len(name[1])
+            indent, margin = len(name[1]), " " * len(name[1])
             yield section, name[2].strip().strip("\"'"), number
 
 
@@ -115,4 +117,4 @@ def _in_braces(text: str) -> Iterator[str]:
         if depth == 1 or (sign == "{" and depth == 0):
             kept.append(sign)
         depth += sign in "{["
-    yield from _IN_BRACES.findall("".join(kept))
+    yield from filter(None, map(str.strip, _IN_BRACES.findall("".join(kept))))

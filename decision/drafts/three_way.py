@@ -92,7 +92,8 @@ def _same_in_all(
     others = matches(old, theirs)
     firsts = [one.a for one in others]
     for match in matches(old, mine):
-        for other in others[max(0, bisect_right(firsts, match.a) - 1) :]:
+        for place in range(max(0, bisect_right(firsts, match.a) - 1), len(others)):
+            other = others[place]
             first = max(match.a, other.a)
             end = min(match.a + match.size, other.a + other.size)
             if other.a >= match.a + match.size:

@@ -13,8 +13,16 @@ ITEM: Final = "-"
 
 _DASH: Final = re.compile(r"\s*-(?=\s|$)")
 _KEY: Final = re.compile(
-    r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#,\[\]{}"'|>@`%&*!][^#]*?)\s*:(?=\s|$)"""
+    r"""\s*("(?:[^"\\]|\\.)*"\s*|'(?:[^']|'')*'\s*|[^\s#,\[\]{}"'|>@`%&*!](?:[^#:]|:(?!\s|$))*)"""
+    r""":(?=\s|$)"""
 )
+"""No two parts can take the same character: a long line costs no more than its length."""
+
+_LONGEST_LINE: Final = 10_000
+_LONGEST_VALUE: Final = 100_000
+_DEEPEST: Final = 50
+"""Beyond these, which nobody writes by hand, nothing is proposed."""
+
 _LONGER_TEXT: Final = re.compile(r"\s*[|>][+\-0-9]*\s*(#.*)?$")
 _WORD: Final = re.compile(r"[\w./*?-]*")
 
@@ -42,7 +50,7 @@ def position_at(lines: Sequence[str], line: int, column: int) -> Position | None
     >>> found.path, found.is_key, found.word
     (('messages', 'tea', 'channels', '-'), False, 'pu')
     """
-    if not 1 <= line <= len(lines):
+    if not 1 <= line <= len(lines) or column > _LONGEST_LINE:
         return None
     before = lines[line - 1][: column - 1]
     here = _line(before)
@@ -54,11 +62,13 @@ def position_at(lines: Sequence[str], line: int, column: int) -> Position | None
     if above and above[0].rest.lstrip()[:1] in ("{", "[") and above[0].rest.strip():
         between = lines[above[0].line + 1 : line - 1]
         opened = "\n".join([above[0].rest, *between, ""])
+    if len(opened) > _LONGEST_VALUE:
+        return None
     flow = _flow(opened + before) if opened else None
     if flow is None or not flow.inside:
         path += [part.name for part in here.parts]
         flow = _flow(here.rest)
-    if flow.comment:
+    if flow.comment or len(path) + len(flow.path) > _DEEPEST:
         return None
     start = len(before) - len(flow.word) + 1
     word = flow.word
@@ -101,11 +111,12 @@ class _Line(NamedTuple):
 def _line(text: str, number: int = 0) -> _Line:
     parts: list[_Part] = []
     place = 0
-    while dash := _DASH.match(text, place):
+    text = text[:_LONGEST_LINE]
+    while len(parts) < _DEEPEST and (dash := _DASH.match(text, place)):
         parts.append(_Part(dash.end() - 1, ITEM, text[dash.end() :], number))
         place = dash.end()
     if key := _KEY.match(text, place):
-        parts.append(_Part(key.start(1), _plain(key[1]), text[key.end() :], number))
+        parts.append(_Part(key.start(1), _plain(key[1].rstrip()), text[key.end() :], number))
         place = key.end()
     rest = text[place:]
     return _Line(parts, rest, place + len(rest) - len(rest.lstrip()))
@@ -172,28 +183,29 @@ def _flow(text: str) -> _Flow:
     opened: list[tuple[str, list[str]]] = []
     keys: list[str | None] = []
     first = place = 0
+    blank = True  # whether there are only blanks since `first`
     while place < len(text):
         sign = text[place]
-        if sign in "\"'" and not text[first:place].strip():
-            place = _quoted_until(text, place)
+        if sign in "\"'" and blank:
+            place, blank = _quoted_until(text, place), False
             continue
         if sign == "#" and (place == 0 or text[place - 1].isspace()):
             ends = text.find("\n", place)
             if ends < 0:
                 return _Flow(bool(opened), (), False, (), "", True)
-            first = place = ends
+            first, place, blank = ends, ends, True
             continue
-        if sign in "{[" and not text[first:place].strip():
+        if sign in "{[" and blank:
             opened.append((sign, []))
             keys.append(None)
             first = place + 1
         elif sign in "}]" and opened:
             opened.pop()
             keys.pop()
-            first = place + 1
+            first, blank = place + 1, True
         elif sign == "," and opened:
             keys[-1] = None
-            first = place + 1
+            first, blank = place + 1, True
         elif (
             sign == ":"
             and opened
@@ -203,7 +215,9 @@ def _flow(text: str) -> _Flow:
         ):
             keys[-1] = key = text[first:place].strip().strip("\"'")
             opened[-1][1].append(key)
-            first = place + 1
+            first, blank = place + 1, True
+        else:
+            blank = blank and sign.isspace()
         place += 1
     steps = [ITEM if sign == "[" else key for (sign, _), key in zip(opened, keys, strict=True)]
     path = [step for step in steps if step is not None]
