@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from decision.installation import require
 if TYPE_CHECKING:
     from decision.evaluation.report import EvaluationReport
     from decision.evaluation.targets import Candidate
+    from decision.learning.spec import Spec
 
 
 def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -37,7 +39,11 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option(
     "--exploration", metavar="γ|off", help="Explore this much. Default: as the model or rules say."
 )
-@click.option("--spec", metavar="FILE", help="A model's spec: what counts as a response.")
+@click.option(
+    "--spec",
+    metavar="FILE",
+    help="A model's spec: what counts as a response. Default: as the version says.",
+)
 @click.option(
     "--arms", is_flag=True, help="Also judge impact arms: without model, levers or value."
 )
@@ -144,10 +150,11 @@ def evaluate(
         return
     if sum((model is not None, prior)) > 1:
         raise click.UsageError("--model and --prior cannot be combined; give one")
+    candidate, folder = _candidate(rules, None if prior or model else models, model, exploration)
     found = _judge(
         archive,
-        _candidate(rules, None if prior or model else models, model, exploration),
-        spec,
+        candidate,
+        _spec(spec, candidate, folder),
         arms=arms,
         by=fields,
         count_silence=silence_counts,
@@ -186,7 +193,7 @@ def _gamma(text: str | None) -> Any:
 
 def _candidate(
     rules: str | None, models: str | None, model: str | None, exploration: str | None
-) -> Candidate:
+) -> tuple[Candidate, Path | None]:
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
@@ -199,26 +206,39 @@ def _candidate(
         if folder is None:
             raise Fail(f"{models} has no model version; train one, or judge with --prior")
     loaded = load_model(folder) if folder is not None else None
-    return Candidate(
+    candidate = Candidate(
         rules=read_rules(rules) if rules is not None else None, model=loaded, exploration=gamma
     )
+    return candidate, folder
+
+
+def _spec(given: str | None, candidate: Candidate, folder: Path | None) -> Spec | None:
+    """What was given; for a version of an earlier release, which does not say what a response is,
+    the spec of its name beside the versions.
+    """
+    from decision.core.errors import NotFound
+    from decision.learning.spec import load_spec, spec_named
+
+    if given is not None:
+        return load_spec(given)
+    if candidate.model is not None and folder is not None:
+        manifest = candidate.model.manifest
+        if manifest.responses is None:
+            with suppress(NotFound):
+                return spec_named(folder.resolve().parent.parent, manifest.name)
+    return None
 
 
 def _judge(
-    archive: Path, candidate: Candidate, spec: str | None, *, options: dict[str, Any], **how: Any
+    archive: Path, candidate: Candidate, spec: Spec | None, *, options: dict[str, Any], **how: Any
 ) -> EvaluationReport:
     from decision.core.fields import UnknownField
 
     try:
         from decision.evaluation.report import EvaluationOptions
         from decision.evaluation.run import EvaluationRequest, evaluate
-        from decision.learning.spec import load_spec
 
-        request = EvaluationRequest(
-            spec=None if spec is None else load_spec(spec),
-            options=EvaluationOptions(**options),
-            **how,
-        )
+        request = EvaluationRequest(spec=spec, options=EvaluationOptions(**options), **how)
         return evaluate(archive, candidate, request, TERMINAL)
     except UnknownField as error:
         raise click.BadParameter(str(error), param_hint="--by") from None

@@ -52,9 +52,11 @@ def _head(report: EvaluationReport) -> str:
     ]
     if log.open_windows:
         lines.append(
-            f"left out: {log.open_windows:,} younger than the longest goal window "
-            f"({format_duration(log.longest_window)})"
+            f"left out: {log.open_windows:,} younger than the longest goal window of what could "
+            f"have been chosen ({format_duration(log.longest_window)} at most)"
         )
+    if log.improbable:
+        lines.append(f"left out: {log.improbable:,} without a selection probability in (0, 1]")
     if log.not_given:
         lines.append(f"left out: {log.not_given:,} that nobody was given, or without the store")
     if log.contended:

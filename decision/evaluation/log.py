@@ -2,9 +2,9 @@
 
 A response is the goal of the chosen message, reached in (decided, decided + within], as in
 training. Unlike in training, contacts that were never delivered count: they earned nothing, and
-leaving them out would make the policy that chose them look better. All decisions younger than the
-longest window are left out, whatever was chosen, so that this does not depend on the choice.
-Merged customers are one customer, also in standard errors and folds.
+leaving them out would make the policy that chose them look better. A decision counts once the
+longest window of what could have been chosen in it is over, whatever was chosen, so that this does
+not depend on the choice. Merged customers are one customer, also in standard errors and folds.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.learning.goals import REACHED, goals_of
-from decision.learning.spec import Spec
-from decision.scoring.manifest import Training
+from decision.scoring.manifest import Responses, Training
 
 SILENCE: Final = ""
 """Stands for "no message" where messages are keys."""
@@ -67,7 +66,9 @@ class LoggedChoice(NamedTuple):
 class LogCounts(msgspec.Struct, kw_only=True):
     """How many decisions are judged, and how many are not and why. Times are microseconds.
 
-    `open_windows`: younger than the longest goal window. `contended`: silent because of contention,
+    `open_windows`: younger than the longest goal window of what could have been chosen in them, at
+    most `longest_window`. `improbable`: without a selection probability above 0 and up to 1, such
+    as the decision `improbable_id`. `contended`: silent because of contention,
     which no policy chose. `not_given`: nobody was given them, or they were given without the store,
     so that no policy chose. `no_replay`: what the decision saw is not archived. `later_selections`:
     second and later selections of a decision, which are not judged. `without_goal`: of a message
@@ -77,6 +78,8 @@ class LogCounts(msgspec.Struct, kw_only=True):
     decisions: int = 0
     judged: int = 0
     open_windows: int = 0
+    improbable: int = 0
+    improbable_id: str | None = None
     contended: int = 0
     not_given: int = 0
     no_replay: int = 0
@@ -128,17 +131,22 @@ class LoggedPolicies:
 
 @contextmanager
 def open_log(
-    archive: Path, spec: Spec | None, *, count_silence: bool = False, model: str | None = None
+    archive: Path,
+    responses: Responses | None,
+    *,
+    count_silence: bool = False,
+    model: str | None = None,
 ) -> Iterator[ArchivedLog]:
     """Opens an archive for evaluation; it is closed at the end of the context.
 
-    `count_silence`: also count what customers did after silence; needs a spec with one target for
-    all messages. `model` is the version for which logged probabilities are looked up.
+    `responses` says what counts as one (None: the goals of the messages). `count_silence`: also
+    count what customers did after silence; needs one target for all messages. `model` is the
+    version for which logged probabilities are looked up.
 
     Raises:
-        EvaluationError: it is not an archive, or its probabilities are missing.
+        EvaluationError: it is not an archive, or it says too little.
     """
-    if count_silence and (spec is None or spec.target is None):
+    if count_silence and (responses is None or responses.target is None):
         raise EvaluationError(
             "the responses after silence are known only with one target for all messages; "
             "give a spec with target: {event: …, within: …}"
@@ -154,9 +162,8 @@ def open_log(
         for name in ("outcomes", "events", "changes"):
             database.view_dataset(name, files(archive, name))
         follow_merges(database.execute, "changes")
-        _refuse_unknown_probabilities(database)
         policies = LoggedPolicies(archive)
-        _lay_out_goals(database, policies, spec, count_silence=count_silence)
+        _lay_out_goals(database, policies, responses, count_silence=count_silence)
         database.execute(_HAPPENED)
         yield ArchivedLog(archive, database, decisions, policies, model or "", count_silence)
 
@@ -181,12 +188,14 @@ class ArchivedLog:
         self._days: defaultdict[date, list[Path]] = defaultdict(list)
         for path in decisions:
             self._days[date.fromisoformat(path.parent.name.removeprefix("date="))].append(path)
+        self._until = _until(database)
+        _note_young(database, self._until)
         self.judge_from(0)
 
     def judge_from(self, since: int) -> None:
         """Leaves out decisions made before a time, in microseconds."""
         self._since = since
-        self.counted = _count(self._database, since)
+        self.counted = _count(self._database, since, self._until)
 
     def days(self) -> list[date]:
         """The days that have decisions, ascending."""
@@ -247,8 +256,7 @@ class ArchivedLog:
     def judged_on(self, day: date) -> dict[str, LoggedChoice]:
         """A day's decisions with closed goal windows, by id."""
         self._database.view_dataset("today", self._days[day], "decisions")
-        last = self.counted.to_time - self.counted.longest_window
-        given = {"since": self._since, "last": last, "model": self._model}
+        given = {"since": self._since, "model": self._model}
         rows = self._database.rows(_FACTS, given)
         found = (LoggedChoice._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows)
         return {one.decision_id: self._of_first_draw(one) for one in found}
@@ -263,27 +271,12 @@ class ArchivedLog:
         return logged._replace(support=frozenset(support))
 
 
-def _refuse_unknown_probabilities(database: Database) -> None:
-    wrong = (
-        "FROM decisions WHERE coalesce(position, 1) = 1 AND (message IS NOT NULL "
-        "AND selection_probability IS NULL "
-        "OR NOT (selection_probability > 0 AND selection_probability <= 1))"
-    )
-    count = database.value(f"SELECT count(*) {wrong}")
-    if count:
-        rows = database.rows(
-            f"SELECT decision_id, selection_probability {wrong} ORDER BY 1 LIMIT 5"
-        )
-        names = ", ".join(f"{name} ({'none' if value is None else value})" for name, value in rows)
-        raise EvaluationError(
-            f"{count} of the logged decisions have no selection probability above 0 and up "
-            f"to 1: {names}{', …' if count > len(rows) else ''}. Without it nothing can be judged "
-            "by these decisions: leave their files out, or log the probabilities of the choices"
-        )
-
-
 def _lay_out_goals(
-    database: Database, policies: LoggedPolicies, spec: Spec | None, *, count_silence: bool
+    database: Database,
+    policies: LoggedPolicies,
+    responses: Responses | None,
+    *,
+    count_silence: bool,
 ) -> None:
     """Table `goals`: what counts as a response, by policy version and message."""
     database.execute(
@@ -291,25 +284,34 @@ def _lay_out_goals(
     )
     rows = []
     for (version,) in database.rows("SELECT DISTINCT policy_version FROM decisions ORDER BY 1"):
-        goals = dict(goals_of(policies.get(version), spec))
-        if count_silence and spec is not None and spec.target is not None:
-            goals[SILENCE] = spec.target
+        goals = dict(goals_of(policies.get(version), responses))
+        if count_silence and responses is not None and responses.target is not None:
+            goals[SILENCE] = responses.target
         rows += [(version, name, goal.event, goal.within) for name, goal in goals.items()]
     if rows:
         database.connection.executemany("INSERT INTO goals VALUES (?, ?, ?, ?)", rows)
 
 
-def _count(database: Database, since: int) -> LogCounts:
-    longest = database.value(
-        "SELECT max(g.within) FROM goals g JOIN (SELECT DISTINCT policy_version, "
-        "coalesce(message, '') AS message FROM decisions) d "
-        "ON g.policy = d.policy_version AND g.message = d.message"
-    )
+def _until(database: Database) -> int:
+    """The time up to which the log is known: that of its latest entry."""
     latest = [database.value("SELECT max(epoch_us(decided_at)) FROM decisions")]
     received = database.value("SELECT max(epoch_us(received_at)) FROM events")
     latest.append(received or database.value('SELECT max(epoch_us("at")) FROM outcomes'))
-    counted = LogCounts(to_time=max(time or 0 for time in latest), longest_window=longest or 0)
-    window = {"window": counted.longest_window, "until": counted.to_time, "since": since}
+    return max(time or 0 for time in latest)
+
+
+def _note_young(database: Database, until: int) -> None:
+    """Table `young`: decisions whose outcome may not be known yet, with the window they wait for.
+
+    Where nothing could have been chosen, that is the shortest: such decisions are not judged before
+    the others. What could have been is read only of those younger than the longest window of all.
+    """
+    longest = database.value("SELECT max(within) FROM goals") or 0
+    database.execute(_YOUNG, {"until": until, "recent": until - longest})
+
+
+def _count(database: Database, since: int, until: int) -> LogCounts:
+    counted = LogCounts(to_time=until)
     [
         (
             counted.decisions,
@@ -317,28 +319,53 @@ def _count(database: Database, since: int) -> LogCounts:
             counted.later_selections,
             counted.earlier,
             counted.open_windows,
+            counted.longest_window,
+            counted.improbable,
+            counted.improbable_id,
             counted.contended,
             counted.not_given,
             counted.without_goal,
         )
-    ] = database.rows(_COUNTS, window)
+    ] = database.rows(_COUNTS, {"since": since})
     counted.from_time = counted.from_time or counted.to_time
     return counted
 
 
 _NOT_GIVEN: Final = f"(decision_id IN {IDS_NOT_GIVEN} OR {WITHOUT_STORE})"
+_IMPROBABLE: Final = (
+    "(CASE WHEN selection_probability IS NULL THEN message IS NOT NULL "
+    "ELSE NOT (selection_probability > 0 AND selection_probability <= 1) END)"
+)
+_YOUNG: Final = """
+CREATE TEMP TABLE young AS
+WITH windows AS (
+  SELECT policy, map_from_entries(list((message, within))) AS of, min(within) AS shortest
+  FROM goals GROUP BY policy)
+SELECT decision_id, "window" FROM (
+  SELECT decision_id, epoch_us(decided_at) AS t, coalesce(list_max(list_concat(
+    [w.of[coalesce(d.message, '')], w.of['']],
+    [w.of[c.message] for c in candidates if c.selection_probability > 0])), shortest) AS "window"
+  FROM decisions d JOIN windows w ON w.policy = d.policy_version
+  WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) > $recent)
+WHERE t + "window" > $until
+"""
 _COUNTS: Final = f"""
 SELECT count(*) FILTER (WHERE leads), min(t) FILTER (WHERE t >= $since),
   count(*) FILTER (WHERE NOT leads AND t >= $since),
   count(*) FILTER (WHERE leads AND t < $since),
-  count(*) FILTER (WHERE leads AND t >= $since AND t + $window > $until),
-  count(*) FILTER (WHERE leads AND contended AND t >= $since AND t + $window <= $until),
-  count(*) FILTER (WHERE leads AND not_given AND t >= $since AND t + $window <= $until),
-  count(*) FILTER (WHERE leads AND t >= $since AND t + $window <= $until AND message IS NOT NULL
+  count(*) FILTER (WHERE leads AND t >= $since AND young),
+  coalesce(max("window") FILTER (WHERE leads AND t >= $since AND young), 0),
+  count(*) FILTER (WHERE leads AND improbable AND t >= $since AND NOT young),
+  min(decision_id) FILTER (WHERE leads AND improbable AND t >= $since AND NOT young),
+  count(*) FILTER (WHERE leads AND contended AND t >= $since AND NOT young),
+  count(*) FILTER (WHERE leads AND not_given AND t >= $since AND NOT young),
+  count(*) FILTER (WHERE leads AND t >= $since AND NOT young AND message IS NOT NULL
     AND NOT EXISTS (FROM goals g WHERE g.policy = policy_version AND g.message = d.message))
 FROM (SELECT coalesce(position, 1) = 1 AS leads, epoch_us(decided_at) AS t, message,
   policy_version, coalesce(list_contains(degraded, 'contention'), false) AS contended,
-  {_NOT_GIVEN} AS not_given FROM decisions) d
+  {_IMPROBABLE} AS improbable, {_NOT_GIVEN} AS not_given, decision_id,
+  y.decision_id IS NOT NULL AS young, y."window"
+  FROM decisions LEFT JOIN young y USING (decision_id)) d
 """
 
 # An event about a contact is in both datasets; outcomes say which contact. Unlike in training, an
@@ -366,7 +393,8 @@ WITH d AS (
       WHEN shadow_version = $model THEN [c.shadow_probability for c in candidates
         if c.message = message AND c.channel = channel][1] END AS said
   FROM {merged_view("today")}
-  WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) BETWEEN $since AND $last
+  WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
+    AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
     AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN}),
 one AS (
   SELECT d.decision_id, d.moment, d.customer, d.message, g.event, g.within FROM d

@@ -24,7 +24,8 @@ _SAME = 1e-9
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to find out about a candidate.
 
-    `spec` says what counts as a response (see `goals_of`). `arms`: also judge the impact arms.
+    `spec` says what counts as a response (see `goals_of`); left out, the model's version says it,
+    or, without a model, the goals of the messages. `arms`: also judge the impact arms.
     `by`: fields to break the figures down by. `count_silence`: silence earns what customers did
     without a message. `since` (microseconds): judge only later decisions; `held-out`: only those
     that the model has not learned from, because its figures are too good on what it has seen.
@@ -64,10 +65,13 @@ def evaluate(
     """
     model = candidate.model
     version = None if model is None else model.version
+    responses = model.manifest.responses if model is not None else None
+    if request.spec is not None:
+        responses = request.spec.responses
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, request.spec, count_silence=request.count_silence, model=version) as log,
+        open_log(archive, responses, count_silence=request.count_silence, model=version) as log,
         progress.bar("Decisions") as move,
     ):
         unseen = None if model is None else log.held_out_since(model.manifest.training)
@@ -83,6 +87,10 @@ def evaluate(
     if not len(found):
         raise EvaluationError(_nothing(log))
     notes = _notes(log, found, candidate)
+    if responses is not None:
+        notes.insert(0, f"a response is {responses.in_words()}")
+    elif model is not None:
+        notes.insert(0, "the version does not say what a response is; here: the messages' goals")
     if unseen is not None and (since is None or since < unseen):
         moment = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
         notes.append(
@@ -101,11 +109,13 @@ def _nothing(log: ArchivedLog) -> str:
         days = format_duration(counted.longest_window)
         return (
             f"{log.archive}: all {counted.open_windows} decisions are younger than the longest "
-            f"goal window ({days}), so their outcomes are not known yet"
+            f"goal window of what could have been chosen ({days} at most), so their outcomes are "
+            "not known yet"
         )
     return (
         f"{log.archive}: none of {counted.decisions} decisions can be decided again "
-        f"({counted.no_replay} without what they saw, {counted.contended} contended, "
+        f"({counted.no_replay} without what they saw, {counted.improbable} without a selection "
+        f"probability above 0 and up to 1, {counted.contended} contended, "
         f"{counted.not_given} not given or without the store)"
     )
 
@@ -125,6 +135,11 @@ def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[s
         notes.append(
             f"{counted.without_goal} decisions chose a message without a goal, which counts as "
             "earning nothing: give goals in the rules, or without_goal in a spec"
+        )
+    if counted.improbable:
+        notes.append(
+            f"{counted.improbable} decisions, such as {counted.improbable_id}, have no selection "
+            "probability above 0 and up to 1, and are left out: nothing can be judged by them"
         )
     if counted.no_replay:
         notes.append(f"{counted.no_replay} decisions are left out: what they saw is not archived")

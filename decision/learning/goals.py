@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from decision.core.definition import Goal, PolicyDefinition
-from decision.learning.spec import Spec
+from decision.scoring.manifest import Responses
 
 IN_TIME: Final = "h.moment > one.moment AND h.moment <= one.moment + one.within"
 """SQL: whether an event (`h`) is within the goal window of a decision (`one`)."""
@@ -26,13 +26,16 @@ REACHED: Final = (
 """SQL: whether an event is the goal of that decision's message, reached in time."""
 
 
-def goals_of(definition: PolicyDefinition, spec: Spec | None) -> Mapping[str, Goal]:
-    """Message → what counts as its response, for messages that have a goal."""
+def goals_of(definition: PolicyDefinition, responses: Responses | None) -> Mapping[str, Goal]:
+    """Message → what counts as its response, for messages that have a goal.
+
+    `responses` None: only the messages' own goals count.
+    """
     found = {}
     for message in definition.messages:
         goal = message.goal
-        if spec is not None:
-            goal = spec.target or goal or spec.without_goal
+        if responses is not None:
+            goal = responses.target or goal or responses.without_goal
         if goal is not None:
             found[message.name] = goal
     return found

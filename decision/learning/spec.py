@@ -30,7 +30,7 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from decision.core.clock import DAY, MILLISECOND, SECOND, format_duration
+from decision.core.clock import DAY, MILLISECOND, SECOND
 from decision.core.definition import Goal
 from decision.core.errors import NextbestError, NotFound, meant
 from decision.rulebook.checker import Checker
@@ -38,7 +38,7 @@ from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
-from decision.scoring.manifest import Smoothing
+from decision.scoring.manifest import Responses, Smoothing
 
 PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "bagging_fraction": (float, 0.01, 1),
@@ -150,11 +150,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
             return self.exploration.at(rows)
         return self.exploration
 
-    def target_in_words(self) -> str:
-        """What counts as a response, in words, for a manifest."""
-        if self.target is None:
-            return "the goal of each message"
-        return f"{self.target.event} within {format_duration(self.target.within)}"
+    @property
+    def responses(self) -> Responses:
+        """What counts as a response, for a version's manifest."""
+        return Responses(target=self.target, without_goal=self.without_goal)
 
 
 def load_spec(path: Path | str, *, name: str | None = None) -> Spec:

@@ -157,7 +157,8 @@ def _manifest(
     return Manifest(
         name=spec.name,
         created_at=when,
-        target=spec.target_in_words(),
+        target=spec.responses.in_words(),
+        responses=spec.responses,
         features=examples.features,
         categories=examples.categories,
         calibration=chosen.fitted if isinstance(chosen.fitted, Platt) else None,

@@ -19,6 +19,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from decision.core.clock import format_duration
+from decision.core.definition import Goal
 from decision.core.errors import NextbestError
 from decision.core.values import Value
 from decision.files import read_regular
@@ -79,6 +81,31 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     starting_evidence: float | None = None
 
 
+class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What counts as a response: `target` for all messages; None: each message's own goal, and
+    `without_goal` for those that have none.
+    """
+
+    target: Goal | None = None
+    without_goal: Goal | None = None
+
+    def in_words(self) -> str:
+        """As a sentence says it.
+
+        >>> Responses(without_goal=Goal(event="click", within=86_400_000_000)).in_words()
+        'the goal of each message, else click within 1d'
+        """
+        if self.target is not None:
+            return _in_words(self.target)
+        if self.without_goal is None:
+            return "the goal of each message"
+        return f"the goal of each message, else {_in_words(self.without_goal)}"
+
+
+def _in_words(goal: Goal) -> str:
+    return f"{goal.event} within {format_duration(goal.within)}"
+
+
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
@@ -110,7 +137,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`manifest.json`. `exploration` is a γ that replaces the policy's, or None.
+    """`manifest.json`. `target` says in words what counts as a response, `responses` exactly (None
+    in versions of earlier releases). `exploration` is a γ that replaces the policy's, or None.
 
     At most one of `calibration` and `isotonic` is set. `parity` is from the machine that trained;
     it and `created_at` do not change `version`.
@@ -121,6 +149,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: str = ""
     created_at: str = ""
     target: str
+    responses: Responses | None = None
     objective: Literal["binary"] = "binary"
     features: tuple[Feature, ...]
     categories: dict[str, tuple[Value, ...]] = {}

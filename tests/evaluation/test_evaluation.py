@@ -25,7 +25,15 @@ from decision.evaluation.targets import ARMS, Candidate, TargetPolicies
 from decision.learning.ope import dr, ips, sndr, snips
 from decision.learning.spec import parse_spec
 from tests.data import needed
-from tests.learning.logs import RULES, Deciding, Moment, World, definition_of, write_archive
+from tests.learning.logs import (
+    RULES,
+    Deciding,
+    Moment,
+    World,
+    definition_of,
+    write_archive,
+    write_policy,
+)
 
 QUICK = EvaluationOptions(bootstrap=100)
 
@@ -437,30 +445,37 @@ def test_one_target_for_all_lets_silence_earn_what_comes_by_itself(
 
 
 @pytest.mark.parametrize("value", [None, 0.0, -0.1, 1.5, float("nan")])
-def test_a_log_without_its_probabilities_judges_nothing(
+def test_decisions_without_their_probability_are_left_out_and_spoil_nothing(
     archive: Path, tmp_path: Path, value: float | None
 ) -> None:
-    count = 0
+    chosen = [row["decision_id"] for row in _rows(archive, "decisions") if row["message"]]
 
-    def change(row: dict[str, Any]) -> dict[str, Any]:
-        nonlocal count
-        if row["message"] is not None and count < 7:
-            count += 1
-            row["selection_probability"] = value
-        return row
+    def without(ids: set[str], drop: bool) -> Any:
+        def change(row: dict[str, Any]) -> dict[str, Any] | None:
+            if row["decision_id"] not in ids:
+                return row
+            return None if drop else {**row, "selection_probability": value}
 
-    log = edit(archive, tmp_path / "log", "decisions", change)
-    with pytest.raises(EvaluationError) as caught:
-        evaluate(log, Candidate())
-    text = str(caught.value)
-    assert text.startswith("7 of the logged decisions have no selection probability")
-    assert text.count("01J000") == 5 and "nothing can be judged" in text
+        return change
+
+    seven, request = set(chosen[:7]), EvaluationRequest(reward_model=False, options=QUICK)
+    some = edit(archive, tmp_path / "some", "decisions", without(seven, drop=False))
+    report = evaluate(some, Candidate(exploration=9.0), request)
+    assert (report.log.improbable, report.log.improbable_id) == (7, min(seven))
+    assert any(note.startswith(f"7 decisions, such as {min(seven)}") for note in report.notes)
+    gone = edit(archive, tmp_path / "gone", "decisions", without(seven, drop=True))
+    same = evaluate(gone, Candidate(exploration=9.0), request)
+    assert report.policies == same.policies
+    nothing = edit(archive, tmp_path / "all", "decisions", without(set(chosen), drop=False))
+    nothing = edit(nothing, tmp_path / "none", "decisions", lambda row: row["message"] and row)
+    with pytest.raises(EvaluationError, match=f"{len(chosen)} without a selection probability"):
+        evaluate(nothing, Candidate(), request)
 
 
 def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
     world: World, archive: Path, tmp_path: Path
 ) -> None:
-    """Windows are of the whole log: what was chosen has no say in being left out."""
+    """A decision waits for the longest window of what could have been chosen in it, whatever was."""
     contended = {f"01J{number:023d}" for number in range(5)}
 
     def change(row: dict[str, Any]) -> dict[str, Any]:
@@ -481,8 +496,15 @@ def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
         lambda row: row if row["received_at"] <= from_micros(end) else None,
     )
     report = evaluate(log, Candidate(), EvaluationRequest(reward_model=False, options=QUICK))
-    young = sum(moment.at + 2 * DAY > end for moment in world.moments)
-    assert report.log.longest_window == 2 * DAY
+    waits = [
+        max((2 if name == "cups" else 1 for name in _possible(row)), default=1)
+        for row in _rows(archive, "decisions")
+    ]
+    rows = zip(_rows(archive, "decisions"), waits, strict=True)
+    young = sum(
+        row["decided_at"] + days * timedelta(days=1) > from_micros(end) for row, days in rows
+    )
+    assert set(waits) == {1, 2} and report.log.longest_window == 2 * DAY
     assert (report.log.open_windows, report.log.contended) == (young, 5)
     assert report.log.no_replay == 4
     assert report.log.judged == len(world.moments) - young - 9
@@ -492,6 +514,43 @@ def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
             Candidate(),
             EvaluationRequest(reward_model=False, options=QUICK),
         )
+
+
+def _possible(row: dict[str, Any]) -> set[str]:
+    found = {one["message"] for one in row["candidates"] if (one["selection_probability"] or 0) > 0}
+    return found | ({row["message"]} if row["message"] else set())
+
+
+def test_an_old_decision_with_a_long_window_keeps_nothing_else_from_being_judged(
+    world: World, archive: Path, tmp_path: Path
+) -> None:
+    """Of another policy; or of this one, where only those wait to whom it could have been given."""
+    short = "gte: 2000}}, goal: {event: purchase, within: 1d}"
+    long = definition_of(RULES.replace(short, short.replace("1d", "90d")))
+    first = _rows(archive, "decisions")[0]["decision_id"]
+
+    def of_the_other(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "policy_version": long.version} if row["decision_id"] == first else row
+
+    log = edit(archive, tmp_path / "one", "decisions", of_the_other)
+    log = edit(log, tmp_path / "two", "replays", of_the_other)
+    write_policy(log, long)
+    request = EvaluationRequest(reward_model=False, options=QUICK)
+    counted = evaluate(log, Candidate(), request).log
+    offered = "vip" in _possible(_rows(archive, "decisions")[0])
+    assert (counted.open_windows, counted.judged) == (offered, len(world.moments) - offered)
+
+    whole = edit(archive, tmp_path / "three", "decisions", _of(long.version))
+    whole = edit(whole, tmp_path / "four", "replays", _of(long.version))
+    write_policy(whole, long)
+    counted = evaluate(whole, Candidate(), request).log
+    offers = sum("vip" in _possible(row) for row in _rows(archive, "decisions"))
+    assert 0 < offers < len(world.moments)
+    assert (counted.open_windows, counted.judged) == (offers, len(world.moments) - offers)
+
+
+def _of(version: str) -> Any:
+    return lambda row: {**row, "policy_version": version}
 
 
 def _first_day_only(end: int) -> Any:

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from decision.core import records
-from decision.core.clock import from_micros
+from decision.core.clock import DAY, from_micros
+from decision.core.definition import Goal
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.evaluation.log import open_log
@@ -33,7 +34,7 @@ from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.spec import PromotionGate, Spec, parse_spec
 from decision.scoring.loading import load_model
-from decision.scoring.manifest import ModelError
+from decision.scoring.manifest import ModelError, Responses
 from decision.scoring.scorers import bind
 from decision.scoring.versions import current_version, earlier_versions, shadow_version
 from decision.simulation.shop import DEFAULT_NOW
@@ -123,6 +124,29 @@ def test_a_figure_that_is_asked_for_and_unknown_fails(made: tuple[Path, Path]) -
     assert not figures["latency, µs"].passed and "--rules" in figures["latency, µs"].detail
     assert figures["drift (PSI)"].found is None and figures["drift (PSI)"].passed
     assert figures["calibration error"].passed
+
+
+def test_a_version_is_judged_by_what_it_was_trained_to_predict(
+    made: tuple[Path, Path], archive: Path
+) -> None:
+    """A spec that is given says otherwise; a version of an earlier release says nothing."""
+    model = load_model(made[0])
+    assert model.manifest.responses == Responses()
+    request = EvaluationRequest(reward_model=False, options=EvaluationOptions(bootstrap=0))
+
+    def earned(responses: Responses | None, **more: Any) -> tuple[float, str]:
+        model.manifest = msgspec.structs.replace(model.manifest, responses=responses)
+        asked = msgspec.structs.replace(request, **more)
+        report = evaluate(archive, Candidate(model=model), asked)
+        return report.logged["responses"].value, report.notes[0]
+
+    goals, said = earned(Responses())
+    assert goals > 0 and said == "a response is the goal of each message"
+    opened = Responses(target=Goal(event="app_open", within=DAY))
+    assert earned(opened) == (0, "a response is app_open within 1d")
+    assert earned(opened, spec=spec())[0] == goals
+    found, said = earned(None)
+    assert found == goals and said.startswith("the version does not say")
 
 
 def test_the_lift_is_judged_by_what_the_model_has_not_learned_from(

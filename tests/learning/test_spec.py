@@ -51,13 +51,13 @@ def test_a_spec_is_read_whole() -> None:
         by="message_channel", starting_probability=0.1, starting_evidence=40
     )
     assert (spec.calibration, spec.exploration) == ("platt", 30)
-    assert spec.target_in_words() == "purchase within 7d"
+    assert spec.responses.in_words() == "purchase within 7d"
 
 
 def test_a_spec_may_leave_out_all_but_name_and_features() -> None:
     spec = parse_spec("m.yaml", "name: a\nfeatures: {time.hour: numeric}\n")
     assert spec.target is None and spec.without_goal is None
-    assert spec.target_in_words() == "the goal of each message"
+    assert spec.responses.in_words() == "the goal of each message"
     assert spec.smoothing == Smoothing()
 
 
