@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from functools import cache
 from importlib.resources import files as resources
 from pathlib import Path
@@ -21,12 +21,11 @@ from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
 from decision.archive.query import Database, open_database
-from decision.core import calendar
-from decision.core.clock import SECOND, from_micros, to_micros
+from decision.core.clock import SECOND, from_micros
 from decision.core.errors import meant
+from decision.core.local_days import BEGIN, END, bounds
 from decision.core.schema import Moment
 
-_BEGIN, _END = 0, 1 << 62
 _SHARES: Final = ("p10", "p25", "p50", "p75", "p90")
 
 
@@ -96,8 +95,7 @@ def report_journey(
         NothingFound: the archive has no such journey.
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    begin = _BEGIN if first is None else _midnight(first, timezone)
-    end = _END if last is None else _midnight(last + timedelta(days=1), timezone)
+    begin, end = bounds(first, last, timezone)
     with reading(archive), naming_damage(archive), open_database() as database:
         for dataset in ("journeys", "events", "decisions"):
             database.view_dataset(dataset, files(archive, dataset))
@@ -168,16 +166,11 @@ def _incomplete(under_way: int, begin: int, end: int, since: int, until: int) ->
     found = []
     if under_way:
         found.append("some runs have not ended: conversions may still rise")
-    if _BEGIN < begin < since:
+    if BEGIN < begin < since:
         found.append("the archive begins later than the range: earlier runs are not in it")
-    if until < end < _END:
+    if until < end < END:
         found.append("the archive ends earlier than the range: archive again, later")
     return found
-
-
-def _midnight(day: date, timezone: str) -> int:
-    """When a local day begins."""
-    return to_micros(datetime.combine(day, time(), calendar.zone(timezone)))
 
 
 @cache

@@ -18,23 +18,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.archive.damage import naming_damage
-from decision.archive.journal import files, reading
-from decision.archive.machines import BY_PEOPLE
-from decision.archive.merges import follow_merges, merged_view
-from decision.archive.query import Database, open_database
-from decision.core import calendar
-from decision.core.clock import DAY, SECOND, from_micros
+from decision.analytics.behaviour import NOBODY, Active, Measured, active_days, measured
+from decision.archive.log_columns import Amount, LogColumns, LogState
+from decision.archive.log_columns.state import Codes
+from decision.core.clock import DAY, from_micros
 from decision.core.errors import NextbestError, meant
 from decision.core.events import LONGEST_WINDOW
 from decision.core.values import Value
@@ -111,17 +106,9 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self) -> dict[str, Any]:
         """The figures, ready for JSON."""
-        scores = {name: Counter(found.tolist()) for name, found in self.scores.items()}
-        return {
-            "until": from_micros(self.until),
-            "customers": len(self.behaviour.customer_id),
-            "events_with_an_amount": self.behaviour.priced,
-            "events_with_an_amount_as_text": self.behaviour.texts,
-            "thresholds": self.thresholds,
-            "scores": {name: dict(sorted(counts.items())) for name, counts in scores.items()},
-            "active_customers": sum(days > 0 for days in self.active.values()),
-            "levels": self.levels,
-        }
+        one = self.behaviour
+        active = sum(days > 0 for days in self.active.values())
+        return _figures(self, len(one.days), one.priced, one.texts, active)
 
     def _activity(self, customer: str) -> dict[str, Value]:
         days = self.active.get(customer, 0)
@@ -134,7 +121,7 @@ class NothingFound(NextbestError, ValueError):
 
 
 def segments(
-    archive: Path,
+    archive: Path | LogColumns,
     *,
     event: str = "purchase",
     amount: str = "amount",
@@ -152,38 +139,111 @@ def segments(
         NothingFound: there is no such event.
         ArchiveError: the archive lacks a file, or one is damaged or lacks columns.
     """
-    if not files(archive, "events"):
-        raise NothingFound(f"{archive} has no events; archive some first: nextbest archive")
-    with reading(archive), naming_damage(archive), open_database() as database:
-        _prepare(database, archive, timezone)
-        last = database.value("SELECT max(us) FROM facts WHERE type = ?", [event])
-        if last is None:
-            rows = database.rows("SELECT type FROM facts GROUP BY 1 ORDER BY count(*) DESC, 1")
-            names = [name for (name,) in rows]
-            known = ", ".join(names[:8]) + meant(event, names)
-            raise NothingFound(f"{archive} has no event {event!r}; it has {known}")
-        end = until if until is not None else int(last)
-        today = day_number(end, calendar.zone(timezone))
-        behaviour = _behaviour(database, event, amount, end, today)
-        if not len(behaviour.days):
-            raise NothingFound(f"{archive} has no event {event!r} until {from_micros(end)}")
-        active = _active(database, activity, activity_days, end, today) if activity else {}
-    measured: dict[str, Ints | Floats] = {
-        "recency": -behaviour.days_since,
-        "frequency": behaviour.days,
-        "monetary": behaviour.total,
-    }
-    thresholds = {name: quintiles(values) for name, values in measured.items()}
+    source = archive if isinstance(archive, LogColumns) else LogColumns(archive)
+    found = _computed(source, event, amount, activity, activity_days, levels, until, timezone)
+    state, one = found.state, found.measured
+    order, ids = _by_id(state, one.person)
+    ever = np.flatnonzero(found.active.ever)
+    placed, names = _by_id(state, ever)
     return Segments(
-        until=end,
-        behaviour=behaviour,
-        scores={name: score(values, thresholds[name]) for name, values in measured.items()},
-        thresholds=thresholds,
-        active=active,
-        levels=level_thresholds(active, set(behaviour.customer_id), levels)
-        if any(active.values())
-        else {},
+        until=found.until,
+        behaviour=Behaviour(
+            customer_id=ids,
+            days=one.days[order],
+            recency_days=one.recency_days[order],
+            age_days=one.age_days[order],
+            total=one.total[order],
+            priced=one.priced,
+            texts=one.texts,
+        ),
+        scores={name: values[order] for name, values in found.scores.items()},
+        thresholds=found.thresholds,
+        active=dict(zip(names, found.active.days[ever[placed]].tolist(), strict=True)),
+        levels=found.levels,
     )
+
+
+def segment_figures(
+    archive: Path | LogColumns,
+    *,
+    event: str = "purchase",
+    amount: str = "amount",
+    activity: str | None = "app_open",
+    activity_days: int = 28,
+    levels: Mapping[str, float] = LEVELS,
+    until: int | None = None,
+    timezone: str = "UTC",
+) -> dict[str, Any]:
+    """What `Segments.summary` says of the same, without the customers.
+
+    Raises:
+        NothingFound, ArchiveError: as `segments`.
+    """
+    source = archive if isinstance(archive, LogColumns) else LogColumns(archive)
+    found = _computed(source, event, amount, activity, activity_days, levels, until, timezone)
+    lately = int(np.count_nonzero(found.active.days))
+    one = found.measured
+    return _figures(found, len(one.days), one.priced, one.texts, lately)
+
+
+class _Computed(NamedTuple):
+    """The segments, with customers as numbers of a state."""
+
+    state: LogState
+    until: int
+    measured: Measured
+    active: Active
+    scores: dict[str, Ints]
+    thresholds: dict[str, list[float]]
+    levels: dict[str, int]
+
+
+def _computed(
+    source: LogColumns,
+    event: str,
+    amount: str,
+    activity: str | None,
+    activity_days: int,
+    levels: Mapping[str, float],
+    until: int | None,
+    timezone: str,
+) -> _Computed:
+    state, amounts = source.with_amounts(Amount(event, amount))
+    if not state.until_received and not len(state.happened.at):
+        raise NothingFound(f"{source.archive} has no events; archive some first: nextbest archive")
+    if not len(amounts.at):
+        counts = np.bincount(state.happened.type.codes, minlength=len(state.happened.type.names))
+        by_count = sorted(zip((-counts).tolist(), state.happened.type.names, strict=True))
+        names = [name for count, name in by_count if count]
+        known = ", ".join(names[:8]) + meant(event, names)
+        raise NothingFound(f"{source.archive} has no event {event!r}; it has {known}")
+    end = until if until is not None else int(amounts.at.max())
+    one = measured(state, amounts, end, timezone)
+    if not len(one.days):
+        raise NothingFound(f"{source.archive} has no event {event!r} until {from_micros(end)}")
+    active = active_days(state, activity, activity_days, end, timezone) if activity else NOBODY
+    values: dict[str, Ints | Floats] = {
+        "recency": one.recency_days - one.age_days,
+        "frequency": one.days,
+        "monetary": one.total,
+    }
+    thresholds = {name: quintiles(each) for name, each in values.items()}
+    found: dict[str, int] = {}
+    if active.days.any():
+        everybody = active.ever.copy()
+        everybody[one.person] = True
+        found = _least_days(active.days[everybody], levels)
+    scores = {name: score(each, thresholds[name]) for name, each in values.items()}
+    return _Computed(state, end, one, active, scores, thresholds, found)
+
+
+def _by_id(state: LogState, person: Codes | Ints) -> tuple[Ints, list[str]]:
+    """The places of some customers by their id, and these ids."""
+    import pyarrow.compute as pc
+
+    ids = state.ids.take(person)
+    order = np.asarray(pc.sort_indices(ids))
+    return order, ids.take(order).to_pylist()
 
 
 def quintiles(values: Ints | Floats) -> list[float]:
@@ -214,7 +274,13 @@ def level_thresholds(
     Customers who were never active count with 0 days. No level starts at 0 days, but at 1. If more
     customers than the share have the most days of all, the level starts one above, and is empty.
     """
-    days = np.array([active.get(customer, 0) for customer in everybody | set(active)])
+    return _least_days(
+        np.array([active.get(customer, 0) for customer in everybody | set(active)]), levels
+    )
+
+
+def _least_days(days: Ints, levels: Mapping[str, float]) -> dict[str, int]:
+    """`level_thresholds` of customers with so many active days each."""
     # How many customers reach each number of days: [0] are all, the last are none.
     reach = np.append(np.bincount(days)[::-1].cumsum()[::-1], 0)
     found: dict[str, int] = {}
@@ -226,103 +292,23 @@ def level_thresholds(
     return found
 
 
-def _prepare(database: Database, archive: Path, timezone: str) -> None:
-    """Makes the view `facts`: each event once, with the customer it belongs to now, and its day."""
-    database.view_dataset("changes", files(archive, "changes"))
-    follow_merges(database.execute, "changes")
-    database.view_files("events", files(archive, "events"), union=True)
-    database.execute(
-        "CREATE TEMP TABLE logged AS SELECT DISTINCT ON (customer_id, event_id) "
-        f'customer_id, type, epoch_us("at") AS us, properties FROM events WHERE {BY_PEOPLE} '
-        'ORDER BY customer_id, event_id, "at", type, properties'
-    )
-    [(first, last)] = database.rows("SELECT min(us), max(us) FROM logged")
-    database.execute("CREATE TEMP TABLE offsets (start BIGINT, shift BIGINT)")
-    database.connection.executemany(
-        "INSERT INTO offsets VALUES (?, ?)", offsets(calendar.zone(timezone), first or 0, last or 0)
-    )
-    database.execute(
-        f"""
-        CREATE TEMP VIEW facts AS
-        SELECT customer_id, type, us, (us + shift) // {DAY} AS day, properties
-        FROM {merged_view("logged")} e ASOF JOIN offsets ON e.us >= offsets.start
-        """
-    )
-
-
-def day_number(at: int, zone: tzinfo) -> int:
-    """The local day of a moment, in days since 1970-01-01."""
-    return from_micros(at).astimezone(zone).toordinal() - date(1970, 1, 1).toordinal()
-
-
-def offsets(zone: tzinfo, first: int, last: int) -> list[tuple[int, int]]:
-    """(start, offset from UTC) of a time zone over a period, all in microseconds."""
-
-    def offset(at: int) -> int:
-        shift = from_micros(at).astimezone(zone).utcoffset()
-        return 0 if shift is None else int(shift / timedelta(microseconds=1))
-
-    found = [(first - DAY, offset(first - DAY))]
-    for day in range(first, last + 2 * DAY, DAY):
-        if offset(day) == found[-1][1]:
-            continue
-        low, high = day - DAY, day
-        while high - low > SECOND:
-            middle = (low + high) // 2
-            low, high = (middle, high) if offset(middle) == found[-1][1] else (low, middle)
-        found.append((high // SECOND * SECOND, offset(day)))
-    return found
-
-
-def _behaviour(database: Database, event: str, amount: str, until: int, today: int) -> Behaviour:
-    found = database.execute(
-        """
-        SELECT customer_id,
-            count(DISTINCT day) AS days,
-            max(day) - min(day) AS recency,
-            $today - min(day) AS age,
-            coalesce(sum(money ORDER BY money) FILTER (isfinite(money)), 0) AS total,
-            count(*) FILTER (isfinite(money)) AS priced,
-            count(*) FILTER (kind = 'VARCHAR' AND isfinite(told)) AS texts
-        FROM (
-            SELECT *, CASE WHEN kind IN ('BIGINT', 'UBIGINT', 'DOUBLE') THEN told END AS money
-            FROM (
-                SELECT customer_id, day, json_type(properties, $path) AS kind,
-                    try_cast(json_extract_string(properties, $path) AS DOUBLE) AS told
-                FROM facts WHERE type = $event AND us <= $until
-            )
-        )
-        GROUP BY 1 ORDER BY 1
-        """,
-        {"until": until, "today": today, "event": event, "path": _pointer(amount)},
-    ).fetchnumpy()
-    return Behaviour(
-        customer_id=found["customer_id"].tolist(),
-        days=np.asarray(found["days"], dtype=np.int64),
-        recency_days=np.asarray(found["recency"], dtype=np.int64),
-        age_days=np.asarray(found["age"], dtype=np.int64),
-        total=np.asarray(found["total"], dtype=np.float64),
-        priced=int(found["priced"].sum()),
-        texts=int(found["texts"].sum()),
-    )
-
-
-def _pointer(name: str) -> str:
-    """A property as a JSON pointer (RFC 6901), whatever characters it has."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _active(database: Database, activity: str, days: int, until: int, today: int) -> dict[str, int]:
-    """Active days of all customers who were ever active: 0 later on, so that no old level stays.
-
-    Days are counted as by `active_days_<n>d` in rules: local days, today included.
-    """
-    rows = database.rows(
-        "SELECT customer_id, count(DISTINCT day) FILTER (day > $today - $days) FROM facts "
-        "WHERE type = $event AND us <= $until GROUP BY 1 ORDER BY 1",
-        {"event": activity, "until": until, "today": today, "days": days},
-    )
-    return dict(rows)
+def _figures(
+    found: Segments | _Computed, customers: int, priced: int, texts: int, active: int
+) -> dict[str, Any]:
+    scores = {name: np.bincount(each).tolist() for name, each in found.scores.items()}
+    return {
+        "until": from_micros(found.until),
+        "customers": customers,
+        "events_with_an_amount": priced,
+        "events_with_an_amount_as_text": texts,
+        "thresholds": found.thresholds,
+        "scores": {
+            name: {score: count for score, count in enumerate(counts) if count}
+            for name, counts in scores.items()
+        },
+        "active_customers": active,
+        "levels": found.levels,
+    }
 
 
 def states_in_yaml(found: Segments, activity: str, days: int) -> str:

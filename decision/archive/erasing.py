@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from decision.archive.erased import ErasedCustomers
+from decision.archive.forgetting import forget
 from decision.archive.journal import ArchiveTransaction, Journal, UnreadableFile, read_manifest
 from decision.archive.layout import QUARANTINE, write_table
 from decision.files import replacing
@@ -127,6 +128,7 @@ def _erase_one_by_one(folder: Path, erased: ErasedCustomers, on_file: Watch) -> 
                 write_table(kept, file)
         else:
             path.unlink()
+        forget(folder, path)
         rewritten += 1
         rows += gone
     return Erased(len(paths), rewritten, rows)

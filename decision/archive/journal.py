@@ -29,6 +29,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from decision.archive.forgetting import forget
 from decision.archive.layout import DATASETS, POLICIES, QUARANTINE, REGISTERS, write_tables
 from decision.core.errors import FileError
 from decision.files import read_regular, sync_file, sync_folder, write_whole
@@ -272,6 +273,7 @@ class Journal:
                 self.step("after a rename")
         for name in manifest.removed:
             (self.folder / name).unlink(missing_ok=True)
+            forget(self.folder, self.folder / name)
             self.step("after a removal")
 
     def _prepare(self) -> None:

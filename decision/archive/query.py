@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,16 @@ class Database:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
+
+    @contextmanager
+    def beside(self) -> Iterator[Database]:
+        """Another connection to the same database, with views of its own, for another thread."""
+        cursor = self.connection.cursor()
+        try:
+            _prepare(cursor)
+            yield Database(cursor)
+        finally:
+            cursor.close()
 
     def execute(self, query: str, parameters: Parameters = ()) -> Any:
         """Runs a query; its result can be fetched."""
@@ -56,6 +66,26 @@ class Database:
         self.connection.register(name, data if paths else schema.empty_table())
 
 
+class OpenedLater:
+    """A database that is opened where it is needed, and closed at the end of the context."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._database: Database | None = None
+
+    def __enter__(self) -> OpenedLater:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def get(self) -> Database:
+        """The database. One thread asks for it first."""
+        if self._database is None:
+            self._database = self._stack.enter_context(open_database())
+        return self._database
+
+
 @contextmanager
 def open_database(memory: int | None = None, scratch: Path | None = None) -> Iterator[Database]:
     """A database, closed at the end of the context.
@@ -74,8 +104,12 @@ def open_database(memory: int | None = None, scratch: Path | None = None) -> Ite
         }
     connection = duckdb.connect(config=limits)
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # stdout is not DuckDB's to write to
+        _prepare(connection)
         yield Database(connection)
     finally:
         connection.close()
+
+
+def _prepare(connection: Any) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # stdout is not DuckDB's to write to

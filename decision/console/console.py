@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from litestar import Request
 
 from decision.console.answers import Answer, redirect
+from decision.console.archive import Archive
 from decision.console.errors import PageError
 from decision.console.language import LANGUAGES, N_
 from decision.console.navigation import PLACES, place_of
@@ -56,6 +58,12 @@ class Console:
     linked: set[str] = field(default_factory=set)
     _work: Aside = field(default_factory=lambda: Aside("the console", AT_ONCE))
     _rendering: Aside = field(default_factory=lambda: Aside("a page of the console", AT_ONCE))
+
+    @cached_property
+    def archive(self) -> Archive | None:
+        """The archive, where one is set."""
+        folder = self.settings.archive
+        return None if folder is None else Archive(Path(folder))
 
     async def page(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, get
@@ -25,6 +24,7 @@ from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
     from decision.analytics.exposures import ExposureReport
+    from decision.console.archive import Archive
 
 PATH: Final = "/console/experiments"
 _FEW: Final = 1_000
@@ -67,8 +67,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         report, problem = None, ""
         try:
             span = span_of(query_of(request), console.now(), console.zone())
-            if console.settings.archive is not None:
-                report = await console.work(partial(_report, console.settings.archive, *span))
+            if console.archive is not None:
+                report = await console.work(partial(_report, console.archive, *span))
         except (NextbestError, OSError) as error:
             problem = problem_of(error, request)
         block = "found" if on(request) else None
@@ -82,8 +82,8 @@ def _seldom(ratio: SampleRatio) -> int:
     return round(min(1 / max(ratio.p_value, 1e-12), 1e9))
 
 
-def _report(archive: str, first: Any, last: Any, timezone: str) -> ExposureReport:
+def _report(archive: Archive, first: Any, last: Any, timezone: str) -> ExposureReport:
     require("counting experiments")
     from decision.analytics.exposures import report_exposures
 
-    return report_exposures(Path(archive), first=first, last=last, timezone=timezone)
+    return report_exposures(archive.columns, first=first, last=last, timezone=timezone)

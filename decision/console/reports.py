@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +10,7 @@ from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
 from decision.console.answers import Answer, redirect
+from decision.console.archive import Archive
 from decision.console.console import Console, on
 from decision.console.forms import Form, query_of
 from decision.console.language import N_
@@ -39,12 +39,12 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         return form, fields
 
     async def figures(form: Form, fields: dict[str, str]) -> Any:
-        archive = console.settings.archive
+        archive = console.archive
         if archive is None:
             return None
         zone = fields.get("zone") or console.zone()
         numbers = {"weeks": form.number("weeks", 8, 1, 52), "days": form.number("days", 28, 1, 365)}
-        return await console.work(partial(_figures, Path(archive), fields, numbers, zone))
+        return await console.work(partial(_figures, archive, fields, numbers, zone))
 
     async def page(request: Request[Any, Any, Any], **own: Any) -> Answer:
         form, fields = asked_of(request)
@@ -95,7 +95,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     return [listed, found, data]
 
 
-def _figures(archive: Path, fields: dict[str, str], numbers: dict[str, int], zone: str) -> Any:
+def _figures(archive: Archive, fields: dict[str, str], numbers: dict[str, int], zone: str) -> Any:
     """A report of the archive, as `nextbest evaluate --retention` and `segments --dry-run` have it.
 
     Raises:
@@ -108,15 +108,14 @@ def _figures(archive: Path, fields: dict[str, str], numbers: dict[str, int], zon
     if fields["kind"] == "retention":
         from decision.evaluation.retention import ANY, retention
 
-        return retention(archive, event=fields.get("event", ANY), weeks=numbers["weeks"])
-    from decision.analytics.segments import segments
+        return retention(archive.columns, event=fields.get("event", ANY), weeks=numbers["weeks"])
+    from decision.analytics.segments import segment_figures
 
-    found = segments(
-        archive,
+    return segment_figures(
+        archive.columns,
         event=fields.get("event", "purchase"),
         amount=fields.get("amount", "amount"),
         activity=fields.get("activity", "app_open"),
         activity_days=numbers["days"],
         timezone=zone,
     )
-    return found.summary()

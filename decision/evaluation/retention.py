@@ -3,27 +3,33 @@
 Customers are counted from their first decision; week k is ((k − 1) · 7 d, k · 7 d] after it. If
 week k of a customer is not over at the end of the log, the customer does not count in it
 (censored), even if they were active in it: else retention would look better than it is.
+
+With a range of days, the curves are of those customers whose first decision was then; broken down,
+of those whose first decision was for a placement, or gave a message, on a channel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
 from math import sqrt
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
-from decision.archive.damage import naming_damage
-from decision.archive.given import WITHOUT_STORE
-from decision.archive.journal import files, reading
-from decision.archive.machines import BY_PEOPLE
-from decision.archive.merges import follow_merges, merged_view
-from decision.archive.query import open_database
+from decision.archive.log_columns import LogColumns, LogState
+from decision.archive.log_columns.state import Codes, Ints, Mask
 from decision.core.clock import DAY
+from decision.core.errors import InputError, meant
+from decision.core.local_days import bounds
 from decision.learning.metrics import wilson
 
 WEEK: Final = 7 * DAY
 ANY: Final = "any"
+BY: Final = ("placement", "message", "channel")
+"""What curves can be broken down by; a customer without any has the name ""."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +54,22 @@ class Week(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None
 
 
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The customers of one name of a break-down, and their weeks."""
+
+    name: str
+    treated: int
+    holdout: int
+    weeks: list[Week]
+
+
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """Retention curves; `until` (microseconds) is the end of the log."""
+    """Retention curves; `until` (microseconds) is the end of the log.
+
+    They are of customers whose first decision was on a local day from `first` to `last` of
+    `timezone`, both included; None: no bound. `groups` are the same, broken down by `by`, the
+    largest first.
+    """
 
     event: str
     until: int
@@ -57,6 +77,11 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     holdout: int
     weeks: list[Week]
     confidence: float
+    first: date | None = None
+    last: date | None = None
+    timezone: str = "UTC"
+    by: str | None = None
+    groups: list[Group] = []
 
 
 def newcombe(one: Share, other: Share) -> tuple[float, float]:
@@ -68,66 +93,133 @@ def newcombe(one: Share, other: Share) -> tuple[float, float]:
 
 
 def retention(
-    archive: Path, *, event: str = ANY, weeks: int = 8, confidence: float = 0.95
+    archive: Path | LogColumns,
+    *,
+    event: str = ANY,
+    weeks: int = 8,
+    confidence: float = 0.95,
+    first: date | None = None,
+    last: date | None = None,
+    timezone: str = "UTC",
+    by: str | None = None,
 ) -> Retention:
     """The curves of an archive. `any` is every event except `message.…`, which messages cause.
 
-    A customer's arm is that of their first decision (of two at one time, of the lower id).
+    A customer's arm is that of their first decision (of two at one time, of the lower id), and so
+    is what they are broken down by.
 
     Raises:
         FileNotFoundError: the archive has no decisions.
+        InputError: `by` is none of `BY`.
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    with reading(archive), naming_damage(archive), open_database() as database:
-        for name in ("changes", "decisions", "events"):
-            paths = files(archive, name)
-            if not paths and name == "decisions":
-                raise FileNotFoundError(2, "there are no decisions", str(archive / name))
-            database.view_dataset(name, paths)
-        follow_merges(database.execute, "changes")
-        database.execute(
-            "CREATE TEMP TABLE starts AS SELECT customer_id, min(epoch_us(decided_at)) AS began, "
-            "coalesce(arg_min(holdout, (decided_at, decision_id)), false) AS holdout "
-            f"FROM {merged_view('decisions')} WHERE NOT {WITHOUT_STORE} GROUP BY customer_id"
-        )
-        [times] = database.rows(
-            "SELECT (SELECT max(epoch_us(decided_at)) FROM decisions), "
-            "(SELECT max(epoch_us(received_at)) FROM events)"
-        )
-        until = max(time or 0 for time in times)
-        counts = database.rows(
-            _COUNTS, {"week": WEEK, "weeks": weeks, "until": until, "event": event}
-        )
-        sizes = dict(database.rows("SELECT holdout, count(*) FROM starts GROUP BY 1"))
-    arms = {(holdout, week): (customers, active) for holdout, week, customers, active in counts}
+    if by is not None and by not in BY:
+        raise InputError("by", f"{by} is none of {', '.join(BY)}{meant(by, BY)}")
+    source = archive if isinstance(archive, LogColumns) else LogColumns(archive)
+    state = source.state()
+    if not state.until_decided:
+        path = str(source.archive / "decisions")
+        raise FileNotFoundError(2, "there are no decisions", path)
+    cohort = _cohort(state, *bounds(first, last, timezone))
+    seen = _active(state, cohort, event, weeks)
+    until = max(state.until_decided, state.until_received)
+
+    def weeks_of(own: Mask) -> list[Week]:
+        return [_week(*arms, confidence) for arms in _counts(cohort, seen, own, until)]
+
+    everybody = np.ones(len(cohort.person), np.bool_)
+    groups = [] if by is None else list(_groups(state, cohort, by))
     return Retention(
         event=event,
         until=until,
-        treated=sizes.get(False, 0),
-        holdout=sizes.get(True, 0),
-        weeks=[_week(arms, week, confidence) for week in range(1, weeks + 1)],
+        treated=int(np.count_nonzero(~cohort.held)),
+        holdout=int(np.count_nonzero(cohort.held)),
+        weeks=weeks_of(everybody),
         confidence=confidence,
+        first=first,
+        last=last,
+        timezone=timezone,
+        by=by,
+        groups=[
+            Group(
+                name=name,
+                treated=int(np.count_nonzero(own & ~cohort.held)),
+                holdout=int(np.count_nonzero(own & cohort.held)),
+                weeks=weeks_of(own),
+            )
+            for name, own in groups
+        ],
     )
 
 
-_COUNTS: Final = f"""
-WITH active AS (
-  SELECT DISTINCT s.customer_id, (epoch_us(e."at") - s.began - 1) // $week + 1 AS week
-  FROM {merged_view("events")} e JOIN starts s ON s.customer_id = e.customer_id
-  WHERE epoch_us(e."at") > s.began AND {BY_PEOPLE}
-    AND (e.type = $event OR ($event = 'any' AND NOT starts_with(e.type, 'message.')))),
-due AS (
-  SELECT s.customer_id, s.holdout, w.week FROM starts s, range(1, $weeks + 1) w(week)
-  WHERE s.began + w.week * $week <= $until)
-SELECT d.holdout, d.week, count(*), count(a.customer_id)
-FROM due d LEFT JOIN active a ON a.customer_id = d.customer_id AND a.week = d.week
-GROUP BY 1, 2
-"""
+class _Cohort(NamedTuple):
+    """Customers, when each had their first decision, and its arm."""
+
+    person: Codes
+    place: Ints
+    began: Ints
+    held: Mask
 
 
-def _week(arms: dict[tuple[bool, int], tuple[int, int]], week: int, confidence: float) -> Week:
-    treated = _share(*arms.get((False, week), (0, 0)), confidence)
-    held = _share(*arms.get((True, week), (0, 0)), confidence)
+def _cohort(state: LogState, begin: int, end: int) -> _Cohort:
+    person, place = state.starts
+    began = state.decided.at[place]
+    own = (began >= begin) & (began < end)
+    return _Cohort(person[own], place[own], began[own], state.decided.held[place[own]])
+
+
+def _active(state: LogState, cohort: _Cohort, event: str, weeks: int) -> Mask:
+    """Whether each customer was active, by week and place in the cohort."""
+    happened = state.happened
+    counts = np.array(
+        [
+            name == event or (event == ANY and not name.startswith("message."))
+            for name in (*happened.type.names, "")
+        ],
+        np.bool_,
+    )
+    counts[-1] = False
+    began = np.full(state.people, np.iinfo(np.int64).max)
+    began[cohort.person] = cohort.began
+    place = np.zeros(state.people, np.int64)
+    place[cohort.person] = np.arange(len(cohort.person))
+    start = began[happened.person]
+    rows = np.flatnonzero(counts[happened.type.codes] & (happened.at > start))
+    week = (happened.at[rows] - start[rows] - 1) // WEEK
+    rows, week = rows[week < weeks], week[week < weeks]
+    seen = np.zeros((weeks, len(cohort.person)), np.bool_)
+    seen[week, place[happened.person[rows]]] = True
+    return seen
+
+
+def _counts(
+    cohort: _Cohort, seen: Mask, own: Mask, until: int
+) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+    """For each week: its number, and (customers, active ones) of both arms."""
+    arms = own & ~cohort.held, own & cohort.held
+    for number, active in enumerate(seen, 1):
+        due = cohort.began + number * WEEK <= until
+        treated, held = (
+            (int(np.count_nonzero(arm & due)), int(np.count_nonzero(arm & due & active)))
+            for arm in arms
+        )
+        yield number, treated, held
+
+
+def _groups(state: LogState, cohort: _Cohort, by: str) -> Iterator[tuple[str, Mask]]:
+    """The customers of each name, the largest group first."""
+    named = getattr(state.decided, by)
+    codes = named.codes[cohort.place]
+    names = [*named.names, ""]
+    codes = np.where(codes < 0, len(named.names), codes)
+    sizes = np.bincount(codes, minlength=len(names))
+    for code in sorted(range(len(names)), key=lambda one: (-sizes[one], names[one])):
+        if sizes[code]:
+            yield names[code], codes == code
+
+
+def _week(week: int, ours: tuple[int, int], theirs: tuple[int, int], confidence: float) -> Week:
+    treated, held = _share(*ours, confidence), _share(*theirs, confidence)
     if treated is None or held is None:
         return Week(week=week, treated=treated, holdout=held)
     return Week(

@@ -1,18 +1,11 @@
-"""Counts of an archive: made once per file, kept in memory and in the folder `_summaries`.
-
-A file of the archive never changes: compaction and erasure put other files in its place, of which
-the counts are made again, and those of the earlier file are dropped. Where the folder cannot be
-written, counts are kept in memory alone.
-"""
+"""Counts of an archive: made once per file (see `archive.summaries`), and kept in memory."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,42 +17,17 @@ from decision.analytics.candidates.facts import Facts, facts_of
 from decision.analytics.candidates.segment import seen_on, segment_field, slice_of, value_of
 from decision.analytics.candidates.source import THREADS, Counted, CountsDatabase
 from decision.archive.damage import naming_damage
-from decision.archive.journal import files, reading
+from decision.archive.forgetting import FOLDER
+from decision.archive.journal import reading
 from decision.archive.policies import policy_path, read_policy
+from decision.archive.summaries import FileKey, Summaries, keys_of
 from decision.core.clock import from_micros
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import NOT_GIVEN
-from decision.files import write_whole
 
-SUMMARIES: Final = "_summaries"
 _FORMAT: Final = 1
-_TRIES: Final = 3
 _KEPT: Final = 4
 """Time zones and segments that are kept in memory at once."""
-
-
-class FileKey(NamedTuple):
-    """A file as it is now; one that was replaced under its name has another key."""
-
-    path: Path
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, path: Path) -> FileKey:
-        about = path.stat()
-        return cls(path, about.st_size, about.st_mtime_ns)
-
-    @property
-    def date(self) -> str:
-        """The date in UTC of its decisions."""
-        return self.path.parent.name.removeprefix("date=")
-
-    @property
-    def name(self) -> str:
-        """A name for what is known of the file."""
-        digest = _digest(f"{self.size} {self.changed}")
-        return f"{self.path.parent.name}-{self.path.name.partition('.parquet')[0]}-{digest}"
 
 
 class _Changes(NamedTuple):
@@ -96,7 +64,7 @@ class ArchivedCandidates:
 
     def __init__(self, archive: Path, folder: Path | None = None) -> None:
         self._archive = archive
-        self._folder = archive / SUMMARIES if folder is None else folder
+        self._folder = archive / FOLDER if folder is None else folder
         self._scratch = TemporaryDirectory(prefix="nextbest-")
         self._lock = Lock()
         self._views: OrderedDict[tuple[str, str | None], _Loaded] = OrderedDict()
@@ -129,9 +97,9 @@ class ArchivedCandidates:
 
     def _refreshed(self, loaded: _Loaded, timezone: str, segment: str | None) -> int:
         """Takes in what changed in the archive; returns how many customers were erased."""
-        folder = self._folder / _digest(f"{_FORMAT} {timezone} {segment}")
+        summaries = self._summaries(timezone, segment)
         with reading(self._archive):
-            keys = {key.name: key for key in self._keys("decisions")}
+            keys = {key.name: key for key in keys_of(self._archive, "decisions")}
             changes = self._said()
             gone = [name for name in loaded.files if name not in keys]
             again = [
@@ -142,7 +110,7 @@ class ArchivedCandidates:
             new = [name for name in keys if name not in loaded.files or name in again]
 
             def made(name: str) -> Any:
-                return self._summary(folder, keys[name], timezone, segment)
+                return self._summary(summaries, keys[name], timezone, segment)
 
             with loaded.database.changing(), ThreadPoolExecutor(THREADS) as pool:
                 for name in (*gone, *again):
@@ -156,17 +124,15 @@ class ArchivedCandidates:
                     loaded.missing[name] = _missing(counts)
                 self._withhold(loaded, changes, timezone, segment)
             if gone or new:
-                _tidy(folder, keys)
+                summaries.tidy(keys)
         return sum(one.erasures for one in changes)
 
-    def _keys(self, dataset: str) -> list[FileKey]:
-        for _ in range(_TRIES - 1):
-            with suppress(FileNotFoundError):  # an erasure put another file in its place
-                return [FileKey.of(path) for path in files(self._archive, dataset)]
-        return [FileKey.of(path) for path in files(self._archive, dataset)]
+    def _summaries(self, timezone: str, segment: str | None) -> Summaries:
+        kind = f"candidates {_FORMAT} {timezone} {segment}"
+        return Summaries(self._folder, "decisions", kind)
 
     def _said(self) -> list[_Changes]:
-        keys = {key.name: key for key in self._keys("changes")}
+        keys = {key.name: key for key in keys_of(self._archive, "changes")}
         for name, key in keys.items():
             if name not in self._changes:
                 self._changes[name] = _changes_in(key.path)
@@ -180,22 +146,18 @@ class ArchivedCandidates:
             self._policies[key] = None if definition is None else facts_of(definition)
         return self._policies[key]
 
-    def _summary(self, folder: Path, key: FileKey, timezone: str, segment: str | None) -> Any:
+    def _summary(
+        self, summaries: Summaries, key: FileKey, timezone: str, segment: str | None
+    ) -> Any:
         """The counts of one file, as they are kept or made now."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = folder / f"{key.name}.counts"
-        with suppress(OSError, pa.ArrowException):
-            kept = pq.read_table(io.BytesIO(path.read_bytes()))
-            if not any(self._facts(version) is not None for version in _missing(kept)):
-                return kept
+        kept = summaries.kept(key)
+        if kept is not None and not any(
+            self._facts(version) is not None for version in _missing(kept)
+        ):
+            return kept
         segments = self._segments(key, segment)
         found = count(batches_of(key.path), timezone, self._facts, segments)
-        buffer = io.BytesIO()
-        pq.write_table(found, buffer, compression="zstd")
-        with suppress(OSError):
-            write_whole(path, buffer.getvalue())
+        summaries.keep(key, found)
         return found
 
     def _segments(self, key: FileKey, segment: str | None) -> dict[str, Segment]:
@@ -221,10 +183,6 @@ class ArchivedCandidates:
                 counts = count(rows, timezone, self._facts, segments, not_given=True)
                 loaded.database.add(name, counts)
                 loaded.withheld[name] = known | new
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _days_near(decision_id: str) -> list[str]:
@@ -256,11 +214,3 @@ def _missing(counts: Any) -> frozenset[str]:
 
     own = counts.filter(pc.equal(counts.column("kind"), "policy_missing"))
     return frozenset(own.column("name").to_pylist())
-
-
-def _tidy(folder: Path, keys: dict[str, FileKey]) -> None:
-    """Removes the counts of files that are no longer in the archive."""
-    with suppress(OSError):
-        for path in folder.glob("*.counts"):
-            if path.stem not in keys:
-                path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from decision.analytics.behaviour import local_days
 from decision.analytics.candidates.block import (
     COLUMNS,
     OF_CANDIDATES,
@@ -22,10 +23,7 @@ from decision.analytics.candidates.block import (
 )
 from decision.analytics.candidates.facts import FactsOf
 from decision.analytics.candidates.tally import tally
-from decision.analytics.segments import offsets
 from decision.archive.layout import schema_of
-from decision.core import calendar
-from decision.core.clock import DAY
 from decision.core.records import NOT_GIVEN
 
 WITHOUT_STORE: Final = "without_store"
@@ -136,7 +134,7 @@ def _of_batch(
     batch = batch.filter(first)
     if not len(batch):
         return
-    days = _days(times(batch), timezone)
+    days = local_days(times(batch), timezone)
     if not not_given:
         yield _plain("reach", "", days, times(batch))
     sign = -1 if not_given else 1
@@ -151,7 +149,7 @@ def _of_batch(
     batch = batch if own.all() else batch.filter(pa.array(own))
     for block in blocks(batch) if len(batch) else ():
         known = facts(block.version)
-        own_days = _days(block.at, timezone)
+        own_days = local_days(block.at, timezone)
         if known is None:
             yield _plain("policy_missing", block.version, own_days, sign=sign)
         others = {kind: value_of(block) for kind, value_of in segments.items()}
@@ -189,17 +187,6 @@ def _negative(table: Any) -> Any:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, pc.negate(table.column(name)))
     return table
-
-
-def _days(at: Ints, timezone: str) -> Ints:
-    """The local days of some moments."""
-    if not len(at):
-        return at
-    starts, shifts = np.array(
-        offsets(calendar.zone(timezone), int(at.min()), int(at.max())), np.int64
-    ).T
-    local: Ints = at + shifts[np.searchsorted(starts, at, "right") - 1]
-    return local // DAY
 
 
 def _folded(tables: list[Any]) -> Any:

@@ -57,7 +57,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
                 if question.view == "funnel" or name in COMPETING
             ],
             "names": _names(policy),
-            "archive": sources.archive(),
+            "archive": console.settings.archive,
         }
 
     @get("/candidates")

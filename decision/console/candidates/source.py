@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from decision.installation import require
@@ -26,13 +25,7 @@ class Sources:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = asyncio.Lock()
-        self._archived: CandidateSource | None = None
         self._recent: tuple[float, RecentCandidates] | None = None
-
-    def archive(self) -> Path | None:
-        """The archive's folder, where one is set."""
-        folder = self._console.settings.archive
-        return None if folder is None else Path(folder)
 
     async def get(self) -> CandidateSource:
         """The source.
@@ -42,14 +35,10 @@ class Sources:
             StoreUnavailable: the store does not answer, and there is no archive.
         """
         require("this page")
-        archive = self.archive()
+        archive = self._console.archive
+        if archive is not None and await self._console.work(archive.folder.is_dir):
+            return archive.candidates
         async with self._lock:
-            if archive is not None and await self._console.work(archive.is_dir):
-                if self._archived is None:
-                    from decision.analytics.candidates.archived import ArchivedCandidates
-
-                    self._archived = ArchivedCandidates(archive)
-                return self._archived
             now = time.monotonic()
             if self._recent is None or now - self._recent[0] > _FRESH:
                 from decision.analytics.candidates.recent import read_recent

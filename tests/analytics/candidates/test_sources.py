@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decision.analytics.candidates.archived import SUMMARIES, ArchivedCandidates
+from decision.analytics.candidates.archived import ArchivedCandidates
 from decision.analytics.candidates.deciding import report_sensitivity
 from decision.analytics.candidates.funnel import report_candidates
 from decision.analytics.candidates.recent import RecentCandidates, read_recent
@@ -18,6 +18,7 @@ from decision.analytics.segments import NothingFound
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.erasing import erase_from_archive
+from decision.archive.forgetting import FOLDER as SUMMARIES
 from decision.archive.journal import ArchiveError, Journal
 from decision.archive.policies import policy_path
 from decision.core.clock import DAY
@@ -60,19 +61,19 @@ def test_counts_are_kept_and_new_files_are_added_to_them(tmp_path: Path) -> None
     archive(tmp_path, [one(1), one(2)])
     source = ArchivedCandidates(tmp_path)
     assert decisions(source) == 2
-    [kept] = (tmp_path / SUMMARIES).glob("*/*.counts")
+    [kept] = (tmp_path / SUMMARIES).glob("*/*.summary")
     before = kept.stat().st_mtime_ns
     archive(tmp_path, [one(3)], "part-1")
     assert decisions(source) == decisions(ArchivedCandidates(tmp_path)) == 3
     assert kept.stat().st_mtime_ns == before
-    assert len(list((tmp_path / SUMMARIES).glob("*/*.counts"))) == 2
+    assert len(list((tmp_path / SUMMARIES).glob("*/*.summary"))) == 2
 
 
 def test_an_erased_customer_is_no_longer_counted_nor_kept(tmp_path: Path) -> None:
     archive(tmp_path, [one(1), one(2)])
     source = ArchivedCandidates(tmp_path)
     assert decisions(source) == 2
-    [kept] = (tmp_path / SUMMARIES).glob("*/*.counts")
+    [kept] = (tmp_path / SUMMARIES).glob("*/*.summary")
     erase_from_archive(tmp_path, ["c1"])
     changes(tmp_path, [{"change_id": "e", "customer_id": "p", "kind": "erasure", "at": None}])
     about = report_candidates(source).about
@@ -86,7 +87,7 @@ def test_a_damaged_summary_is_made_again_and_a_folder_that_cannot_be_written_is_
 ) -> None:
     archive(tmp_path, [one(1)])
     assert decisions(ArchivedCandidates(tmp_path)) == 1
-    [kept] = (tmp_path / SUMMARIES).glob("*/*.counts")
+    [kept] = (tmp_path / SUMMARIES).glob("*/*.summary")
     kept.write_bytes(b"PAR1 and no more")
     assert decisions(ArchivedCandidates(tmp_path)) == 1
     (tmp_path / "file").touch()
