@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from decision.archive.log_columns import Amounts, LogState
-from decision.archive.log_columns.state import Codes, Floats, Ints, Mask
+from decision.archive.log_columns.state import Floats, Ints, Mask
 from decision.core import calendar
 from decision.core.clock import DAY, SECOND, from_micros
 
@@ -19,7 +19,7 @@ class Measured(NamedTuple):
     Days are whole. `priced` and `texts` are events with an amount, and with a text for one.
     """
 
-    person: Codes
+    person: Ints
     days: Ints
     recency_days: Ints
     age_days: Ints
@@ -45,23 +45,22 @@ def measured(state: LogState, amounts: Amounts, until: int, timezone: str) -> Me
     money, text = amounts.money[own], amounts.text[own]
     day = local_days(at, timezone)
     today = day_number(until, calendar.zone(timezone))
-    order = np.lexsort((day, person))
-    person, day = person[order], day[order]
-    new_day = np.ones(len(person), np.bool_)
-    new_day[1:] = (person[1:] != person[:-1]) | (day[1:] != day[:-1])
-    begins = np.flatnonzero(np.append(True, person[1:] != person[:-1])[: len(person)])
-    ends = np.append(begins[1:], len(person)) - 1 if len(begins) else begins
-    customers = person[begins]
+    low = int(day.min()) if len(day) else 0
+    width = int(day.max()) - low + 1 if len(day) else 1
+    pairs = _once(person.astype(np.int64) * width + (day - low))  # customers' days, in order
+    own_person, own_day = pairs // width, pairs % width + low
+    begins = np.flatnonzero(np.diff(own_person, prepend=-1))
+    ends = np.append(begins[1:], len(pairs)) - 1 if len(begins) else begins
+    customers = own_person[begins]
     priced = np.isfinite(money)
     cents = np.flatnonzero(priced)
     cents = cents[np.argsort(money[cents], kind="stable")]  # a sum is the same in any order of rows
-    payers = amounts.person[own][cents]
     return Measured(
         person=customers,
-        days=np.add.reduceat(new_day, begins, dtype=np.int64) if len(begins) else begins,
-        recency_days=day[ends] - day[begins],
-        age_days=today - day[begins],
-        total=np.bincount(payers, money[cents], state.people).astype(float)[customers],
+        days=ends - begins + 1,
+        recency_days=own_day[ends] - own_day[begins],
+        age_days=today - own_day[begins],
+        total=np.bincount(person[cents], money[cents], state.people).astype(float)[customers],
         priced=len(cents),
         texts=int(np.count_nonzero(text)),
     )
@@ -76,12 +75,19 @@ def active_days(state: LogState, event: str, days: int, until: int, timezone: st
     person = happened.person[rows]
     ever = np.zeros(state.people, np.bool_)
     ever[person] = True
-    zone = calendar.zone(timezone)
-    today = day_number(until, zone)
-    day = local_days(happened.at[rows], timezone)
+    today = day_number(until, calendar.zone(timezone))
+    near = happened.at[rows] > until - (days + 2) * DAY
+    person, day = person[near], local_days(happened.at[rows[near]], timezone)
     lately = day > today - days
-    both = np.unique(person[lately].astype(np.int64) * (days + 1) + (today - day[lately]))
+    both = _once(person[lately].astype(np.int64) * (days + 1) + (today - day[lately]))
     return Active(ever, np.bincount(both // (days + 1), minlength=state.people))
+
+
+def _once(numbers: Ints) -> Ints:
+    """Each number once, in order; by sorting, which is faster here than NumPy's `unique`."""
+    found = np.sort(numbers)
+    once: Ints = found[np.append(True, found[1:] != found[:-1])[: len(found)]]
+    return once
 
 
 def local_days(at: Ints, timezone: str) -> Ints:

@@ -154,7 +154,8 @@ class _Dataset:
         new = [key for key in keys if key not in self.tables]
         if not new and len(keys) == len(self.tables):
             return False
-        made = dict(zip(new, map(self._kept, new), strict=True))
+        with ThreadPoolExecutor(THREADS) as pool:
+            made = dict(zip(new, pool.map(self._kept, new), strict=True))
         missing = [key for key, table in made.items() if table is None]
         if missing:
             database = later.get()
