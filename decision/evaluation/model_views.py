@@ -14,6 +14,7 @@ from decision.files import read_regular
 from decision.learning.drift import drift_between, read_profile
 from decision.scoring.manifest import MANIFEST, Manifest, ModelError
 from decision.scoring.versions import (
+    SHADOW,
     HistoryEntry,
     current_version,
     history,
@@ -53,7 +54,8 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
 class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     """A folder: its versions, made last first, `MOST` at most of `count`; changes, newest first.
 
-    `problem` says why a pointer cannot be followed, `writable` whether one can be changed.
+    `problem` says why a pointer cannot be followed, `writable` whether one can be changed;
+    `challenged`: there is a pointer to a challenger, be it one that can be followed or not.
     """
 
     folder: str
@@ -64,6 +66,7 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     history: list[HistoryEntry] = []
     promotions: list[Promotion] = []
     problem: str = ""
+    challenged: bool = False
 
 
 def models_view(models: Path) -> ModelsView:
@@ -90,6 +93,7 @@ def models_view(models: Path) -> ModelsView:
         history=history(models)[::-1][:MOST],
         promotions=promotions(models)[::-1][:MOST],
         problem="; ".join(problems),
+        challenged=os.path.lexists(models / SHADOW),
     )
 
 

@@ -322,8 +322,12 @@ def promote(
     _note(models, version, CURRENT, figures, reason, by, forced=forced)
 
 
-def challenge(models: Path, version: Path) -> None:
+def challenge(
+    models: Path, version: Path, *, reason: str | None = None, by: str | None = None
+) -> None:
     """Makes a version the challenger: it is scored and logged, and never chooses.
+
+    `by` is who does it; the login name, where it is left out.
 
     Raises:
         ModelError: it must not serve, or is not a version below the models folder.
@@ -331,7 +335,7 @@ def challenge(models: Path, version: Path) -> None:
     """
     load_model(version)
     point_to(models, version, SHADOW)
-    _note(models, version, SHADOW, (), None)
+    _note(models, version, SHADOW, (), reason, by)
 
 
 def clear_shadow(models: Path) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from decision.evaluation.promotion import PROMOTIONS
-from decision.scoring.versions import current_version, point_to
+from decision.scoring.versions import current_version, point_to, shadow_version
 from decision.store import MemoryStore
 from tests.console.conftest import KeysInFile, browsing
 from tests.learning.logs import SPEC, World, train_model
@@ -127,6 +127,46 @@ async def test_the_gate_says_why_it_refuses_and_is_overridden_by_a_reason_alone(
         assert "model.force" in (await browser.get("/console/operations/audit")).text
 
 
+async def test_a_challenger_is_begun_and_ended_with_a_reason(rules: Path, models: Path) -> None:
+    first, second = names(models)
+    async with browsing(rules, store=MemoryStore(), models=str(models)) as browser:
+        refused = await browser.post(f"{PATH}/challenge", version=second, why="")
+        assert refused.status_code == 400 and shadow_version(models) is None
+        own = await browser.post(f"{PATH}/challenge", version=first, why="itself")
+        assert own.status_code == 409 and "cannot challenge itself" in own.text
+        done = await browser.post(f"{PATH}/challenge", version=second, why="tea <b>")
+        assert (done.status_code, done.headers["location"]) == (303, PATH)
+        assert shadow_version(models) == models / second
+        assert current_version(models) == models / first
+        line = json.loads((models / PROMOTIONS).read_text().splitlines()[-1])
+        assert (line["pointer"], line["reason"], line["by"]) == ("shadow", "tea <b>", "local")
+        page = await browser.get(PATH)
+        assert "End the challenger" in page.text and "tea &lt;b&gt;" in page.text
+        page = await browser.get(f"{PATH}/version?version={second}")
+        assert "End the challenger" in page.text and "Make it the challenger" not in page.text
+        ended = await browser.post(f"{PATH}/end-challenge", why="it lost")
+        assert ended.status_code == 303 and shadow_version(models) is None
+        audit = (await browser.get("/console/operations/audit")).text
+        assert "model.challenge-end" in audit and "it lost" in audit
+        again = await browser.post(f"{PATH}/end-challenge", why="once more")
+        assert again.status_code == 409 and "There is no challenger" in again.text
+
+
+async def test_a_damaged_challenger_is_refused_and_a_damaged_pointer_can_be_removed(
+    rules: Path, models: Path
+) -> None:
+    _, second = names(models)
+    async with browsing(rules, store=MemoryStore(), models=str(models)) as browser:
+        (models / "shadow").write_text("tea/gone\n")
+        assert "End the challenger" in (await browser.get(PATH)).text
+        assert (await browser.post(f"{PATH}/end-challenge", why="gone")).status_code == 303
+        assert not (models / "shadow").exists()
+        (models / second / "model.txt").write_text("damaged")
+        answer = await browser.post(f"{PATH}/challenge", version=second, why="try")
+        assert answer.status_code == 409 and "model.txt" in answer.text
+        assert not (models / "shadow").exists()
+
+
 async def test_a_spec_that_is_missing_is_said(rules: Path, models: Path) -> None:
     (models / "tea.yaml").unlink()
     async with browsing(rules, models=str(models)) as browser:
@@ -154,7 +194,7 @@ async def test_who_may_only_look_cannot_change_what_is_in_force(
         page = await browser.get(f"{PATH}/version?version={second}")
         assert page.status_code == 200 and "/promote" not in page.text
         token = await browser.token(PATH)
-        for what in ("promote", "roll-back"):
+        for what in ("promote", "challenge", "end-challenge", "roll-back"):
             answer = await browser.post(f"{PATH}/{what}", csrf=token, version=second, why="x")
             assert answer.status_code == 403
         assert current_version(models) == models / first

@@ -56,7 +56,7 @@ _Request = Request[Any, Any, Any]
 
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
-    """The list, a page for each version with parts that take long, its files, and two changes."""
+    """The list, a page for each version with parts that take long, its files, and changes."""
 
     def folder() -> Path:
         if console.settings.models is None:
@@ -190,6 +190,39 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         await console.audit(request, action, target=view.path, reason=why)
         return go(request, PATH)
 
+    @post("/models/challenge", status_code=200, opt={"scope": "publish"})
+    async def challenge(request: _Request) -> Answer:
+        from decision.evaluation import promotion
+
+        form = form_of(request)
+        found, view, place = await chosen(form)
+        why, by = _why(form), visitor_of(request).name
+        if view.current:
+            raise PageError(409, N_("This version decides already: it cannot challenge itself."))
+        begin = partial(promotion.challenge, folder(), place, reason=why, by=by)
+        try:
+            await console.work(begin, _WITHIN)
+        except (NextbestError, OSError) as error:
+            own = {"problem": problem_of(error, request), "status": 409}
+            return await page(request, found, view, **own)
+        await console.audit(request, "model.challenge", target=view.path, reason=why)
+        return go(request, PATH)
+
+    @post("/models/end-challenge", status_code=200, opt={"scope": "publish"})
+    async def end_challenge(request: _Request) -> Answer:
+        from decision.evaluation.promotion import clear_shadow
+
+        why = _why(form_of(request))
+        try:
+            ended = await console.work(partial(clear_shadow, folder()))
+        except OSError as error:
+            return await list_page(request, problem_of(error, request))
+        if not ended:
+            say = visitor_of(request).language.gettext
+            return await list_page(request, say(N_("There is no challenger.")))
+        await console.audit(request, "model.challenge-end", reason=why)
+        return go(request, PATH)
+
     @post("/models/roll-back", status_code=200, opt={"scope": "publish"})
     async def roll_back(request: _Request) -> Answer:
         from decision.releases.rollback import roll_back_model
@@ -203,7 +236,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         await console.audit(request, "model.rollback", target=version, reason=why)
         return go(request, PATH)
 
-    return [listed, shown, judged, file, promote, roll_back]
+    return [listed, shown, judged, file, promote, challenge, end_challenge, roll_back]
 
 
 def _why(form: Form) -> str:
