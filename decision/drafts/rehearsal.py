@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.drafts.request import CannotCompare, Request, Tell
-from decision.drafts.results import Checked, Progressed, WhatIf
+from decision.drafts.results import Checked, Estimated, Progressed, WhatIf
 from decision.rulebook.full_check import counts_of, engine_problem, with_past
 from decision.rulebook.reader import LoadResult, load_files
 from decision.rulebook.rule_trial import try_rules
@@ -100,6 +101,27 @@ def what_if(request: Request, tell: Tell) -> WhatIf:
     return asyncio.run(compare(new, old, request, tell))
 
 
+def estimate(request: Request) -> Estimated:
+    """What the files would have earned by an archive. Blocks."""
+    from decision.drafts.what_if import model_in_force
+    from decision.evaluation.earned import earned
+    from decision.evaluation.log import EvaluationError
+    from decision.evaluation.targets import Candidate
+    from decision.installation import require
+
+    require("the estimate")
+    rules = _definition(load_files(request.files, FOLDER), "the draft")
+    model = model_in_force(request.models, [])
+    known = Estimated(currency=rules.settings.currency)
+    try:
+        found = earned(
+            Path(request.archive or ""), Candidate(rules=rules, model=model), request.newest
+        )
+    except EvaluationError as error:
+        return msgspec.structs.replace(known, why_not=str(error))
+    return msgspec.structs.replace(known, earned=found)
+
+
 def _definition(result: LoadResult, what: str) -> PolicyDefinition:
     if result.definition is None:
         raise CannotCompare(f"{what} has errors: check it first")
@@ -123,11 +145,13 @@ def _main() -> None:
         out.write(letter + msgspec.json.encode(what) + b"\n")
 
     try:
-        found: Checked | ScenarioReport | WhatIf
+        found: Checked | ScenarioReport | WhatIf | Estimated
         if request.work == "check":
             found = check(request.files, datetime.now(UTC))[0]
         elif request.work == "test":
             found = test(request.files, request.only, request.coverage, tell)
+        elif request.work == "estimate":
+            found = estimate(request)
         else:
             found = what_if(request, tell)
     except (NextbestError, OSError, ValueError) as error:

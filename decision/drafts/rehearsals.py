@@ -21,7 +21,7 @@ from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import Store
 from decision.drafts.logged import newest_replays
 from decision.drafts.request import Request
-from decision.drafts.results import Checked, Progressed, WhatIf
+from decision.drafts.results import Checked, Estimated, Progressed, WhatIf
 from decision.drafts.scenario_report import ScenarioReport
 from decision.environment import without_secrets
 
@@ -32,6 +32,9 @@ NEWEST: Final = 2_000
 
 MOST_NEWEST: Final = 50_000
 """Of an archive."""
+
+MOST_ESTIMATED: Final = 100_000
+"""Decisions of an archive by which it is estimated what a draft would have earned."""
 
 MOST_OF_LOG: Final = 10_000
 """Of the store's log: some 3 KB each pass through this process."""
@@ -110,6 +113,24 @@ class Rehearsals:
             request.newest = min(request.newest, MOST_OF_LOG)
             request.replays = await newest_replays(decisions, request.newest)
         return await self._run(request, WhatIf, tell, seconds)
+
+    async def estimate(
+        self,
+        files: Mapping[str, str],
+        archive: Path,
+        *,
+        newest: int = MOST_ESTIMATED,
+        models: str | None = None,
+    ) -> Estimated:
+        """What the files would have earned, by the `newest` decisions of an archive."""
+        request = Request(
+            work="estimate",
+            files=dict(files),
+            archive=str(archive),
+            newest=newest,
+            models=models,
+        )
+        return await self._run(request, Estimated)
 
     async def _run(
         self,

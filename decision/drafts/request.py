@@ -16,10 +16,11 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is to be done with `files`.
 
     For a what-if, `old` are the files to compare with, `archive` is a folder or `replays` are lines
-    of decisions, of which the last `newest` are decided again within `seconds`.
+    of decisions, of which the last `newest` are decided again within `seconds`. An estimate takes
+    `archive` and `newest` alone.
     """
 
-    work: Literal["check", "test", "what_if"]
+    work: Literal["check", "test", "what_if", "estimate"]
     files: dict[str, str]
     only: str = ""
     coverage: bool = True

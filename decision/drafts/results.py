@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from decision.core.schema import Moment
+from decision.evaluation.earned import Earned
 from decision.rulebook.diagnostics import Diagnostic
 
 
@@ -101,6 +102,14 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     customers_changed: int
     most_affected: list[Affected]
     cautions: list[str]
+
+
+class Estimated(msgspec.Struct, frozen=True, kw_only=True):
+    """What the draft would have earned by the log, or why that is not known."""
+
+    currency: str = ""
+    earned: Earned | None = None
+    why_not: str = ""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):

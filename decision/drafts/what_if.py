@@ -64,7 +64,7 @@ async def compare(
         ArchiveError, OSError: the decisions cannot be read.
     """
     cautions: list[str] = []
-    model = _model(request.models, cautions)
+    model = model_in_force(request.models, cautions)
     sides = []
     for name, definition in (("the draft", new), ("what is in force", old)):
         side = Simulated(
@@ -98,7 +98,7 @@ def _told(decisions: _Decisions, newest: int, tell: Tell) -> Iterator[ArchivedRe
         yield replay
 
 
-def _model(folder: str | None, cautions: list[str]) -> Model | None:
+def model_in_force(folder: str | None, cautions: list[str]) -> Model | None:
     """The model in force, for both; the prior where there is none, or where it must not serve."""
     try:
         place = current_version(Path(folder)) if folder is not None else None

@@ -19,6 +19,7 @@ from decision.store import MemoryStore
 from tests.console.conftest import Browser, KeysInFile
 from tests.console.test_rules import HTML, following, put
 from tests.drafts.conftest import FILES, MESSAGES, TESTS
+from tests.learning.logs import RULES, Deciding, World, write_archive
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +205,45 @@ async def test_without_the_second_person_nothing_is_published(
         await browser.post(f"{path}/do/approve", of=draft.fingerprint)
         assert (await publish(browser, path))[0] == 303
         assert (await history(store))[-1].by == "publish-key"
+
+
+async def test_what_a_draft_would_have_earned_is_said_with_its_interval_or_why_not(
+    tmp_path: Path,
+) -> None:
+    world = World(300)
+    archive = write_archive(tmp_path / "log", world, Deciding(world.definition, 4.0), 1)
+    store = MemoryStore()
+    await put(store)
+    async with following(tmp_path, store, archive=str(archive)) as browser:
+        path = await drafted(store, MESSAGES.replace("value: 3", "value: 0.5"))
+        page = await browser.get(f"{path}/what-if?newest=50")
+        assert f'hx-get="{path}/estimate"' in page.text
+        part = await browser.get(f"{path}/estimate", **{"hx-request": "true"})
+        assert part.status_code == 200 and "<html" not in part.text
+        assert "would have chosen nothing of what was chosen" in part.text
+        broken = await drafted(store, "messages: 3")
+        assert "has errors" in (await browser.get(f"{broken}/estimate")).text
+
+
+async def test_an_estimate_comes_with_its_interval_and_a_sentence(tmp_path: Path) -> None:
+    world = World(1_500)
+    archive = write_archive(tmp_path / "log", world, Deciding(world.definition, 4.0), 1)
+    store = MemoryStore()
+    await put(store, {"messages.yaml": RULES})
+    worst = "  worst-first: {boost: {messages: [points]}, by: 50}\n"
+    async with following(tmp_path, store, archive=str(archive)) as browser:
+        path = await drafted(store, RULES.replace("experiments:", worst + "experiments:"))
+        page = await browser.get(f"{path}/estimate")
+        for said in ("would have earned less", "Effective sample", "(95%)", "SNDR", "<html"):
+            assert said in page.text, said
+
+
+async def test_without_an_archive_nothing_is_estimated(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await put(store)
+    async with following(tmp_path, store) as browser:
+        page = await browser.get(f"{await drafted(store)}/estimate")
+        assert "--archive DIR" in page.text
+    async with following(tmp_path, store, archive=str(tmp_path / "none")) as browser:
+        page = await browser.get(f"{await drafted(store)}/estimate")
+        assert page.status_code == 200 and "notice" in page.text

@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 from markupsafe import Markup
 
 from decision.console.answers import Answer
+from decision.console.console import on
 from decision.console.forms import query_of
 from decision.console.language import N_
 from decision.console.rules.compared import compared
@@ -38,7 +39,7 @@ _Request = Request[Any, Any, Any]
 
 
 def routes(desk: Desk) -> list[ControllerRouterHandler]:
-    """The scenario tests of a draft with their coverage, and its what-if."""
+    """The scenario tests of a draft with their coverage, its what-if, and what it would earn."""
     console, drafts = desk.console, desk.drafts
 
     def streamed(
@@ -135,4 +136,26 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
 
         return streamed(request, page, work, shown, kind="what_if", draft=draft, reasons=REASONS)
 
-    return [tests, what_if]
+    @get("/rules/drafts/{id:str}/estimate")
+    async def estimate(request: _Request) -> Answer:
+        """What the draft would have earned by the archive: a part of the what-if's page."""
+        draft, settings = await desk.draft(request), console.settings
+        found, problem = None, ""
+        if settings.archive is not None:
+            files = await drafts.files(draft)
+            try:
+                found = await desk.rehearsals.estimate(
+                    files, Path(settings.archive), models=settings.models
+                )
+            except NextbestError as error:
+                problem = str(error)
+        return await console.page(
+            request,
+            "rules_estimate.html",
+            draft=draft,
+            found=found,
+            problem=problem,
+            block="estimate" if on(request) else None,
+        )
+
+    return [tests, what_if, estimate]
