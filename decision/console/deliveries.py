@@ -163,7 +163,8 @@ async def _gateways(
     store = console.engine.runtime.store
     paused = await store.paused_gateways()
     own = {} if names is None else names.channels
-    channels = dict.fromkeys([*own, *counts.waiting])
+    delivered = console.engine.snapshot.policy.delivered_channels()
+    channels = dict.fromkeys([*own, *counts.waiting, *delivered])
     alone = await noted(store, channels, console.engine.runtime.clock())
     of = {channel: own.get(channel) or one.gateway for channel, one in alone.items()} | own
     every = dict.fromkeys([*(names.gateways if names else ()), *paused, *of.values()])

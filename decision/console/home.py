@@ -37,7 +37,7 @@ _ROWS: Final = 12
 
 PAGES_OF: Final = {
     "store": "/console/operations",
-    "deliveries": "/console/operations",
+    "deliveries": "/console/operations/deliveries",
     "keys": "/console/operations",
     "rules": "/console/rules",
     "policy": "/console/rules",
@@ -76,14 +76,16 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         try:
             store = console.engine.runtime.store
             found = await glances(store, to_micros(since), to_micros(now), by="hour")
-        except StoreUnavailable:  # what needs a look says so
-            found = []
+            answered = True
+        except StoreUnavailable:
+            found, answered = [], False
         steps = found if chosen in _BY_HOUR else by_day(found, zone)
         gettext = visitor_of(request).language.gettext
         return await console.page(
             request,
             "home.html",
             snapshot=snapshot,
+            answered=answered,
             notices=[(one, page_of(one, console.linked)) for one in await notices(console.upkeep)],
             ranges=[(gettext(text), f"/console?range={name}") for name, text in RANGES.items()],
             range=f"/console?range={chosen}",

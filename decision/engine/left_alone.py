@@ -21,7 +21,7 @@ _STALE: Final = 10 * MINUTE
 
 
 class LeftAlone(msgspec.Struct, frozen=True):
-    """The gateway of a channel, and how many attempts failed in a row.
+    """The gateway of a channel, how many attempts failed in a row, and why the last one did.
 
     `until` is when it is tried again, in microseconds; 0: it is not left alone.
     """
@@ -29,6 +29,7 @@ class LeftAlone(msgspec.Struct, frozen=True):
     gateway: str
     until: int = 0
     failures: int = 0
+    reason: str = ""
 
 
 _decode = msgspec.json.Decoder(LeftAlone).decode

@@ -128,8 +128,8 @@ class Attempts:
             case Retry(after=after, reason=reason, refused=refused):
                 if refused and not lane.failures:
                     log_refused(lane, made.loggable(reason))
-                if lane.failed():
-                    log_closed(lane, made.loggable(reason))
+                if lane.failed(told := made.loggable(reason)):
+                    log_closed(lane, told)
                 return await self._try_again(made, after, reason)
             case Rejected(reason, disable):
                 _answered(lane)
@@ -140,7 +140,7 @@ class Attempts:
                 await pause(self._store, lane.name, reason, self._engine.runtime.clock())
                 return await self._postpone(made, DELAYS[1], reason)
             case Unknown(reason):
-                lane.failed()
+                lane.failed(made.loggable(reason))
                 if lane.on_unknown == "hold":
                     return await self._hold(claimed, lane, reason, made.loggable(reason))
                 return await self._try_again(made, None, reason, doubtful=True)

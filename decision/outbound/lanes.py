@@ -45,6 +45,7 @@ class Lane:
         self._closed_until = 0.0
         self._closed_for = 0.0
         self._failures = 0
+        self._reason = ""
 
     @property
     def on_unknown(self) -> OnUnknown:
@@ -55,6 +56,11 @@ class Lane:
     def failures(self) -> int:
         """How many attempts have failed in a row."""
         return self._failures
+
+    @property
+    def reason(self) -> str:
+        """Why the last of them failed, without what is known of a customer."""
+        return self._reason
 
     @property
     def failing(self) -> bool:
@@ -86,15 +92,17 @@ class Lane:
         """
         was_failing = self.failing
         self._failures = 0
+        self._reason = ""
         self._closed_for = self._closed_until = 0.0
         return was_failing
 
-    def failed(self) -> bool:
+    def failed(self, reason: str = "") -> bool:
         """Notes an attempt that the gateway could not make; whether that closes the lane.
 
         Those that were on their way when it closed say nothing new.
         """
         self._failures += 1
+        self._reason = reason
         if not self.failing or self._clock() < self._closed_until:
             return False
         self._closed_for = min(max(_FIRST_CLOSED, 2 * self._closed_for), _LONGEST_CLOSED)

@@ -38,7 +38,7 @@ class LaneWatch:
         before = self._noted.get(lane.channel)
         if before is not None and 0 < until <= before.until + SECOND:
             until = before.until  # the same time, but for the clocks
-        one = LeftAlone(lane.name, until, lane.failures)
+        one = LeftAlone(lane.name, until, lane.failures, lane.reason)
         if one != before:
             await note_left_alone(self._store, lane.channel, one)
             self._noted[lane.channel] = one

@@ -18,6 +18,8 @@ from decision.core.errors import StoreUnavailable
 from decision.core.said import Joined, Said
 from decision.engine.budget_views import BudgetView, budget_views
 from decision.engine.cautions import present_cautions
+from decision.engine.left_alone import left_alone
+from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot
 from decision.server.looks import Looks, last_looks
 from decision.server.servers import Difference, differences, servers_seen
@@ -84,6 +86,8 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
         held = (await runtime.store.count_deliveries()).held
     except StoreUnavailable:
         held = 0
+    with suppress(StoreUnavailable):
+        found += await stopped(runtime)
     if held:
         text = Said(
             "%(n)s deliveries failed or are unknown, and nobody tries them again by itself", n=held
@@ -95,6 +99,36 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
         found += [mixed(one) for one in differences(await servers_seen(runtime.store), now)]
         found += looked(await last_looks(runtime.store), supply.engine.snapshot)
     return _worst_first(found)
+
+
+async def stopped(runtime: Runtime) -> list[Notice]:
+    """Gateways that send nothing: paused, or left alone after attempts that failed in a row."""
+    store, channels = runtime.store, runtime.snapshot.policy.delivered_channels()
+    found = []
+    for name, pause in sorted((await store.paused_gateways()).items()):
+        text = Said(
+            "gateway %(name)s is paused since %(time)s: %(why)s; what is to be sent waits until "
+            "somebody resumes it",
+            name=name,
+            time=f"{from_micros(pause.at):%Y-%m-%d %H:%M %Z}",
+            why=pause.why,
+        )
+        found.append(Notice(severity="error", subject="deliveries", text=text, about=name))
+    names = {one.about for one in found}
+    for one in (await left_alone(store, sorted(channels), runtime.clock())).values():
+        if one.gateway not in names:
+            names.add(one.gateway)
+            text = Said(
+                "gateway %(name)s fails, and what is to be sent waits: %(failures)s attempts in a "
+                "row, the last one because of: %(reason)s",
+                name=one.gateway,
+                failures=one.failures,
+                reason=one.reason or "–",
+            )
+            found.append(
+                Notice(severity="error", subject="deliveries", text=text, about=one.gateway)
+            )
+    return found
 
 
 def running_out(budgets: Sequence[BudgetView], now: datetime) -> list[Notice]:

@@ -12,6 +12,7 @@ from decision.console.home import begin, by_day, largest, outcomes, totals
 from decision.core.clock import HOUR
 from decision.server.activity import Glance
 from decision.store import MemoryStore
+from tests.console.away import Unreachable
 from tests.console.conftest import browsing
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,15 @@ async def test_home_shows_what_was_counted_whatever_it_is_called(rules: Path) ->
         assert "已达频次上限" in zh.text
         odd = await browser.get("/console?range=%00x")
         assert odd.status_code == 200
+
+
+async def test_a_store_that_does_not_answer_is_not_silence(rules: Path) -> None:
+    store = Unreachable()
+    async with browsing(rules, store=store) as browser:
+        store.down = True
+        page = await browser.get("/console")
+        assert "The store does not answer: what was decided" in page.text
+        assert "Nothing was decided" not in page.text
 
 
 async def test_what_needs_a_look_stands_on_top(rules: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from decision.core.clock import MINUTE
+from decision.core.clock import MINUTE, SECOND
 from decision.core.schema import ConsentUpdate
+from decision.core.sending import GatewayPause
+from decision.engine.left_alone import LeftAlone, note_left_alone
 from decision.server.audit import entries
 from decision.server.quarantine import entry_about, quarantine
 from decision.store import MemoryStore
@@ -126,9 +128,35 @@ async def test_what_cannot_be_sent_again_is_refused_with_the_reason(rules: Path)
         assert await entries(store) == []  # what was refused is logged alone
 
 
-async def test_a_gateway_is_resumed_with_a_reason(rules: Path) -> None:
-    from decision.core.sending import GatewayPause
+async def test_a_gateway_that_sends_nothing_needs_a_look_at_once(rules: Path) -> None:
+    store = MemoryStore()
+    async with browsing(rules, store=store) as browser:
+        now = browser.api.engine.runtime.clock()
+        await note_left_alone(store, "push", LeftAlone("apns", now + SECOND, 10, f"{HTML} 400"))
+        await browser.api.decide(customer_id="c-1", placement="crm")
+        for path in ("/console", "/console/operations"):
+            page = await browser.get(path)
+            assert "gateway apns fails" in page.text and "alert(1)&lt;/script&gt; 400" in page.text
+        page = await browser.get("/console/operations/deliveries")
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; 400" in page.text and HTML not in page.text
+        await store.pause_gateway("apns", GatewayPause("complaints", now))
+        page = await browser.get("/console")
+        assert "gateway apns is paused since" in page.text and "gateway apns fails" not in page.text
+        zh = await browser.get("/console", **{"accept-language": "zh-CN"})
+        assert "网关 apns 自" in zh.text
 
+
+async def test_an_empty_list_of_failures_says_how_many_wait(rules: Path) -> None:
+    store = MemoryStore()
+    async with browsing(rules, store=store) as browser:
+        one = await held(browser, store, "c-1", "failed")
+        path = "/console/operations/deliveries"
+        await browser.post(f"{path}/retry", id=one, customer="c-1", why="again")
+        page = await browser.get(path)
+        assert "1 delivery waits" in page.text and f'href="{path}?state=queued"' in page.text
+
+
+async def test_a_gateway_is_resumed_with_a_reason(rules: Path) -> None:
     store = MemoryStore()
     async with browsing(rules, store=store) as browser:
         await store.pause_gateway("mail", GatewayPause(f"{HTML} complaints", 1_700_000_000_000_000))

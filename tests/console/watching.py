@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page, Request, Route
+from playwright.sync_api import ConsoleMessage, Page, Request, Route, expect
 
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM: Final = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
@@ -42,7 +42,8 @@ class Watched:
         assert not self.wrong, "\n".join(self.wrong)
 
     def check_access(self, about: str = "") -> None:
-        """axe finds nothing serious or critical on what is shown now."""
+        """Every part has come, and axe finds nothing serious or critical on what is shown now."""
+        expect(self.page.locator("[aria-busy=true]")).to_have_count(0)
         found: list[dict[str, Any]] = _AXE.run(self.page).response["violations"]
         bad = [
             f"{one['id']} ({one['impact']}): {one['help']}\n  "

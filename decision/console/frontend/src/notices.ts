@@ -6,6 +6,13 @@ export function watchRequests(): void {
 
   document.addEventListener("htmx:before:request", () => notices()?.replaceChildren());
 
+  // A part that came, or does not come, is not awaited any more: `hx-swap=innerHTML` leaves the
+  // element that asked as it is.
+  document.addEventListener("htmx:finally:request", (event) => {
+    const { ctx } = (event as CustomEvent<{ ctx?: { sourceElement?: Element } }>).detail;
+    ctx?.sourceElement?.removeAttribute("aria-busy");
+  });
+
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = (event as CustomEvent<{ ctx?: unknown }>).detail;
     const place = notices();
