@@ -118,7 +118,7 @@ def test_a_file_is_edited_by_keyboard_and_saved_where_one_is(there: Watched) -> 
     page.keyboard.type("  bad: [\n")
     expect(page.locator(".cm-lint-marker-error").first).to_be_visible()
     page.keyboard.press("Control+s")
-    expect(page.get_by_text("# one")).to_be_visible()
+    expect(page.get_by_text("# one", exact=True)).to_be_visible()
     page.get_by_role("link", name="Check all files").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("the rules cannot be used")).to_be_visible()
