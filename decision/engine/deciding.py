@@ -105,6 +105,7 @@ class Deciding:
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
         self._crediting = None if request.event is None else Crediting(runtime, now)
+        self.logged = False  # whether the question is one of before, put once more
 
     async def run(self) -> Decided:
         """Decides within the deadline; without the store, the answer is the fallback.
@@ -172,7 +173,8 @@ class Deciding:
             if event.id is not None:
                 clean_id("event.id", event.id)
             path, named = "event.properties", refers(event.properties)
-            event_effects.check(event.type, event.properties, policy, path=path, contact=named)
+            if not self.logged:
+                event_effects.check(event.type, event.properties, policy, path=path, contact=named)
             check_redeemed(self.runtime, event.type, event.properties, "event.properties")
         if request.request_id is not None:
             clean_id("request_id", request.request_id)

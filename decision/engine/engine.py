@@ -143,12 +143,15 @@ class Engine:
         *,
         now: int | None = None,
         of: Selector | msgspec.UnsetType = msgspec.UNSET,
+        logged: bool = False,
     ) -> Decided:
         """Decides as `decide` does, and returns also the verdict that the decision comes from.
 
-        `of` is what a step of a journey asked for, where its question is put once more.
+        `logged`: the question is put once more, so its event may be one that only happens by
+        itself, such as a moment. `of` is what a step of a journey asked for then.
         """
         deciding = Deciding(self.runtime, self.replay, self.following, request, now)
+        deciding.logged = logged
         if of is not msgspec.UNSET:
             deciding.query.question = msgspec.structs.replace(deciding.query.question, of=of)
         return await deciding.run()

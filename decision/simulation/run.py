@@ -137,7 +137,8 @@ class Simulation:
             for side in self.sides:
                 await side.become(replay.document)
             try:
-                await self._ask(request_of(replay), replay.decision_id, replay.question.of)
+                question = request_of(replay), replay.decision_id, replay.question.of
+                await self._ask(*question, logged=True)
             except InputError as error:
                 self._refuse(f"decision {replay.decision_id}: {error}")
             if number % 256 == 0:
@@ -186,12 +187,13 @@ class Simulation:
         request: DecisionRequest,
         name: str,
         of: Selector | msgspec.UnsetType = msgspec.UNSET,
+        logged: bool = False,
     ) -> None:
         sides: list[Side | None] = []
         refused: list[InputError] = []
         for side in self.sides:
             try:
-                sides.append(await side.ask(request, name, of))
+                sides.append(await side.ask(request, name, of, logged))
             except InputError as error:
                 refused.append(error)
                 sides.append(side.refuse(request, str(error)))

@@ -125,16 +125,18 @@ class Simulated:
         request: DecisionRequest,
         name: str,
         of: Selector | msgspec.UnsetType = msgspec.UNSET,
+        logged: bool = False,
     ) -> Side | None:
         """What this policy makes of a request; None where its id was answered before.
 
-        `name` tells requests without an id apart. `of` is what a step of a journey asked for.
+        `name` tells requests without an id apart. `of` is what a step of a journey asked for,
+        `logged` whether the request was decided before.
 
         Raises:
             InputError: it cannot be decided.
         """
         self._verdict, self._refusal = None, ""
-        decided = await self.world.decide(request, draw_name=name, of=of)
+        decided = await self.world.decide(request, draw_name=name, of=of, logged=logged)
         decision, verdict = decided.decision, decided.verdict
         self._verdict = verdict
         if verdict is None:

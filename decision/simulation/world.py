@@ -180,12 +180,13 @@ class World:
         *,
         draw_name: str | None = None,
         of: Selector | msgspec.UnsetType = msgspec.UNSET,
+        logged: bool = False,
     ) -> Decided:
         """Decides at the time of the request, else of its event, else of what was before.
 
         `draw_name` stands in for a missing request id where numbers are drawn, so that worlds
         draw the same for the same request whatever came before; no answer is kept for it. `of` is
-        what a step of a journey asked for.
+        what a step of a journey asked for, `logged` whether the request was decided before.
 
         Raises:
             InputError: the request cannot be decided.
@@ -201,7 +202,7 @@ class World:
             explain=request.explain or self.explain,
             deadline_ms=None,
         )
-        return await self.engine.decide_with_verdict(request, now=self.now, of=of)
+        return await self.engine.decide_with_verdict(request, now=self.now, of=of, logged=logged)
 
     async def record(self, event: Event) -> EventsAnswer:
         """Records an event at its own time."""
