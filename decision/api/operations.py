@@ -97,7 +97,8 @@ def operation_routes(upkeep: Upkeep, metrics: Metrics) -> list[ControllerRouterH
         found = {name: problem for name, problem in others.items() if problem is not None}
         degraded = health.degraded | found
         status: Literal["ok", "degraded"] = "degraded" if degraded else "ok"
-        return json_answer(Health(status=status, degraded=degraded, notices=health.notices))
+        notices = {name: str(text) for name, text in health.notices.items()}
+        return json_answer(Health(status=status, degraded=degraded, notices=notices))
 
     @get("/metrics", opt={"scope": "admin", "local": True, "operation": _METRICS})
     async def get_metrics(request: _Request) -> Answer:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from decision.console.chart_axes import date_ticks, number_ticks
-from decision.console.language import Language
+from decision.console.language import N_, Language
 
 WIDTH: Final = 720
 HEIGHT: Final = 240
@@ -192,7 +192,7 @@ def _frame(
             place = x((at - times[0]).total_seconds() / span)
             anchor = "start" if place < _LEFT + 24 else "end" if place > WIDTH - 40 else "middle"
             parts.append(
-                Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+                Markup('<text class="date" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
                     place, HEIGHT - 6, anchor, text
                 )
             )
@@ -229,6 +229,8 @@ def _over_time(
     )
     if len(named) > 1:
         picture += Markup('<ul class="legend">{}</ul>').format(legend)
+    said = language.gettext(N_("Times of %(zone)s"), zone=zone)
+    picture += Markup('<p class="zone">{}</p>').format(said)
     shown = _formatter(language, percent)
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(one.name) for one in series)
     body = Markup("").join(

@@ -67,6 +67,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             source=journey.source if journey else "",
             picture=_picture(journey, view.waiting, say) if journey else None,
             conditions=conditions_words(journey, say) if journey else {},
+            keywords=KEYWORDS,
             steps=step_views(journey, view.waiting, say),
             runs=await coming_runs(console.engine.runtime.store, view.journey, _NEXT),
             range=chosen if chosen in _DAYS else "month",
@@ -123,6 +124,16 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     return [listed, shown, reported, pause, stop, resume]
 
+
+KEYWORDS: Final = {
+    "start": N_("Starts by"),
+    "when": N_("If"),
+    "key": N_("One for each"),
+    "again": N_("Again"),
+    "goal": N_("Goal"),
+    "stop": N_("Stops by"),
+}
+"""Keyword of a journey in rule files → what it says."""
 
 RANGES: Final = {
     "week": N_("7 days"),

@@ -79,6 +79,8 @@ class Language:
         """As `say`, for a page: what stays English is marked so."""
         if isinstance(text, Said) or self.code == "en":
             return escape(self.say(text))
+        if text in self._texts:
+            return escape(self.gettext(text))
         return Markup('<span lang="en">{}</span>').format(text)
 
     def number(self, value: float | Decimal, digits: int | None = None) -> str:

@@ -32,11 +32,13 @@ PLACES: Final = (
 
 
 def place_of(path: str) -> str:
-    """The name of the place that a path belongs to, or "".
+    """The name of the place that a path belongs to, or "". Decisions are of customers.
 
     >>> place_of("/console/operations/audit")
     'operations'
     """
+    if path.startswith("/console/decisions/"):
+        return "customers"
     for place in reversed(PLACES):
         if path == place.path or (place.name != "home" and path.startswith(place.path + "/")):
             return place.name

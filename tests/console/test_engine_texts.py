@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+import decision
+from decision.console.engine_words import KNOWN
 from decision.console.language import language
 from decision.core.clock import DAY, HOUR
 from decision.core.condition_words import clause_in_words, failures
@@ -89,6 +93,18 @@ def test_a_text_is_its_english_sentence_everywhere_else() -> None:
     listed = Joined(", ", [lasting(2 * DAY), "x"])
     assert listed == "48h, x" and ZH.say(listed) == "48 小时、x"
     assert Said("100%") == "100%" and ZH.say("as it is") == "as it is"
+
+
+def test_fixed_texts_of_the_engine_are_written_there() -> None:
+    package = Path(decision.__file__).parent
+    sources = [path for path in package.rglob("*.py") if "console" not in path.parts]
+    written = {
+        one.value
+        for path in sources
+        for one in ast.walk(ast.parse(path.read_text()))
+        if isinstance(one, ast.Constant)
+    }
+    assert [text for text in KNOWN if text not in written] == []
 
 
 def test_what_stays_english_is_marked_so_and_escaped() -> None:

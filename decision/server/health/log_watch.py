@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from decision.core.clock import SECOND, rough_duration
+from decision.core.clock import SECOND
 from decision.core.identifiers import PARTITIONS
+from decision.core.said import Said, lasting_about
 from decision.observability import get_logger
 from decision.server.health.state import StoreHealth, trouble
 from decision.server.metrics import Metrics
@@ -107,13 +108,16 @@ def entry_size(size: int, entries: int) -> float:
 def _notice(limit: int, entry: float) -> str:
     """What happens to a log without an archive."""
     if not limit:
-        return (
+        return Said(
             "no archive takes the log, and NEXTBEST_LOG_LIMIT_MB is 0: it grows until Redis is "
             "full; run `nextbest archive`"
         )
     entries = float(f"{limit / entry:.2g}")
-    return (
-        f"no archive takes the log: its oldest entries are removed beyond {limit / 2**20:,.0f} MB, "
-        f"about {entries:,.0f} decisions and events ({rough_duration(int(entries / 10) * SECOND)} "
-        "at 10 a second); run `nextbest archive` to keep them"
+    return Said(
+        "no archive takes the log: its oldest entries are removed beyond %(mb)s MB, about "
+        "%(entries)s decisions and events (%(lasts)s at 10 a second); run `nextbest archive` to "
+        "keep them",
+        mb=f"{limit / 2**20:,.0f}",
+        entries=f"{entries:,.0f}",
+        lasts=lasting_about(int(entries / 10) * SECOND),
     )

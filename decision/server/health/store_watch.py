@@ -204,7 +204,7 @@ class StoreWatch:
             at=time.monotonic(),
             by=self._own,
             troubles=health.troubles,
-            notices=health.notices,
+            notices={name: str(text) for name, text in health.notices.items()},
             accepted=self._durability.accepted or {},
             losses=self._loss_watch.state,
         )
