@@ -31,6 +31,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from decision.archive.replays import ArchivedReplay
+from decision.console.rendering import moment
 from decision.core.ports import BlobStore, Store
 from decision.drafts.logged import newest_replays, read_replays
 from decision.installation import sample
@@ -163,13 +164,13 @@ def choose(redis: str) -> tuple[str, str]:
 
 
 def versions(redis: str) -> list[str]:
-    """The two versions that were published last, the older one first."""
+    """What names the last two publications in an address, the earlier one first."""
 
     async def look() -> list[str]:
         store: BlobStore = RedisStore(redis)
         await store.start()
         try:
-            return [one.version for one in await history(store)]
+            return [moment(one) for one in await history(store)]
         finally:
             await store.close()
 
