@@ -129,6 +129,8 @@ def take(draft_id: str | None, out: Path, **given: str | None) -> None:
 
 def _lines(diff: FileDiff) -> Iterator[str]:
     """A diff of a file in unified form."""
+    from decision.drafts.line_diff import MOST_KEPT
+
     yield click.style(f"{diff.file} ({diff.kind})", bold=True)
     for hunk in diff.hunks:
         old = next((line.old for line in hunk if line.old), 0)
@@ -136,3 +138,6 @@ def _lines(diff: FileDiff) -> Iterator[str]:
         yield click.style(f"@@ -{old} +{new} @@", fg="cyan")
         for line in hunk:
             yield click.style(f"{_SIGNS[line.kind]}{line.text}", fg=_LOOKS[line.kind])
+    if diff.added + diff.removed > MOST_KEPT:
+        text = f"{diff.added:,} lines added and {diff.removed:,} removed in all"
+        yield click.style(text, bold=True)

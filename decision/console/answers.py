@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 from litestar.types import Receive, Scope, Send
 from litestar.types.asgi_types import HTTPResponseStartEvent
+
+from decision.engine.worker import run_in_worker
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -20,6 +24,9 @@ _ALWAYS: Final = (
     (b"referrer-policy", b"same-origin"),
 )
 _NO_STORE: Final = "no-store"
+
+SIGNS: Final = "/?=&%+:,;@!$'()*~-._#"
+"""What stands in an address as it is, besides letters and digits."""
 
 
 class Answer:
@@ -58,8 +65,27 @@ class Answer:
         return self
 
 
+class Later(Answer):
+    """An answer whose content is made when it is sent, beside the event loop."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[], str], status: int) -> None:
+        super().__init__(b"", status)
+        self._make = make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Makes and sends it."""
+        self.content = (await run_in_worker(self._make)).encode()
+        await super().__call__(scope, receive, send)
+
+
 def redirect(path: str, *, htmx: bool = False) -> Answer:
-    """Leads on to a path of the console by GET. A browser follows it; htmx loads it anew."""
+    """Leads on to a path of the console by GET. A browser follows it; htmx loads it anew.
+
+    What cannot stand in an address is percent-encoded, so that no path ends a header.
+    """
+    path = quote(path, safe=SIGNS)
     if htmx:
         return Answer(b"", 200, headers={"hx-redirect": path})
     return Answer(b"", 303, headers={"location": path})

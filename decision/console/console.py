@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 
 from litestar import Request
 
-from decision.console.answers import Answer, redirect
+from decision.console.answers import Answer, Later, redirect
 from decision.console.archive import Archive
 from decision.console.errors import PageError
 from decision.console.language import LANGUAGES, N_
@@ -38,6 +39,7 @@ WITHIN: Final = 30.0
 """Seconds after which a page is not waited for any more."""
 
 _LONGEST_REASON: Final = 500
+_LONGEST_TARGET: Final = 300
 _Request = Request[Any, Any, Any]
 
 
@@ -45,7 +47,8 @@ _Request = Request[Any, Any, Any]
 class Console:
     """The console of one worker. Page modules take what they need of it.
 
-    `linked` are the paths that the navigation links, filled once the routes are known.
+    `linked` are the paths that the navigation links, filled once the routes are known. The forms of
+    `strangers`, who have not signed in, are read one after another.
     """
 
     engine: Engine
@@ -56,6 +59,7 @@ class Console:
     names: LastPseudonyms
     sessions: Sessions
     linked: set[str] = field(default_factory=set)
+    strangers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _work: Aside = field(default_factory=lambda: Aside("the console", AT_ONCE))
     _rendering: Aside = field(default_factory=lambda: Aside("a page of the console", AT_ONCE))
 
@@ -89,10 +93,12 @@ class Console:
         text = await _within(self._rendering, make, WITHIN)
         return Answer(text.encode(), status, headers=headers)
 
-    def page_now(self, request: _Request, template: str, *, status: int, **values: Any) -> Answer:
-        """A small page, rendered at once: for errors, which must not wait for a turn."""
-        text = render(template, {**self._known(request, None), **values})
-        return Answer(text.encode(), status)
+    def page_now(
+        self, request: _Request, template: str, *, status: int, long: bool = False, **values: Any
+    ) -> Answer:
+        """A page rendered without waiting for a turn: for errors. `long`: beside the event loop."""
+        make = partial(render, template, {**self._known(request, None), **values})
+        return Later(make, status) if long else Answer(make().encode(), status)
 
     async def work(self, do: Callable[[], T], seconds: float = WITHIN) -> T:
         """The result of work that would keep the event loop: a query of DuckDB, a check of rules.
@@ -124,7 +130,7 @@ class Console:
             action,
             by or visitor_of(request).name or "unknown",
             result=result,
-            target=target,
+            target=target and target[:_LONGEST_TARGET],
             reason=reason.strip()[:_LONGEST_REASON] or None if reason else None,
             request_id=request.scope["state"].get("request_id"),
         )

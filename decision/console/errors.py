@@ -21,6 +21,10 @@ class PageError(NextbestError):
         self.values = values
 
 
+class TokenRefused(PageError):
+    """A form of our own pages has the token of a cookie that the browser had before."""
+
+
 class SignInNeeded(NextbestError):
     """Nobody has signed in, or their session has ended."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request
 from litestar.types import ExceptionHandlersMap
 
 from decision.console.answers import Answer, redirect
 from decision.console.console import Console, on
-from decision.console.errors import SignInNeeded, texts_of
-from decision.console.forms import SAFE, Form, local_path
+from decision.console.errors import PageError, SignInNeeded, TokenRefused, texts_of
+from decision.console.forms import LARGEST_AT_ONCE, SAFE, Form, local_path
 from decision.console.rendering import link
 from decision.console.visitors import from_elsewhere, visitor_of
 
@@ -36,22 +36,25 @@ def page_of(console: Console, request: _Request, error: Exception) -> Answer:
     """The page of an error; whoever has to sign in is led there, and a form is not lost."""
     if isinstance(error, SignInNeeded):
         return _sign_in(console, request)
-    status = getattr(error, "status", None)
-    problem = None
-    if not isinstance(status, int):
+    if isinstance(error, PageError):
+        problem, status, detail = None, error.status, ""
+    else:
         problem = console.door.problem(error, request.scope)
-        status = problem.status
-    detail = "" if problem is None else problem.detail
+        status, detail = problem.status, problem.detail
     texts = texts_of(error, status, detail, visitor_of(request).language)
     safe = request.scope["method"] in SAFE
     template = "error_part.html" if on(request) else "error.html"
+    fields = [] if safe or on(request) else _fields(request)
+    again = status == 503 or isinstance(error, TokenRefused)
     answer = console.page_now(
         request,
         template,
         status=status,
+        long=_long(fields),
         texts=texts,
         again=safe and status in (408, 429, 503),
-        fields=[] if safe or status != 503 or on(request) else _fields(request),
+        fields=fields if again else [],
+        typed=[] if again else [value for name, value in fields if name in _TYPED and value],
         request_id=request.scope["state"].get("request_id", ""),
     )
     answer.headers |= {
@@ -79,10 +82,22 @@ def _sign_in(console: Console, request: _Request) -> Answer:
     if scope["method"] in SAFE:
         return redirect(link("/console/sign-in", next=here))
     fields = _fields(request)
-    return console.page_now(request, "signed_out.html", status=401, fields=fields, action=here)
+    return console.page_now(
+        request, "signed_out.html", status=401, long=_long(fields), fields=fields, action=here
+    )
+
+
+def _long(fields: list[tuple[str, str]]) -> bool:
+    return sum(len(value) for _, value in fields) > LARGEST_AT_ONCE
+
+
+_TYPED: Final = ("title", "why", "comment", "text")
+"""Fields in which people write: what is in them is not lost when it cannot be taken."""
 
 
 def _fields(request: _Request) -> list[tuple[str, str]]:
-    """What was sent, to be sent again."""
+    """What was sent, to be sent again; nothing of a form with an API key."""
     form: Form | None = request.scope["state"].get("form")
-    return [] if form is None else [pair for pair in form.fields if pair[0] != "csrf"]
+    if form is None or form.text("key"):
+        return []
+    return [pair for pair in form.fields if pair[0] != "csrf"]

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from litestar import Request
 from litestar.types import Scope
 
-from decision.console.errors import PageError
+from decision.console.answers import SIGNS
+from decision.console.errors import PageError, TokenRefused
 from decision.console.language import N_
 from decision.console.visitors import BROWSER_COOKIE, Visitor, cookies_given, host_of
 from decision.engine.worker import run_in_worker
@@ -20,6 +21,9 @@ LARGEST: Final = 4 * 1024 * 1024
 
 SMALL: Final = 16 * 1024
 """Bytes of a form that anybody may send."""
+
+KEPT: Final = 2 * 1024 * 1024
+"""Bytes of a form that are kept for somebody whose session has ended, to be sent again."""
 
 LARGEST_AT_ONCE: Final = 100_000
 """Bytes of a form up to which reading it delays nobody."""
@@ -120,14 +124,15 @@ def check_token(scope: Scope, visitor: Visitor, form: Form) -> None:
     """Refuses a form without the token of the browser's own pages.
 
     Raises:
-        PageError: 403.
+        TokenRefused: another token, or none.
+        PageError: 403, the browser sent no cookie.
     """
     if BROWSER_COOKIE not in cookies_given(scope):
         raise PageError(403, _NO_COOKIE)
     headers = dict(scope["headers"])
     given = headers.get(b"x-csrf-token", b"").decode("latin-1") or form.text("csrf")
     if not hmac.compare_digest(given.encode(), visitor.token.encode()):
-        raise PageError(403, _NO_TOKEN)
+        raise TokenRefused(403, _NO_TOKEN)
 
 
 def local_path(path: str) -> str:
@@ -139,12 +144,15 @@ def local_path(path: str) -> str:
     ours = path == "/console" or path.startswith(("/console/", "/console?"))
     if not ours or "\\" in path or not path.isprintable() or "//" in path.partition("?")[0]:
         return "/console"
-    return quote(path, safe="/?=&%+:,;@!$'()*~-._#")
+    return quote(path, safe=SIGNS)
 
 
 def _place(origin: str) -> str:
-    """Host and port of an origin, as a Host header has them; "" for `null`."""
-    parts = urlsplit(origin)
+    """Host and port of an origin, as a Host header has them; "" for `null` and what is none."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
     usual = {"http": ":80", "https": ":443"}.get(parts.scheme)
     return parts.netloc.removesuffix(usual) if usual else ""
 

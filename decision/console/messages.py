@@ -97,7 +97,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         snapshot, now = console.engine.snapshot, console.engine.runtime.clock()
         policy = snapshot.policy
         chosen = MessageFilter(**{name: asked.text(name).strip() for name in FILTERS})
-        sample = await sample_of(console, asked)
+        sample = await sample_of(console, request)
         week, answered = await _week(console)
         given = _given(week)
         order = "given" if asked.text("order") == "given" else ""
@@ -141,9 +141,9 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     @get("/messages/{name:str}")
     async def shown(request: Request[Any, Any, Any]) -> Answer:
         snapshot, now = console.engine.snapshot, console.engine.runtime.clock()
-        policy, asked = snapshot.policy, query_of(request)
+        policy = snapshot.policy
         message = _named(policy, path_text(request, "name"))
-        sample = await sample_of(console, asked)
+        sample = await sample_of(console, request)
         week, answered = await _week(console)
         left = await _left(console, policy, [message])
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from litestar import Request
 
 from decision.console.console import Console
-from decision.console.forms import Form
+from decision.console.forms import query_of
 from decision.console.language import N_
 from decision.core.document import Document
 from decision.core.errors import InputError, StoreUnavailable
@@ -40,18 +41,22 @@ class Sample(NamedTuple):
         return {"customer": self.customer, "sample": self.text}
 
 
-async def sample_of(console: Console, asked: Form) -> Sample:
+async def sample_of(console: Console, request: Request[Any, Any, Any]) -> Sample:
     """Whom a page previews for; a stranger, where its address says nothing usable.
 
-    A customer's own attributes come first; what is written down replaces them.
+    A customer's own attributes come first; what is written down replaces them. Who looks at a
+    customer so is noted.
     """
+    asked = query_of(request)
     customer, text = asked.text("customer").strip(), asked.long_text("sample")[:LONGEST]
     document, problem = Document(customer_id="sample"), ""
     if customer:
         try:
             found = await resolve(console.engine.runtime, clean_id("customer_id", customer))
             document = found.document
-            if not document.exists:
+            if document.exists:
+                await console.audit(request, "customer.preview", customer=document.customer_id)
+            else:
                 problem = N_("Nothing is stored of this customer: texts are those of a stranger.")
         except InputError:
             problem = N_("This cannot be a customer id.")

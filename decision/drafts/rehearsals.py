@@ -111,8 +111,8 @@ class Rehearsals:
             request.archive = str(decisions)
         else:
             request.newest = min(request.newest, MOST_OF_LOG)
-            request.replays = await newest_replays(decisions, request.newest)
-        return await self._run(request, WhatIf, tell, seconds)
+        store = None if isinstance(decisions, Path) else decisions
+        return await self._run(request, WhatIf, tell, seconds, store)
 
     async def estimate(
         self,
@@ -138,7 +138,9 @@ class Rehearsals:
         kind: type[Found],
         tell: Tell | None = None,
         more: float = 0.0,
+        store: Store | None = None,
     ) -> Found:
+        """The result, when it is its turn; decisions of the store are read no sooner."""
         if self._waiting >= self._most_waiting:
             raise Overloaded(_RETRY_AFTER)
         self._waiting += 1
@@ -147,6 +149,8 @@ class Rehearsals:
         finally:
             self._waiting -= 1
         try:
+            if store is not None:
+                request.replays = await newest_replays(store, request.newest)
             return await _run(request, kind, tell, self._time_limit + more)
         finally:
             self._free.release()

@@ -26,7 +26,11 @@ HISTORY: Final = "audit"
 """The store's named history of entries."""
 
 LOOKS: Final = "audit-looks"
-"""The named history of looks at customers: apart, so that they push no change out."""
+"""The named history of looks at customers, and of who signed in: apart, so that they push no change
+out."""
+
+DRAFTS: Final = "audit-drafts"
+"""The named history of what was done in drafts, of which there is much: apart as well."""
 
 KEPT: Final = 10_000
 """How many entries of each history the store keeps."""
@@ -128,6 +132,8 @@ async def audit_command(
 
 async def _keep(store: BlobStore, entry: AuditEntry) -> None:
     history = LOOKS if entry.action in _LOOKS else HISTORY
+    if entry.action.startswith("draft."):
+        history = DRAFTS
     await store.append_history(history, msgspec.msgpack.encode(entry), KEPT)
 
 
@@ -138,7 +144,7 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
         StoreUnavailable: it does not answer.
     """
     found: list[AuditEntry] = []
-    for history in (HISTORY, LOOKS):
+    for history in (HISTORY, LOOKS, DRAFTS):
         kept = await store.history(history, last)
         found += readable(history, kept, msgspec.msgpack.Decoder(AuditEntry).decode)
     found.sort(key=lambda entry: entry.at)
@@ -154,6 +160,8 @@ _LOOKS: Final = frozenset(
         "customer.view",
         "customer.preview",
         "customer.decision",
+        "console.sign-in",
+        "console.sign-out",
     }
 )
 

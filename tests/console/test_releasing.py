@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from decision.console.rules.desk import Desk
 from decision.console.streamed import told
 from decision.core.schema import DecisionRequest
 from decision.drafts.drafts import Drafts
 from decision.drafts.editing import Saved
+from decision.drafts.rehearsals import RehearsalFailed
 from decision.engine import Engine, build_snapshot
 from decision.releases.publishing import history
 from decision.rulebook.reader import load_files
@@ -247,3 +251,19 @@ async def test_without_an_archive_nothing_is_estimated(tmp_path: Path) -> None:
     async with following(tmp_path, store, archive=str(tmp_path / "none")) as browser:
         page = await browser.get(f"{await drafted(store)}/estimate")
         assert page.status_code == 200 and "notice" in page.text
+
+
+def test_who_tries_something_out_takes_no_place_of_those_who_check_and_publish() -> None:
+    desk = Desk(cast(Any, SimpleNamespace(engine=Engine(MemoryStore()), now=lambda: None)))
+    assert len({id(one) for one in (desk.checks, desk.trials, desk.releases)}) == 3
+    with (
+        desk.trying("li"),
+        desk.trying("li"),
+        desk.trying("li"),
+        desk.trying("bo"),
+        pytest.raises(RehearsalFailed, match="3 of your runs are not done yet"),
+        desk.trying("li"),
+    ):
+        pass
+    with desk.trying("li"):
+        assert set(desk._trying) == {"li"}

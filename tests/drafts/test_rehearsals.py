@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from decision.archive.replays import read_replays
 from decision.cli.app import cli
 from decision.core.clock import to_micros
 from decision.core.errors import Overloaded
-from decision.core.ports import Store
+from decision.core.ports import LogRecord, Store
 from decision.core.schema import DecisionRequest
 from decision.drafts import rehearsal
 from decision.drafts.rehearsal import check
@@ -246,3 +246,27 @@ async def test_a_what_if_over_an_archive_takes_its_newest_decisions(
     assert (found.decisions, found.last) == (20, START + timedelta(hours=59))
     with pytest.raises(RehearsalFailed, match="replays"):
         await Rehearsals().what_if(FILES, FILES, tmp_path / "none")
+
+
+async def test_decisions_are_read_only_when_it_is_the_turn_of_a_what_if() -> None:
+    class Counting(MemoryStore):
+        read = 0
+
+        async def newest_records(self, partitions: Sequence[int], most: int) -> list[LogRecord]:
+            self.read += 1
+            return []
+
+    store, rehearsals = Counting(), Rehearsals(most=1)
+    async with rehearsals._free:
+        waiting = [
+            asyncio.create_task(rehearsals.what_if(FILES, FILES, store, newest=10))
+            for _ in range(20)
+        ]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert store.read == 0
+        refused = [one for one in waiting if one.done()]
+        assert len(refused) == 4 and all(isinstance(one.exception(), Overloaded) for one in refused)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,7 @@ CHECKED_WHILE_TYPING: Final = 1_000_000
 
 _RULES: Final = "rules/"
 _NO_SCENARIO: Final = "\0"
+_RUNS_EACH: Final = 3
 
 T = TypeVar("T")
 _Request = Request[Any, Any, Any]
@@ -42,7 +44,11 @@ class Desk:
         self.console = console
         self.store = console.engine.runtime.store
         self.drafts = Drafts(self.store, console.now)
-        self.rehearsals = Rehearsals()
+        # Each kind waits for its own: who tries something out keeps nobody from publishing.
+        self.checks = Rehearsals()
+        self.trials = Rehearsals()
+        self.releases = Rehearsals(most=1)
+        self._trying: Counter[str] = Counter()
         self._names: dict[str, tuple[int, PolicyNames]] = {}
         self._latest: dict[str, asyncio.Task[Any]] = {}
 
@@ -68,11 +74,29 @@ class Desk:
     async def problems(self, files: Mapping[str, str], file: str) -> list[Diagnostic]:
         """What `check`, or for a scenario test `test`, says of one of the files."""
         if file.startswith("tests/"):
-            report = await self.rehearsals.test(files, only=_NO_SCENARIO, coverage=False)
+            report = await self.checks.test(files, only=_NO_SCENARIO, coverage=False)
             found = report.diagnostics
         else:
-            found = (await self.rehearsals.check(files)).diagnostics
+            found = (await self.checks.check(files)).diagnostics
         return [one for one in found if name_in_rules(one.file) == file]
+
+    @contextmanager
+    def trying(self, name: str) -> Iterator[None]:
+        """Around a run of tests or a what-if: one person has few of them at once.
+
+        Raises:
+            RehearsalFailed: there are too many.
+        """
+        if self._trying[name] >= _RUNS_EACH:
+            raise RehearsalFailed(
+                f"{_RUNS_EACH} of your runs are not done yet; wait for them, or leave their pages"
+            )
+        self._trying[name] += 1
+        try:
+            yield
+        finally:
+            self._trying[name] -= 1
+            self._trying += Counter()  # without those who have none
 
     async def names(self, draft: Draft) -> PolicyNames:
         """The names of the draft's policy; kept until the draft changes."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from litestar import Request, get, post
 from litestar.types import ControllerRouterHandler
 
+from decision.console.access import check_scope
 from decision.console.answers import Answer
 from decision.console.console import go, path_text
 from decision.console.errors import PageError
@@ -46,7 +47,11 @@ STEPS: Final = {
 
 _EDIT: Final = {"scope": "edit"}
 _LONG: Final = {"scope": "edit", "largest": LARGEST_FORM}
+_DO: Final = {"scope": ("edit", "publish")}
 _REVIEWING: Final = ("comment", "approve", "return")
+"""What who has the scope `publish` may do as well."""
+
+_OF_A_FILE: Final = ("remove", "undo")
 
 Do = Callable[[str, str, Form], Awaitable[Draft | Saved | SaveConflict]]
 
@@ -110,7 +115,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         """What `nextbest check` says: a part of the draft's page, which takes a moment."""
         draft = await desk.draft(request)
         with refusals():
-            checked = await desk.rehearsals.check(await drafts.files(draft))
+            checked = await desk.checks.check(await drafts.files(draft))
         part = request.headers.get("hx-request") == "true"
         return await console.page(
             request,
@@ -169,24 +174,19 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         "undo": undo,
     }
 
-    @post("/rules/drafts/{id:str}/do/{action:str}", status_code=200, opt={"largest": LARGEST_FORM})
+    @post("/rules/drafts/{id:str}/do/{action:str}", status_code=200, opt=_DO)
     async def do(request: Request[Any, Any, Any]) -> Answer:
         desk.require_published()
         action, draft_id = path_text(request, "action"), path_text(request, "id")
         form, visitor = form_of(request), visitor_of(request)
         if action not in actions:
             raise PageError(404, N_("There is no such action."))
-        if not (_may_review(request) if action in _REVIEWING else visitor.may("edit")):
-            raise PageError(
-                403,
-                N_("Your key %(name)s lacks the scope %(scope)s."),
-                name=visitor.name,
-                scope="edit",
-            )
+        if action not in _REVIEWING:
+            check_scope(visitor, "edit")
         with refusals():
             found = await actions[action](draft_id, visitor.name, form)
         conflict = found if isinstance(found, SaveConflict) else None
-        target = " ".join(filter(None, (draft_id, form.text("old"))))
+        target = f"{draft_id} {form.text('old')}" if action in _OF_A_FILE else draft_id
         reason = form.text("comment") or form.text("why")
         result: Result = "refused" if conflict else "done"
         await console.audit(request, f"draft.{action}", target=target, reason=reason, result=result)

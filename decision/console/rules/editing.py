@@ -74,7 +74,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
     @get("/rules/drafts/{id:str}/add", opt={"scope": "edit"})
     async def add(request: Request[Any, Any, Any]) -> Answer:
         name = checked_file(query_of(request).text("file").strip())
-        return redirect(draft_path(path_text(request, "id"), f"/edit/{file_path(name)}"))
+        return redirect(draft_path((await desk.draft(request)).id, f"/edit/{file_path(name)}"))
 
     @get("/rules/drafts/{id:str}/edit/{file:path}")
     async def edit(request: Request[Any, Any, Any]) -> Answer:

@@ -59,7 +59,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             found = await publish_draft(
                 drafts,
                 draft.id,
-                desk.rehearsals,
+                desk.releases,
                 by=by,
                 message=why,
                 revision=form.number("revision", 0, most=2**40),

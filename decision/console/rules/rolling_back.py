@@ -53,7 +53,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             raise PageError(409, N_("Somebody else has published meanwhile. Look at it again."))
         try:
             entry = await roll_back_policy(
-                store, form.text("version") or None, visitor.name, why, console.now()
+                store, form.text("version")[:100] or None, visitor.name, why, console.now()
             )
         except CannotRollBack as error:
             raise PageError(409, N_("It cannot be rolled back: %(why)s"), why=str(error)) from None

@@ -53,7 +53,8 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
 
         async def guarded(tell: Tell) -> T | str:
             try:
-                return await work(tell)
+                with desk.trying(visitor_of(request).name):
+                    return await work(tell)
             except NextbestError as error:
                 return str(error)
 
@@ -83,7 +84,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         page = await console.page(request, "rules_tests.html", draft=draft, only=only)
 
         def work(tell: Tell) -> Coroutine[Any, Any, Any]:
-            return desk.rehearsals.test(files, only=only, tell=tell)
+            return desk.trials.test(files, only=only, tell=tell)
 
         return streamed(
             request, page, work, lambda report: {"report": report}, kind="tests", draft=draft
@@ -109,7 +110,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         language = visitor_of(request).language
 
         def work(tell: Tell) -> Coroutine[Any, Any, Any]:
-            return desk.rehearsals.what_if(
+            return desk.trials.what_if(
                 files,
                 against,
                 desk.store if settings.archive is None else Path(settings.archive),
@@ -121,8 +122,11 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
 
         def named(table: str, rows: list[Row]) -> list[tuple[str, Row]]:
             words = {"outcome": OUTCOMES, "reason": REASONS}.get(table, {})
-            gettext = language.gettext
-            return [(gettext(words.get(row.name, row.name)) or "–", row) for row in rows]
+            say = language.gettext
+            return [
+                (say(words[row.name]) if row.name in words else row.name or "–", row)
+                for row in rows
+            ]
 
         def shown(found: Any) -> dict[str, Any]:
             tables = {
@@ -144,9 +148,10 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         if settings.archive is not None:
             files = await drafts.files(draft)
             try:
-                found = await desk.rehearsals.estimate(
-                    files, Path(settings.archive), models=settings.models
-                )
+                with desk.trying(visitor_of(request).name):
+                    found = await desk.trials.estimate(
+                        files, Path(settings.archive), models=settings.models
+                    )
             except NextbestError as error:
                 problem = str(error)
         return await console.page(
