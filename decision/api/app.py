@@ -71,6 +71,7 @@ def create_app(
     tracing: Tracing | None = None,
     admission: Admission | None = None,
     connections: Connections | None = None,
+    metrics: Metrics | None = None,
 ) -> Litestar:
     """The application around an engine.
 
@@ -78,7 +79,8 @@ def create_app(
     store is started and closed with the application. `handlers` are further routes; a
     route's `opt["scope"]` names the key scope that it needs. `admission` is
     shared with what reads HTTP, which refuses requests as well, and so are `connections`, which the
-    metrics show. `tracing` makes spans; it is closed with the application.
+    metrics show. `metrics` are left out unless something else counts there as well. `tracing` makes
+    spans; it is closed with the application.
 
     Raises:
         SettingsError: the archive, the gateways file or a setting of Segment's calls cannot be
@@ -87,7 +89,7 @@ def create_app(
     settings = settings or ServerSettings()
     admission = admission or Admission(settings.timeout_ms / 1000)
     authenticator = Authenticator(hosts=settings.host_names)
-    metrics = Metrics(engine.runtime.clock)
+    metrics = metrics or Metrics(engine.runtime.clock)
     engine.observe(metrics if tracing is None else TracedObserver(tracing, metrics))
     rates = Rates()
     bodies = Bodies(settings)
@@ -198,7 +200,9 @@ def _sending(
     return [_beside(lambda: send_beside(upkeep, settings, gateways, metrics))]
 
 
-def served_app(engine: Engine, settings: ServerSettings) -> Litestar:
+def served_app(
+    engine: Engine, settings: ServerSettings, *, metrics: Metrics | None = None
+) -> Litestar:
     """The application around an engine, for `BoundedProtocol`, whose limits are those of settings.
 
     Raises:
@@ -213,6 +217,7 @@ def served_app(engine: Engine, settings: ServerSettings) -> Litestar:
         admission=admission,
         connections=BoundedProtocol.open,
         tracing=tracing_of_environment(),
+        metrics=metrics,
     )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import rich_click as click
 
 from decision.cli.demo_story import speed_option, tell_story
-from decision.cli.output import TERMINAL, Fail, console, say
+from decision.cli.looking_in import show_address
+from decision.cli.output import Fail, console, say
 
 if TYPE_CHECKING:
     from decision.simulation.sample import Calls
@@ -54,54 +55,105 @@ READY_WITHIN: Final = 180.0
     callback=speed_option,
     help="Let a shop live whose time goes by so many times as fast, and tell what happens there.",
 )
+@click.option(
+    "--shop/--no-shop",
+    default=True,
+    show_default=True,
+    help="Have customers visit while it runs.",
+)
+@click.option(
+    "--open/--no-open",
+    "opens",
+    default=True,
+    show_default=True,
+    help="Open the console in a browser, where there is one and a terminal.",
+)
 @click.option("--check", is_flag=True, help="Make the calls, on a free port, print them, and end.")
-def demo(port: int, customers: int | None, speed: float, check: bool) -> int:
-    """Start the sample on this machine, with calls to try.
+def demo(
+    port: int, customers: int | None, speed: float, shop: bool, opens: bool, check: bool
+) -> int:
+    """Start the sample on this machine, with its console and calls to try.
 
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
-    in ./.nextbest/, so the second start is quick. Delete that folder to start over.
+    in ./.nextbest/, so the second start is quick. Delete that folder to start over. Some customers
+    have lived there for three weeks, and a few visit while it runs; all of it is archived, where
+    the packages of the extra `archive` are installed.
 
     With --speed 1000 the customers visit, fill baskets, buy and follow, journeys go by, and a line
     says what happens to a few of them: a day takes a minute and a half. This shop has a store of
     its own, in ./.nextbest/hurried/, and begins anew each time.
     """
-    from decision.cli.policies import read_rules
     from decision.cli.serve import ended_by_sigterm
-    from decision.installation import sample
     from decision.server.lifeline import lifeline
     from decision.server.opening import HOME
-    from decision.simulation.sample import prepare
+    from decision.store import EmbeddedRedis, WatchedRedis
 
     if check:
         port = _free_port()
     else:
         _check_free(port)
+    opens = opens and not check
     if speed != 1:
-        return tell_story(HOME, HOST, port, customers or 500, speed, check=check)
-    with ended_by_sigterm(), lifeline() as (descriptor, variables):
-        rules = sample("rules")
-        prepared = asyncio.run(
-            prepare(customers or 10_000, HOME, rules, read_rules(str(rules)), TERMINAL)
-        )
-        url = f"http://{HOST}:{port}"
-        # What was made ready is in the embedded Redis, whatever other one a terminal is set up for.
-        environment = {key: os.environ[key] for key in os.environ if key != "NEXTBEST_REDIS_URL"}
-        server = subprocess.Popen(
-            [sys.executable, "-m", "decision.cli", "serve", *prepared.flags(HOST, port)],
-            env=environment | variables,
-            pass_fds=[descriptor],
-        )
-        try:
-            _wait_until_ready(url, server)
-            if check:
-                return 0 if make_calls(url, prepared.calls) else 1
-            show(url, prepared.calls)
-            return server.wait()
-        except KeyboardInterrupt:
-            say("\nStopping.")
-            return 130
-        finally:
-            _stop(server)
+        return tell_story(HOME, HOST, port, customers or 500, speed, opens=opens, check=check)
+    try:
+        with (
+            ended_by_sigterm(),
+            lifeline() as kept,
+            WatchedRedis(EmbeddedRedis(HOME / "redis")) as redis,
+        ):
+            return _run(redis, port, customers or 10_000, kept, shop=shop, opens=opens, check=check)
+    except KeyboardInterrupt:
+        say("\nStopping.")
+        return 130
+
+
+def _run(
+    redis: str,
+    port: int,
+    customers: int,
+    kept: tuple[int, dict[str, str]],
+    *,
+    shop: bool,
+    opens: bool,
+    check: bool,
+) -> int:
+    """Makes the sample ready in an embedded Redis, and serves it; returns the exit code."""
+    from decision.cli import demo_shop
+    from decision.cli.policies import read_rules
+    from decision.installation import sample
+    from decision.server.opening import HOME
+    from decision.simulation.sample import living
+    from decision.simulation.visitors import OpenShop
+
+    url, rules, (descriptor, variables) = f"http://{HOST}:{port}", sample("rules"), kept
+    definition = read_rules(str(rules))
+    calls = asyncio.run(demo_shop.prepare(redis, HOME, definition, customers, lives=not check))
+    archive = None if check else demo_shop.archive_of(HOME)
+    if archive is not None:
+        asyncio.run(demo_shop.archive_once(redis, archive))
+    flags = [
+        *("--rules", str(rules), "--models", str(HOME / "models")),
+        *("--host", HOST, "--port", str(port), "--workers", "1"),
+        *("--log-level", "warning", "--log-format", "console", "--outbound"),
+        *(() if archive is None else ("--archive", str(archive))),
+    ]
+    # What was made ready is in the embedded Redis, whatever other one a terminal is set up for.
+    environment = {key: os.environ[key] for key in os.environ if key != "NEXTBEST_REDIS_URL"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "decision.cli", "serve", *flags],
+        env=environment | variables,
+        pass_fds=[descriptor],
+    )
+    try:
+        _wait_until_ready(url, server)
+        if check:
+            return 0 if make_calls(url, calls) else 1
+        show_address(url, opens=opens)
+        show(url, calls)
+        visitors = OpenShop(url, living(customers)) if shop else None
+        return asyncio.run(demo_shop.tend(server, redis, archive, visitors))
+    finally:
+        _stop(server)
 
 
 def _check_free(port: int) -> None:
@@ -158,7 +210,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 def show(url: str, calls: Calls) -> None:
     """Prints the calls, ready to paste."""
     out = console()
-    out.print(f"\n[bold green]The demo runs on {url}[/]  (Ctrl-C ends it)\n")
     decide, *others = calls.commands(url)
     # Before the click: what somebody has clicked is not sent any more.
     sent = (SENT, f"sleep 1; grep -h $id {OUTBOX}/*.ndjson")

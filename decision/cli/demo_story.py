@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import math
 import shutil
 import signal
 import time
 from collections.abc import Iterator
-from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from decision.cli.looking_in import show_address
 from decision.cli.output import TERMINAL, Fail, console, say
+from decision.core.clock import SECOND
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -56,7 +58,7 @@ def speed_option(ctx: click.Context, param: click.Parameter, value: float) -> fl
 
 
 def tell_story(
-    home: Path, host: str, port: int, customers: int, speed: float, *, check: bool
+    home: Path, host: str, port: int, customers: int, speed: float, *, opens: bool, check: bool
 ) -> int:
     """Serves the sample, and lets its shop live; returns the exit code.
 
@@ -64,8 +66,8 @@ def tell_story(
         NextbestError: it does not start; the text says why and how to fix it.
     """
     from decision.api.protocol import BoundedProtocol
+    from decision.cli.demo_shop import archive_of
     from decision.cli.policies import read_rules
-    from decision.core import calendar
     from decision.installation import sample
     from decision.server.settings import ServerSettings
     from decision.server.workers import run
@@ -81,13 +83,13 @@ def tell_story(
             redis_url=redis,
             rules=str(rules),
             models=str(models),
+            archive=None if (archive := archive_of(folder)) is None else str(archive),
             host=host,
             port=port,
             log_level="warning",
             log_format="console",
         )
-        zone = calendar.zone(definition.settings.timezone)
-        told = _Told(folder / "outbox", customers, speed, zone, check)
+        told = _Told(folder / "outbox", customers, speed, definition, opens=opens, check=check)
         code = run(settings, lambda: told.application(settings, clock), BoundedProtocol)
     if check or told.failed:
         return 0 if told.seen else 1
@@ -99,39 +101,70 @@ class _Told:
     """The application whose shop is told of on stdout."""
 
     def __init__(
-        self, outbox: Path, customers: int, speed: float, zone: tzinfo, check: bool
+        self,
+        outbox: Path,
+        customers: int,
+        speed: float,
+        definition: PolicyDefinition,
+        *,
+        opens: bool,
+        check: bool,
     ) -> None:
         self._outbox, self._customers, self._speed = outbox, customers, speed
-        self._zone, self._check = zone, check
+        self._definition, self._opens, self._check = definition, opens, check
         self.seen = self.failed = False
 
     def application(self, settings: Any, clock: ShopClock) -> Litestar:
         """It is served, and the shop lives, from its start to its end."""
         from decision.api.app import served_app
+        from decision.cli.demo_shop import keep_archiving
+        from decision.core import calendar
+        from decision.core.policy_builder import compile_policy
         from decision.engine import Engine, EngineSettings
+        from decision.gateways.file import FileGateway
+        from decision.server.delivery_metrics import DeliveryMetrics
+        from decision.server.journey_metrics import WakeMetrics
+        from decision.server.metrics import Metrics
+        from decision.simulation.answers import TrueAnswers
         from decision.simulation.hurried_store import HurriedStore
         from decision.simulation.life import Life
-        from decision.simulation.sample import SEED
+        from decision.simulation.people import SEED
+        from decision.simulation.provider import Provider
         from decision.simulation.story import Story
         from decision.simulation.telling import Telling
 
-        life = Life(SEED, self._customers, clock.now)
+        logging.getLogger("nextbest.audit").setLevel(logging.WARNING)  # it is not of the story
+        logging.getLogger("decision.outbound").setLevel(logging.ERROR)
+        store = HurriedStore(settings.redis_url, clock)
+        engine, metrics = Engine(store, EngineSettings(), clock=clock), Metrics(clock)
+        answers = TrueAnswers(SEED, clock.now, compile_policy(self._definition))
+        life = Life(SEED, range(self._customers), clock.now, answers)
         cast = {own: person.name for own, person in life.cast.items()}
-        telling = Telling(cast, self._zone, click.echo)
-        store = HurriedStore(settings.redis_url, clock, lambda commit: story.wrote(commit))  # noqa: PLW0108 - it is made below
-        engine = Engine(store, EngineSettings(), clock=clock)
-        story = Story(engine, clock, life, telling, self._outbox, self._speed)
-        app = served_app(engine, settings)
-        living: list[asyncio.Task[None]] = []
+        story = Story(
+            engine,
+            clock,
+            life,
+            Telling(cast, calendar.zone(self._definition.settings.timezone), click.echo),
+            Provider(FileGateway(self._outbox.absolute(), clock=lambda: clock.now / SECOND)),
+            self._speed,
+            WakeMetrics(metrics.registry),
+            DeliveryMetrics(metrics.registry),
+        )
+        store.told = story
+        app = served_app(engine, settings, metrics=metrics)
+        work: list[asyncio.Task[None]] = []
 
         async def begin() -> None:
             self._show(settings)
-            living.append(asyncio.create_task(self._live(story)))
+            work.append(asyncio.create_task(self._live(story)))
+            if settings.archive is not None:
+                folder = Path(settings.archive)
+                work.append(asyncio.create_task(keep_archiving(settings.redis_url, folder)))
 
         async def end() -> None:
-            for task in living:
+            for task in work:
                 task.cancel()
-            await asyncio.gather(*living, return_exceptions=True)
+            await asyncio.gather(*work, return_exceptions=True)
 
         app.on_startup.append(begin)
         app.on_shutdown.append(end)
@@ -156,9 +189,9 @@ class _Told:
 
     def _show(self, settings: Any) -> None:
         out, url = console(), f"http://{settings.host}:{settings.port}"
-        out.print(f"\n[bold green]The demo runs on {url}[/]  (Ctrl-C ends it)\n")
+        show_address(url, opens=self._opens)
         out.print(_pace(self._speed))
-        out.print(f"Look at it: {url}/console, or in another terminal, in this folder:\n")
+        out.print("Or look in another terminal, in this folder:\n")
         for line in (
             f"export NEXTBEST_REDIS_URL={settings.redis_url}",
             "nextbest journeys list                # how many are where",
@@ -202,13 +235,14 @@ async def _prepare(
     from decision.engine.loading import Loading
     from decision.simulation.hurried_store import HurriedStore
     from decision.simulation.life import cast_of
-    from decision.simulation.sample import make_ready
+    from decision.simulation.sample import load_customers, make_ready
 
     store = HurriedStore(redis, clock)
     await store.start()
     try:
         engine = Engine(store, EngineSettings(), clock=clock)
-        await make_ready(engine, models, customers, definition, TERMINAL)
+        await make_ready(engine, models, definition, TERMINAL)
+        await load_customers(engine, customers, TERMINAL)
         loading = Loading(engine.runtime)
         for person in cast_of(clock.now):
             await loading.put(person.row)
@@ -236,6 +270,6 @@ def alone(folder: Path) -> Iterator[None]:
         redis, until = EmbeddedRedis(folder / "redis"), time.monotonic() + _ENDS_WITHIN
         while redis.folder.exists() and redis.lives() and time.monotonic() < until:
             time.sleep(0.05)  # that of a demo that was killed ends by itself
-        for left in (redis.folder, folder / "outbox"):
+        for left in (redis.folder, folder / "outbox", folder / "archive"):
             shutil.rmtree(left, ignore_errors=True)
         yield

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -93,11 +93,17 @@ class Runner:
         finally:
             await self._end(patience)
 
-    async def step_due(self) -> int:
-        """Looks at everybody whose timer is due now, until none is; how many looks that were."""
-        looks = 0
-        await self._watch()
-        while found := sum([await self._claim(group) for group in self._groups]):
+    async def step_due(self, partitions: Collection[int] | None = None) -> int:
+        """Looks at everybody whose timer is due now, until none is; how many looks that were.
+
+        With `partitions`, at those in them alone, and at nothing that stands still.
+        """
+        looks, groups = 0, self._groups
+        if partitions is None:
+            await self._watch()
+        else:
+            groups = [_Group([*partitions], 0)]
+        while found := sum([await self._claim(group) for group in groups]):
             looks += found
             await asyncio.gather(*self._working)
         return looks

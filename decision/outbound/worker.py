@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import cycle, islice
@@ -98,12 +98,16 @@ class Outbound:
         finally:
             await self._end(patience)
 
-    async def send_due(self) -> int:
-        """Looks at everything that is due now, once; how many deliveries that were."""
+    async def send_due(self, partitions: Collection[int] | None = None) -> int:
+        """Looks at everything that is due now, once; how many deliveries that were.
+
+        With `partitions`, at what is in them alone, and at no pauses.
+        """
         self._open_lanes()
-        await self._look()
+        if partitions is None:
+            await self._look()
         claimed = 0
-        for group in _GROUPS:
+        for group in _GROUPS if partitions is None else [[*partitions]]:
             while found := await self._begin(group):
                 claimed += found
                 await asyncio.gather(*self._working)

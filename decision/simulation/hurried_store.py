@@ -11,11 +11,12 @@ No setting leads here: the demo alone makes such a store, and the import rules h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from decision.core.clock import SECOND
 from decision.core.ports import Commit, Committed, Conflict
+from decision.core.timers import ClaimedWake, Wake
 from decision.store.connection import SharedConnection
 from decision.store.pipelined_connection import Command
 from decision.store.redis_store import RedisStore
@@ -39,14 +40,25 @@ _DIGESTS: Final = {SCRIPTS[name].digest: script.digest for name, script in _SCRI
 _TEXTS: Final = {SCRIPTS[name].text: script.text for name, script in _SCRIPTS.items()}
 
 
+class Told(Protocol):
+    """Is told what the store does."""
+
+    def wrote(self, commit: Commit) -> None:
+        """A write was made."""
+
+    def waked(self, customer_id: str, at: int | None) -> None:
+        """A customer's timer was set, or taken away: `at` is None."""
+
+
 class HurriedStore(RedisStore):
-    """`clock` gives the shop's time in microseconds; `tell` is told of each write that was made."""
+    """`clock` gives the shop's time in microseconds; `told` is told of what was done."""
+
+    told: Told | None = None
 
     def __init__(
         self,
         url: str,
         clock: Callable[[], int],
-        tell: Callable[[Commit], None] = lambda commit: None,
         *,
         prefix: str = "nb:",
         timeout: float = 10.0,
@@ -54,14 +66,26 @@ class HurriedStore(RedisStore):
         super().__init__(url, prefix=prefix, timeout=timeout)
         self.connection = _HurriedConnection(url, clock, self._on_connect)
         self._time = lambda: clock() / SECOND
-        self._tell = tell
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
         self._clock_ahead = None  # it was so far ahead before the clock was set
         result = await super().commit(commit, timeout=timeout)
-        if isinstance(result, Committed):
-            self._tell(commit)
+        if isinstance(result, Committed) and self.told is not None:
+            if commit.wake is not None:
+                self.told.waked(commit.customer_id, commit.wake.at)
+            self.told.wrote(commit)
         return result
+
+    async def rearm(self, claimed: ClaimedWake, wake: Wake) -> bool:
+        if self.told is not None:
+            self.told.waked(claimed.customer_id, wake.at)
+        return await super().rearm(claimed, wake)
+
+    async def arm(self, wakes: Mapping[str, int]) -> None:
+        await super().arm(wakes)
+        if self.told is not None:
+            for customer_id, at in wakes.items():
+                self.told.waked(customer_id, at)
 
 
 class _HurriedConnection(SharedConnection):

@@ -9,15 +9,15 @@ somebody answers a message.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from datetime import tzinfo
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta, tzinfo
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from decision.core import calendar
-from decision.core.clock import DAY, HOUR, MINUTE, from_micros
-from decision.core.schema import DecisionRequest, Event
+from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros, to_micros
+from decision.core.schema import DecisionRequest, Event, TriggerEvent
 from decision.engine.events import PastEvent
 from decision.engine.loading import CustomerRow
 from decision.simulation.people import ShopCustomer, draw_customer
@@ -32,12 +32,20 @@ _ITEMS: Final = {
     "home": ("lantern", "bowls"),
     "clothes": ("silk scarf", "linen shirt"),
 }
+CLICKED: Final = "message.clicked"
+OUTBOUND: Final = "outbound"
+"""The placement from which messages are sent; elsewhere they are shown."""
 _BUYS: Final = 0.55
 """Of those who fill a basket."""
-_CLICKS: Final = 0.25
-_BUYS_AFTER: Final = 0.4
-"""Of those who click."""
-_FIRST_OF_THE_DAY, _LAST_OF_THE_DAY = 8, 22
+_CLICKS: Final = 0.1
+"""Of those who do not do what a message is for."""
+_ASKED: Final = 0.25
+"""Of all customers, about whom the shop asks in the evening."""
+_FIRST_OF_THE_DAY, _LAST_OF_THE_DAY, _EVENING = 8, 22, 19
+_SHANGHAI: Final = "Asia/Shanghai"
+
+Answers = Callable[[str, str, str, int], str | None]
+"""The type of the event by which a customer responds to a message on a channel at a time."""
 
 
 class Person(NamedTuple):
@@ -50,18 +58,25 @@ class Person(NamedTuple):
 
 
 class Life:
-    """All lives of a shop from `begins` on, in microseconds; `seed` and number make a customer."""
+    """All lives of a shop from `begins` on, in microseconds; `seed` and number make a customer.
 
-    def __init__(self, seed: int, customers: int, begins: int) -> None:
+    `numbers` are of the customers who live. `answers` tells who responds to what; left out, nobody.
+    """
+
+    def __init__(
+        self, seed: int, numbers: range, begins: int, answers: Answers = lambda *about: None
+    ) -> None:
         self._queue: list[tuple[int, int, Deed, Living]] = []
         self._begun = 0
         self._draw = Random(f"{seed}/answers").random
+        self._answers = answers
         self.cast = {one.row.customer_id: one for one in cast_of(begins)}
-        for number in range(customers):
-            who = draw_customer(seed, number, begins)
+        crowd = [draw_customer(seed, number, begins) for number in numbers]
+        for number, who in zip(numbers, crowd, strict=True):
             self._begin(_crowd(who, begins, Random(f"{seed}/life/{number}").random))
-        if customers:
-            self._begin(_newcomers(begins, customers, Random(f"{seed}/newcomers").random))
+        if crowd:
+            self._begin(_newcomers(begins, len(crowd), Random(f"{seed}/newcomers").random))
+            self._begin(_evenings(crowd, begins, Random(f"{seed}/evenings").random))
         for person in self.cast.values():
             self._begin(person.does(begins))
 
@@ -76,26 +91,25 @@ class Life:
         self._begin(living)
         return deed
 
-    def received(self, customer_id: str, decision_id: str, message: str, now: int) -> None:
+    def received(
+        self, customer_id: str, decision_id: str, message: str, channel: str, now: int
+    ) -> None:
         """A message has reached a customer, who may answer it."""
-        person = self.cast.get(customer_id)
-        if person is not None:
-            clicks, buys, after = person.buys, True, 30 * MINUTE
-        else:
-            clicks, buys = self._draw() < _CLICKS, self._draw() < _BUYS_AFTER
-            after = int((5 + 35 * self._draw()) * MINUTE)
-        if clicks:
-            self._begin(_answer(customer_id, decision_id, message, now + after, buys))
+        about = (customer_id, decision_id, message)
+        if (person := self.cast.get(customer_id)) is not None:
+            if person.buys:
+                self._begin(_answer(*about, now + 30 * MINUTE, "purchase"))
+            return
+        at = now + int((5 + 35 * self._draw()) * MINUTE)
+        if (kind := self._answers(customer_id, message, channel, now)) is not None:
+            self._begin(_answer(*about, at, kind))
+        elif self._draw() < _CLICKS:
+            self._begin(_answer(*about, at, CLICKED))
 
-    def saw(self, customer_id: str, decision_id: str, message: str, now: int) -> None:
-        """A customer was shown a message in the app, and may touch it."""
-        about: dict[str, Any] = {"decision_id": decision_id, "message": message}
-        shown = Event(type="message.shown", customer_id=customer_id, **about)
-        clicked = Event(type="message.clicked", customer_id=customer_id, **about)
-        deeds: list[tuple[int, Deed]] = [(now, shown)]
-        if self._draw() < _CLICKS / 3:
-            deeds.append((now + MINUTE, clicked))
-        self._begin(iter(deeds))
+    def saw(self, customer_id: str, decision_id: str, message: str, channel: str, now: int) -> None:
+        """A customer was shown a message, and may answer it."""
+        about = (customer_id, decision_id, message)
+        self._begin(_shown(*about, now, self._answers(customer_id, message, channel, now)))
 
     def _begin(self, living: Living) -> None:
         following = next(living, None)
@@ -105,40 +119,70 @@ class Life:
 
 
 def _crowd(who: ShopCustomer, begins: int, draw: Callable[[], float]) -> Living:
-    """A customer who comes now and then, in the day, and looks, fills a basket, buys."""
-    own = who.customer_id
+    """A customer who comes now and then, in the day."""
     visits = sum(one.type == "app_open" for one in who.events) or 0.3
     zone = calendar.zone(who.timezone)
-    device = who.attributes["device"]
-    at, baskets = begins, 0
+    at = begins
     while True:
-        at = _next(at, 28 * DAY / visits, zone, draw)
-        yield at, _event(own, "app_open", device=device)
-        yield at, DecisionRequest(placement="app_home", customer_id=own, context={"device": device})
-        category = who.attributes["favourite_category"] if draw() < 0.7 else "home"
-        if draw() < 0.6:
-            yield at + MINUTE, _event(own, "page_view", category=category)
-        if "wechat_openid" in who.aliases and draw() < 0.08:
-            kind = "wechat.follow" if draw() < 0.5 else "wechat.message"
-            yield at + 2 * MINUTE, _event(own, kind, text="有新茶吗？")
-        if draw() < 0.01:
-            yield at + 3 * MINUTE, _event(own, "catalogue")
-        if draw() < 0.3:
-            baskets += 1
-            basket = f"{own}-{baskets}"
-            item = _ITEMS[category][int(draw() * len(_ITEMS[category]))]
-            value = round(60 + 300 * draw() ** 2, 2)
-            at += 5 * MINUTE
-            yield at, _cart_add(own, basket, item, value)
-            if draw() < _BUYS:
-                at += int((3 + 50 * draw()) * MINUTE)
-                yield at, _purchase(own, item, category, value)
+        at = yield from visit(who, _next(at, 28 * DAY / visits, zone, draw), draw)
         at += 6 * MINUTE
+
+
+def visit(
+    who: ShopCustomer, at: int, draw: Callable[[], float]
+) -> Generator[tuple[int, Deed], None, int]:
+    """A customer opens the app, looks, fills a basket, buys; returns when that is over."""
+    own, device = who.customer_id, who.attributes["device"]
+
+    def asked(placement: str, event: TriggerEvent | None = None, **more: Any) -> DecisionRequest:
+        context = {"device": device, **more}
+        return DecisionRequest(placement=placement, customer_id=own, event=event, context=context)
+
+    yield at, _event(own, "app_open", device=device)
+    yield at, asked("app_home")
+    category = who.attributes["favourite_category"] if draw() < 0.7 else "home"
+    if draw() < 0.6:
+        yield at + MINUTE, _event(own, "page_view", category=category)
+    if "wechat_openid" in who.aliases and draw() < 0.08:
+        kind = "wechat.follow" if draw() < 0.5 else "wechat.message"
+        yield at + 2 * MINUTE, _event(own, kind, text="有新茶吗？")
+        if kind == "wechat.message":
+            yield at + 2 * MINUTE, asked("wechat_chat")
+    if draw() < 0.01:
+        yield at + 3 * MINUTE, _event(own, "catalogue")
+    if draw() < 0.3:
+        item = _ITEMS[category][int(draw() * len(_ITEMS[category]))]
+        value = round(60 + 300 * draw() ** 2, 2)
+        at += 5 * MINUTE
+        basket = f"{own}-{at // SECOND}"
+        yield at, _cart_add(own, basket, item, value)
+        if draw() < _BUYS:
+            at += int((3 + 50 * draw()) * MINUTE)
+            yield at, asked("checkout", cart_value=value)
+            yield at + MINUTE, _purchase(own, item, category, value)
+            at += 30 * MINUTE
+            shipped = TriggerEvent(type="order.shipped", properties={"order_id": basket})
+            yield at, asked(OUTBOUND, shipped)
+    return at
+
+
+def _evenings(crowd: list[ShopCustomer], begins: int, draw: Callable[[], float]) -> Living:
+    """Each evening the shop asks about some customers: what now?"""
+    day = from_micros(begins).astimezone(calendar.zone(_SHANGHAI))
+    at = day.replace(hour=_EVENING, minute=0, second=0, microsecond=0)
+    while True:
+        evening = to_micros(at)
+        for number, who in enumerate(who for who in crowd if draw() < _ASKED):
+            context = {"device": who.attributes["device"]}
+            own = who.customer_id
+            asked = DecisionRequest(placement=OUTBOUND, customer_id=own, context=context)
+            yield max(begins, evening) + number * SECOND, asked
+        at += timedelta(days=1)
 
 
 def _newcomers(begins: int, customers: int, draw: Callable[[], float]) -> Living:
     """One in a hundred more each day; half of them follow the shop."""
-    at, number, zone = begins, 0, calendar.zone("Asia/Shanghai")
+    at, number, zone = begins, 0, calendar.zone(_SHANGHAI)
     while True:
         at, number = _next(at, 100 * DAY / customers, zone, draw), number + 1
         yield at, _event(f"n-{number}", "sign_up", source="qr")
@@ -156,14 +200,26 @@ def _next(at: int, mean: float, zone: tzinfo, draw: Callable[[], float]) -> int:
     return at
 
 
-def _answer(own: str, decision_id: str, message: str, at: int, buys: bool) -> Living:
-    """Somebody touches a message, and may buy then."""
-    yield (
-        at,
-        Event(type="message.clicked", customer_id=own, decision_id=decision_id, message=message),
-    )
-    if buys:
-        yield at + 8 * MINUTE, _purchase(own, "green tea", "tea", 186.0)
+def _answer(own: str, decision_id: str, message: str, at: int, kind: str) -> Living:
+    """Somebody touches a message, and does what it is for."""
+    yield at, _about(own, decision_id, message, CLICKED)
+    if kind != CLICKED:
+        yield at + 8 * MINUTE, _response(own, kind)
+
+
+def _shown(own: str, decision_id: str, message: str, at: int, kind: str | None) -> Living:
+    """Somebody sees a message, and may do what it is for."""
+    yield at, _about(own, decision_id, message, "message.shown")
+    if kind is not None:
+        yield from _answer(own, decision_id, message, at + MINUTE, kind)
+
+
+def _about(own: str, decision_id: str, message: str, kind: str) -> Event:
+    return Event(type=kind, customer_id=own, decision_id=decision_id, message=message)
+
+
+def _response(own: str, kind: str) -> Event:
+    return _purchase(own, "green tea", "tea", 186.0) if kind == "purchase" else _event(own, kind)
 
 
 def cast_of(begins: int) -> list[Person]:
@@ -212,7 +268,7 @@ def _row(name: str, begins: int, *, bought_days_ago: int = 20, **more: Any) -> C
             "device": "ios",
             **more,
         },
-        timezone="Asia/Shanghai",
+        timezone=_SHANGHAI,
         aliases={
             "email": f"{own}@example.com",
             "device": f"ios-{own}",

@@ -48,6 +48,13 @@ _STATES: Final = ((0.06, 24), (0.16, 12), (0.34, 4), (0.44, 0))
 """Share of customers, and on how many of the last 28 days they open the app."""
 
 
+SEED: Final = 7
+"""Of the demo's shop."""
+
+_PREFIX: Final = "c-"
+_FIRST: Final = 1000
+
+
 class HistoricEvent(msgspec.Struct, frozen=True):
     """Something a customer did: its type, time (microseconds) and properties."""
 
@@ -80,7 +87,7 @@ def draw_customer(seed: int, number: int, now: int) -> ShopCustomer:
     orders = int(-math.log(1 - draw()) * (0.6 + active_days / 4))
     order_value = round(40 + 260 * draw() ** 2, 2)
     spend = round(orders * order_value, 2)
-    customer_id = f"c-{1000 + number}"
+    customer_id = f"{_PREFIX}{_FIRST + number}"
     device = _pick(draw(), ("ios", "android", "web"))
     attributes: dict[str, Any] = {
         "first_name": name,
@@ -119,6 +126,16 @@ def draw_customer(seed: int, number: int, now: int) -> ShopCustomer:
         events=tuple(sorted(events, key=lambda event: (event.at, event.type))),
         sensitivity=0.5 + draw(),
     )
+
+
+def number_of(customer_id: str) -> int | None:
+    """The number of a customer who was drawn; None for others.
+
+    >>> number_of("c-1007"), number_of("c-anna"), number_of("n-3")
+    (7, None, None)
+    """
+    digits = customer_id.removeprefix(_PREFIX)
+    return int(digits) - _FIRST if digits != customer_id and digits.isdecimal() else None
 
 
 def _pick(u: float, options: Sequence[T]) -> T:

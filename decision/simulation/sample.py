@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from decision.core.clock import from_micros
+from decision.core.clock import DAY, from_micros
 from decision.core.coupons import CouponStore
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
-from decision.core.ports import BlobStore
 from decision.core.schema import DecisionRequest, TriggerEvent
-from decision.engine import PATIENCE, Engine, build_snapshot
+from decision.engine import Engine, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
-from decision.progress import SILENT, Progress
+from decision.progress import SILENT, Progress, count_of
 from decision.scoring.manifest import ModelError
 from decision.scoring.versions import current_version, point_to
-from decision.store import EmbeddedRedis, RedisStore, WatchedRedis
+from decision.simulation.people import SEED
 
-SEED: Final = 7
 _LOADED = "demo:customers"
+_LIVING_LOADED = "demo:living"
 _TRIED = 300
+_LIVING = 200
+PAST: Final = 21 * DAY
+"""The time before the demo that was lived through."""
 _ENOUGH = 6
 """Survivors that make a good example."""
 _FIRST = 1000
@@ -77,68 +78,23 @@ class Calls(NamedTuple):
         ]
 
 
-class Prepared(NamedTuple):
-    """What was made ready."""
+def living(customers: int) -> range:
+    """The numbers of the customers who live; those before are for whoever tries calls.
 
-    rules: Path
-    models: Path
-    calls: Calls
-
-    def flags(self, host: str, port: int) -> list[str]:
-        """The flags of `nextbest serve`."""
-        return [
-            *("--rules", str(self.rules), "--models", str(self.models)),
-            *("--host", host, "--port", str(port), "--workers", "1"),
-            *("--log-level", "warning", "--log-format", "console", "--outbound"),
-        ]
-
-
-async def prepare(
-    customers: int,
-    home: Path,
-    rules: Path,
-    definition: PolicyDefinition,
-    progress: Progress = SILENT,
-) -> Prepared:
-    """Makes everything ready in `home` that is not yet. `definition` is that of `rules`.
-
-    Raises:
-        SampleUnusable: the sample's customers do not fit its rules.
-        StoreUnavailable: the embedded Redis cannot be started.
+    >>> living(10_000), living(50)
+    (range(300, 500), range(25, 50))
     """
-    embedded = WatchedRedis(EmbeddedRedis(home / "redis"))
-    url = await asyncio.to_thread(embedded.start)
-    try:
-        store = RedisStore(url, timeout=PATIENCE)
-        await store.start()
-        try:
-            engine = Engine(store)
-            models = home / "models"
-            await make_ready(engine, models, customers, definition, progress)
-            calls = await choose_calls(engine)
-        finally:
-            await store.close()
-    finally:
-        embedded.stop()
-    return Prepared(rules, models, calls)
+    first = min(_TRIED, customers // 2)
+    return range(first, min(customers, first + _LIVING))
 
 
 async def make_ready(
-    engine: Engine,
-    models: Path,
-    customers: int,
-    definition: PolicyDefinition,
-    progress: Progress = SILENT,
+    engine: Engine, models: Path, definition: PolicyDefinition, progress: Progress = SILENT
 ) -> None:
-    """Gives an engine's store a model, customers and coupon codes, as far as it has none yet.
-
-    Raises:
-        SampleUnusable: the sample's customers do not fit its rules.
-    """
+    """Gives an engine's store a policy, a model and coupon codes, as far as it has none yet."""
     store, now = engine.runtime.store, from_micros(engine.runtime.clock())
     engine.use(await build_snapshot(definition, None, store, now, durable=False))
     _train(engine, models, progress)
-    await _load(engine, store, customers, progress)
     await _load_codes(store, definition)
 
 
@@ -156,19 +112,47 @@ def _train(engine: Engine, models: Path, progress: Progress) -> None:
     point_to(models, folder)
 
 
-async def _load(engine: Engine, store: BlobStore, customers: int, progress: Progress) -> None:
-    """Loads the shop's customers, unless as many are there."""
-    loaded = await store.get_blob(_LOADED)
-    if loaded is not None and int(loaded) >= customers:
+async def load_living(engine: Engine, customers: int) -> range:
+    """Loads the customers who are `living`, as they were `PAST` ago, the first time; who they are.
+
+    Raises:
+        SampleUnusable: they do not fit the rules.
+    """
+    store, lives = engine.runtime.store, living(customers)
+    if (known := await store.get_blob(_LIVING_LOADED)) is not None:
+        return range(*map(int, known.split()))
+    await _load(engine, lives, engine.runtime.clock() - PAST)
+    await store.put_blob(_LIVING_LOADED, f"{lives.start} {lives.stop}".encode())
+    return lives
+
+
+async def load_customers(
+    engine: Engine, customers: int, progress: Progress = SILENT, but: range = range(0)
+) -> None:
+    """Loads the shop's customers `but` some, unless as many are there.
+
+    Raises:
+        SampleUnusable: they do not fit the rules.
+    """
+    store = engine.runtime.store
+    known = int(await store.get_blob(_LOADED) or 0)
+    if known >= customers:
         return
+    numbers = [number for number in range(known, customers) if number not in but]
+    with progress.step(f"Loading {count_of(customers, 'customer')} (once)"):
+        await _load(engine, numbers, engine.runtime.clock())
+    await store.put_blob(_LOADED, str(customers).encode())
+
+
+async def _load(engine: Engine, numbers: Iterable[int], at: int) -> None:
+    """Loads customers with a history that ends at a time in microseconds."""
     from decision.intake.ingest import ingest
     from decision.intake.rows import Read
     from decision.simulation.people import as_line, draw_customer
 
     def reads() -> Iterator[Any]:
-        now = engine.runtime.clock()
-        for number in range(customers):
-            line = as_line(draw_customer(SEED, number, now))
+        for number in numbers:
+            line = as_line(draw_customer(SEED, number, at))
             yield Read(f"customer {number}", msgspec.json.decode(line, type=CustomerRow))
 
     problems: list[str] = []
@@ -176,11 +160,9 @@ async def _load(engine: Engine, store: BlobStore, customers: int, progress: Prog
     def bad(place: str, problem: str) -> None:
         problems.append(f"{place}: {problem}")
 
-    with progress.step(f"Loading {customers:,} customers (once)"):
-        await ingest(Loading(engine.runtime), reads(), bad)
+    await ingest(Loading(engine.runtime), reads(), bad)
     if problems:
         raise SampleUnusable(f"the sample's customers do not fit its rules: {problems[0]}")
-    await store.put_blob(_LOADED, str(customers).encode())
 
 
 async def _load_codes(store: CouponStore, definition: PolicyDefinition) -> None:

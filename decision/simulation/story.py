@@ -11,24 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from heapq import heappop, heappush
 from time import monotonic
 from typing import Final
 
 from decision.core.calendar import day_start
 from decision.core.clock import MINUTE, SECOND, from_micros
 from decision.core.errors import StoreUnavailable
-from decision.core.identifiers import PARTITIONS
+from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.ports import Commit, Store
 from decision.core.schema import Event
 from decision.engine import Engine
-from decision.gateways.file import FileConfig, FileGateway
-from decision.gateways.protocol import Accepted, Gateway, Outgoing, Result
+from decision.gateways.protocol import Accepted, Gateway, GatewayConfig, Outgoing, Result
 from decision.gateways.registry import Context, GatewayType
 from decision.gateways.settings import Configured, GatewaySettings
+from decision.outbound.observer import DeliveryObserver, Unobserved, WakeObserver
 from decision.outbound.runner import Runner
 from decision.outbound.worker import Outbound
-from decision.simulation.life import Deed, Life
+from decision.simulation.life import OUTBOUND, Deed, Life
 from decision.simulation.telling import Telling
 
 _TICK: Final = 0.05
@@ -38,9 +38,9 @@ _FURTHEST: Final = 15 * MINUTE
 _SEEN_TO: Final = 1.0
 """Seconds between two looks at walks, pauses and deliveries that are tried again."""
 _QUIET: Final = 4 * MINUTE
-"""What goes by in the shop, at most, between two looks at timers: after five, servers warn."""
+"""What goes by in the shop between two looks at all timers: after five, servers warn."""
 _GRAIN: Final = 0.02
-"""Seconds of the machine between two looks at timers."""
+"""Seconds of the machine between two such looks, at least."""
 
 
 class ShopClock:
@@ -54,7 +54,7 @@ class ShopClock:
 
 
 class Story:
-    """Lets a shop live: customers act, timers fire, and what is due is delivered to `outbox`."""
+    """Lets a shop live: customers act, timers fire, and what is due is delivered by `gateway`."""
 
     def __init__(
         self,
@@ -62,8 +62,10 @@ class Story:
         clock: ShopClock,
         life: Life,
         telling: Telling,
-        outbox: Path,
+        gateway: Gateway,
         speed: float,
+        wakes: WakeObserver | None = None,
+        deliveries: DeliveryObserver | None = None,
     ) -> None:
         self.telling = telling
         self._engine = engine
@@ -71,12 +73,15 @@ class Story:
         self._clock = clock
         self._life = life
         self._speed = speed
-        self._runner = Runner(engine)
-        self._outbound = Outbound(engine, self._gateways(outbox))
-        self._wake: int | None = None
-        """The first timer, unless it is `_stale`; `_soon`: one is due now."""
-        self._stale, self._soon, self._unsent = True, True, True
-        self._looked_at = clock.now
+        self._runner = Runner(engine, wakes or Unobserved())
+        self._outbound = Outbound(engine, self._gateways(gateway), deliveries)
+        self._wakes: dict[str, int] = {}
+        """Customer → when somebody has to look at them, as far as was seen; in order: `_due`."""
+        self._due: list[tuple[int, str]] = []
+        self._unsent: set[int] = set()
+        """Partitions with something to send."""
+        self._look_at = clock.now
+        self._every = max(_QUIET, int(_GRAIN * speed * SECOND))
         self._seen_to = 0.0
         self._midnight = 0
 
@@ -93,47 +98,50 @@ class Story:
             try:
                 await self.until(self._clock.now + min(ahead, _FURTHEST))
             except StoreUnavailable:
-                self._stale = self._soon = self._unsent = True  # until it is back
+                self._look_at = self._clock.now  # once it is back
+                self._unsent.update(range(PARTITIONS))
 
     async def until(self, until: int) -> None:
         """Does everything that is due by a time in microseconds, each at its own."""
         while True:
-            wake, deed = await self._next_wake(until), self._life.next_at or until + 1
-            if (at := min(wake, deed)) > until:
+            deed = self._life.next_at or until + 1
+            at = min(deed, self._look_at, self._first_due() or until + 1)
+            if at > until:
                 break
             await self._come_to(at)
-            if wake <= deed:
+            if self._look_at <= at:
                 await self._look()
+            elif deed > at:
+                await self._look_at_due()
             else:
                 await self._do(self._life.take())
             if self._unsent:
                 await self._send()
         await self._come_to(until)
-        again = monotonic() - self._seen_to >= _SEEN_TO
-        if again or until - self._looked_at >= _QUIET:
+        if monotonic() - self._seen_to >= _SEEN_TO:
             await self._look()
-        if again:
+            await self._outbound.send_due()
             self._seen_to = monotonic()
-            await self._send()
 
     def wrote(self, commit: Commit) -> None:
         """Is told of each write of the store."""
-        if commit.wake is not None:
-            self._stale = True
-            self._soon |= commit.wake.at is not None and commit.wake.at <= self._clock.now
-        self._unsent |= bool(commit.deliveries)
+        if commit.deliveries:
+            self._unsent.add(partition_of(commit.customer_id))
         self.telling.wrote(commit)
 
-    async def _next_wake(self, until: int) -> int:
-        """When somebody has to be looked at; after `until`: not before."""
-        if self._soon:
-            return self._clock.now
-        if self._stale:
-            self._wake = await self._store.next_wake(range(PARTITIONS))
-            self._stale = False
-        if self._wake is None or self._wake > until:
-            return until + 1
-        return min(until, max(self._wake, self._looked_at + int(_GRAIN * self._speed * SECOND)))
+    def waked(self, customer_id: str, at: int | None) -> None:
+        """Is told of each timer that the store sets, or takes away."""
+        if at is None:
+            self._wakes.pop(customer_id, None)
+        else:
+            self._wakes[customer_id] = at
+            heappush(self._due, (at, customer_id))
+
+    def _first_due(self) -> int | None:
+        """When somebody has to be looked at next."""
+        while self._due and self._wakes.get(self._due[0][1]) != self._due[0][0]:
+            heappop(self._due)
+        return self._due[0][0] if self._due else None
 
     async def _come_to(self, at: int) -> None:
         """Sets the clock, which never goes back; the day before is told of at midnight."""
@@ -155,46 +163,61 @@ class Story:
             await self._engine.events.record([deed])
             return
         decision = await self._engine.decide(deed)
+        if deed.placement == OUTBOUND:
+            return
         for one in decision.selections:
-            own, now = decision.customer_id, self._clock.now
-            self._life.saw(own, decision.decision_id, one.message, now)
+            about = (decision.customer_id, decision.decision_id, one.message, one.channel)
+            self._life.saw(*about, self._clock.now)
 
     async def _look(self) -> None:
-        self._soon, self._looked_at = False, self._clock.now
+        """Looks at all that is due, and at schedules, walks and pauses."""
         await self._runner.step_due()
-        self._stale = True
+        self._look_at = self._clock.now + self._every
+
+    async def _look_at_due(self) -> None:
+        """Looks at those whose time it is, as far as was seen."""
+        partitions = set()
+        while (at := self._first_due()) is not None and at <= self._clock.now:
+            _, customer_id = heappop(self._due)
+            del self._wakes[customer_id]
+            partitions.add(partition_of(customer_id))
+        await self._runner.step_due(partitions)
 
     async def _send(self) -> None:
-        self._unsent = False
-        await self._outbound.send_due()
+        partitions = self._unsent.copy()
+        self._unsent.clear()
+        await self._outbound.send_due(partitions)
 
-    def _gateways(self, outbox: Path) -> GatewaySettings:
-        """The gateway of the demo, which writes files, by the shop's clock, and tells of it."""
+    def _gateways(self, gateway: Gateway) -> GatewaySettings:
+        """That gateway, for all channels; it is told of what was sent."""
 
-        def make(config: FileConfig, context: Context) -> Gateway:
-            return _ToldGateway(outbox.absolute(), self._clock, self._sent)
+        def make(config: GatewayConfig, context: Context) -> Gateway:
+            return _ToldGateway(gateway, self._sent)
 
-        kind = GatewayType(config=FileConfig, make=make)
-        config = FileConfig(path=str(outbox))
-        file = Configured(name="file", type="file", kind=kind, config=config)
+        kind = GatewayType(config=GatewayConfig, make=make)
+        file = Configured(name="file", type="file", kind=kind, config=GatewayConfig())
         return GatewaySettings(gateways={"file": file}, default="file")
 
     def _sent(self, one: Outgoing) -> None:
         now = self._clock.now
         self.telling.sent(one.customer_id, one.decision_id, one.channel, one.content, now)
-        self._life.received(one.customer_id, one.decision_id, one.message, now)
+        self._life.received(one.customer_id, one.decision_id, one.message, one.channel, now)
 
 
-class _ToldGateway(FileGateway):
-    def __init__(self, folder: Path, clock: ShopClock, sent: Callable[[Outgoing], None]) -> None:
-        super().__init__(folder, clock=lambda: clock.now / SECOND)
+class _ToldGateway:
+    def __init__(self, gateway: Gateway, sent: Callable[[Outgoing], None]) -> None:
+        self._gateway = gateway
         self._told = sent
+        self.on_unknown_default = gateway.on_unknown_default
 
     async def send(self, outgoing: Outgoing) -> Result:
-        result = await super().send(outgoing)
+        result = await self._gateway.send(outgoing)
         if isinstance(result, Accepted):
             self._told(outgoing)
         return result
+
+    async def close(self) -> None:
+        await self._gateway.close()
 
 
 async def running_runs(store: Store) -> int:

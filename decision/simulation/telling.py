@@ -11,16 +11,19 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.ports import Commit
 from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
+from decision.progress import count_of
 
 _MOMENT: Final = "moment."
 _COUNTED: Final = {
-    "app_open": "visits",
-    "sign_up": "sign-ups",
-    "cart_add": "baskets filled",
-    "purchase": "purchases",
-    "message.sent": "messages sent",
-    "message.clicked": "clicks",
+    "app_open": ("visit", "visits"),
+    "sign_up": ("sign-up", "sign-ups"),
+    "cart_add": ("basket filled", "baskets filled"),
+    "purchase": ("purchase", "purchases"),
+    "message.sent": ("message sent", "messages sent"),
+    "message.clicked": ("click", "clicks"),
 }
+"""Types of events, with what one and several of them are called."""
+
 _DOES: Final[Mapping[str, str]] = {
     "app_open": "opens the app",
     "cart_add": "puts {item} into the basket",
@@ -63,7 +66,7 @@ class Telling:
                     event = records.decode_event(record.body)
                     at = event.received_at
                     if event.type in _COUNTED:
-                        self._counts[_COUNTED[event.type]] += 1
+                        self._counts[event.type] += 1
                     if name is not None:
                         said.append(_done(event))
                 case "decision":
@@ -87,9 +90,9 @@ class Telling:
 
     def day_is_over(self, at: int, running: int) -> None:
         """Tells what all customers did since the last time."""
-        counts = ", ".join(f"{self._counts[what]:,} {what}" for what in _COUNTED.values())
+        counts = ", ".join(count_of(self._counts[one], *words) for one, words in _COUNTED.items())
         day = from_micros(at).astimezone(self.zone)
-        self._say(f"--- {day:%a %-d %b}: {counts}; {running:,} runs under way")
+        self._say(f"--- {day:%a %-d %b}: {counts}; {count_of(running, 'run')} under way")
         self._counts.clear()
 
     def tell(self, at: int, what: str, name: str = "") -> None:

@@ -14,10 +14,12 @@ import pytest
 from decision.core import calendar
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros, to_micros
 from decision.core.identifiers import PARTITIONS
+from decision.core.ports import Commit
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
 from decision.engine.loading import Loading
 from decision.engine.runtime import wall_clock
+from decision.gateways.file import FileGateway
 from decision.rulebook.reader import load_files, load_folder
 from decision.simulation.hurried_store import _BY_THE_MACHINE, HurriedStore
 from decision.simulation.life import Life
@@ -95,6 +97,19 @@ class Results(Counter[str]):
         pass
 
 
+class Seen:
+    """Notes whose writes a store tells of."""
+
+    def __init__(self, customers: list[str]) -> None:
+        self._customers = customers
+
+    def wrote(self, commit: Commit) -> None:
+        self._customers.append(commit.customer_id)
+
+    def waked(self, customer_id: str, at: int | None) -> None:
+        pass
+
+
 async def engine_on(store: Any, clock: ShopClock, rules: Path | None = None) -> Engine:
     read = load_folder(rules) if rules else load_files({"rules.yaml": POLICY})
     definition = read.definition
@@ -113,8 +128,9 @@ async def story_of(engine: Engine, life: Life, lines: list[str], outbox: Path) -
         await Loading(engine.runtime).put(person.row)
     names = {own: one.name for own, one in life.cast.items()}
     telling = Telling(names, calendar.zone("Asia/Shanghai"), lines.append)
-    story = Story(engine, clock, life, telling, outbox, 1000)
-    store._tell = story.wrote
+    gateway = FileGateway(outbox, clock=lambda: clock.now / SECOND)
+    story = Story(engine, clock, life, telling, gateway, 1000)
+    store.told = story
     return story
 
 
@@ -139,7 +155,7 @@ async def test_a_story_is_told_at_its_own_times_whatever_the_machines_clock_says
     results = Results()
     engine.observe(results)
     lines = list[str]()
-    story = await story_of(engine, Life(7, 0, BEGINS), lines, tmp_path)
+    story = await story_of(engine, Life(7, range(0), BEGINS), lines, tmp_path)
     async with asyncio.timeout(60):
         await story.until(BEGINS + 3 * DAY + 3 * HOUR)
     told = [line for line in lines if not line.startswith("---")]
@@ -165,7 +181,7 @@ async def test_the_page_on_journeys_shows_what_the_sample_tells(
     results = Results()
     engine.observe(results)
     lines = list[str]()
-    story = await story_of(engine, Life(7, 40, BEGINS), lines, tmp_path)
+    story = await story_of(engine, Life(7, range(40), BEGINS), lines, tmp_path)
     async with asyncio.timeout(120):
         await story.until(BEGINS + DAY + 2 * HOUR)
     page = (ROOT / "docs" / "journeys.md").read_text("utf-8")
@@ -212,7 +228,7 @@ async def test_writes_under_way_are_made_when_the_clock_goes_on_meanwhile(
     """A visitor's call is written once, also where days go by between its sending and its reply."""
     engine = await engine_on(store, clock)
     seen: list[str] = []
-    store._tell = lambda commit: seen.append(commit.customer_id)
+    store.told = Seen(seen)
 
     async def visit(number: int) -> int:
         event = Event(type="visit", customer_id=f"v-{number}")
@@ -242,7 +258,7 @@ def test_lives_are_the_same_for_the_same_seed_and_never_go_back() -> None:
     """Whoever comes to the shop when is drawn from its seed; deeds come in the order of time."""
 
     def deeds(seed: int) -> list[tuple[int, str]]:
-        life, found, begins = Life(seed, 20, wall_clock() // DAY * DAY), [], 0
+        life, found, begins = Life(seed, range(20), wall_clock() // DAY * DAY), [], 0
         for _ in range(500):
             assert life.next_at is not None and life.next_at >= begins
             begins = life.next_at
