@@ -97,7 +97,7 @@ format: $(VENV)/.stamp-dev ## format the code and fix what ruff can
 # The build tools are held by the runtime pins, the runtime pins by nothing, the rest by both.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header --no-config $(ARGS)
-lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lock
+lock: $(VENV)/bin/python ## resolve pyproject.toml into the seven requirements*.lock
 	@$(PIP) install $(UV)
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@printf 'hatchling>=1.27\neditables\nsetuptools\nwheel\n' | \
@@ -106,6 +106,8 @@ lock: $(VENV)/bin/python ## resolve pyproject.toml into the six requirements*.lo
 		pyproject.toml -o requirements-archive.lock
 	@$(COMPILE) -c requirements.lock --extra dev --no-emit-package nextbest pyproject.toml \
 		-o requirements-dev.lock
+	@$(COMPILE) -c requirements-dev.lock --extra train --no-emit-package nextbest pyproject.toml \
+		-o requirements-train.lock
 	@$(COMPILE) -c requirements-dev.lock --extra dask --no-emit-package nextbest pyproject.toml \
 		-o requirements-dask.lock
 	@$(BIN)/python -c 'import tomllib; found = tomllib.load(open("pyproject.toml", "rb")); \
@@ -154,7 +156,9 @@ $(VENV)/.stamp-runtime: requirements.lock $(VENV)/.stamp-build
 	@$(PIP) install --require-hashes --no-build-isolation -r requirements.lock
 	@touch $@
 
-$(VENV)/.stamp-package: pyproject.toml $(VENV)/.stamp-runtime
+# What `nextbest archive`, `train` and `evaluate` need, and the console's pages on the archive.
+$(VENV)/.stamp-package: pyproject.toml requirements-train.lock $(VENV)/.stamp-runtime
+	@$(PIP) install --require-hashes --no-build-isolation -r requirements-train.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -61,6 +61,15 @@ def require(what: str, *modules: str, extra: str = "archive") -> None:
         raise PackagesMissing(install_hint(f"{what} needs {' and '.join(missing)}", extra))
 
 
+def missing_packages(what: str) -> str:
+    """What `require` says where archives cannot be read or written; nothing where they can."""
+    try:
+        require(what)
+    except PackagesMissing as error:
+        return str(error)
+    return ""
+
+
 def install_hint(problem: str, extra: str = "train") -> str:
     """A problem, and the command that installs the packages of an extra into this Python.
 

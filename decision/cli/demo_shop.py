@@ -14,7 +14,9 @@ from decision.core.clock import DAY, SECOND
 from decision.core.definition import PolicyDefinition
 from decision.engine import PATIENCE, Engine
 from decision.engine.runtime import wall_clock
-from decision.installation import PackagesMissing, require
+from decision.installation import missing_packages
+from decision.scoring.versions import current_version
+from decision.server.audit import audit_command, entries
 from decision.simulation.sample import Calls, choose_calls, load_customers, load_living, make_ready
 from decision.simulation.visitors import OpenShop
 from decision.store import RedisStore
@@ -47,16 +49,23 @@ async def prepare(
         if lives:  # alone in the shop: what is for all customers is for those
             await live_through(redis, models, definition, numbers, TERMINAL)
         await load_customers(engine, customers, TERMINAL, but=numbers)
+        if not await entries(store, 1):
+            await audit_command(store, "model.promote", target=_in_force(models))
         return await choose_calls(engine)
     finally:
         await store.close()
 
 
+def _in_force(models: Path) -> str | None:
+    """The model version in force, as `nextbest promote` names it."""
+    found = current_version(models)
+    return None if found is None else str(found.relative_to(models))
+
+
 def archive_of(home: Path) -> Path | None:
-    """The archive's folder; None where packages are missing that archive."""
-    try:
-        require("the archive")
-    except PackagesMissing:
+    """The archive's folder; None where packages are missing that archive: then it says so."""
+    if problem := missing_packages("the archive, which most pages of the console read,"):
+        say(problem)
         return None
     return home / ARCHIVE
 

@@ -24,6 +24,7 @@ from decision.console.visitors import THEMES, Door, Visitor, visitor_of
 from decision.core.errors import NotReady
 from decision.engine import Engine
 from decision.engine.worker import giving_way
+from decision.installation import missing_packages
 from decision.server.aside import Aside, Unanswered
 from decision.server.audit import LastPseudonyms, Result, audit, entry_of
 from decision.server.metrics import Metrics
@@ -155,6 +156,7 @@ class Console:
         query = request.scope["query_string"].decode("latin-1")
         return {
             "visitor": visitor,
+            "missing_packages": partial(missing_packages, "this page"),
             "open_door": self.door.open,
             "_": language.gettext,
             "ngettext": language.ngettext,

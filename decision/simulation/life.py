@@ -163,6 +163,8 @@ def visit(
             at += 30 * MINUTE
             shipped = TriggerEvent(type="order.shipped", properties={"order_id": basket})
             yield at, asked(OUTBOUND, shipped)
+            if draw() < 0.2:
+                yield at + MINUTE, asked(OUTBOUND, TriggerEvent(type="review"))
     return at
 
 

@@ -19,7 +19,7 @@ _GONE: Final = {
     "email": "550 5.1.1 the mailbox does not exist",
     "push": "the app was removed from this device",
 }
-_GONE_FOR, _LOST_FOR = 41, 29
+_GONE_FOR, _LOST_FOR = 97, 7
 """Of so many customers one cannot be reached at all; of so many, one text message is not answered
 for."""
 
