@@ -23,8 +23,13 @@ def show_address(url: str, *, opens: bool) -> None:
 
 def has_screen() -> bool:
     """Whether a person at a terminal has a screen on which a browser can open."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()) or os.environ.get("CI"):
+    if not on_both_ends() or os.environ.get("CI"):
         return False
     if sys.platform in ("darwin", "win32"):
         return not os.environ.get("SSH_CONNECTION")
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def on_both_ends() -> bool:
+    """Whether a terminal is read and written."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

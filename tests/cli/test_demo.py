@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from decision.cli.demo import demo as command
 from decision.cli.demo_story import alone
+from decision.cli.looking_in import show_address
 from decision.cli.output import Fail
 from decision.simulation.sample import Calls
 from decision.store import EmbeddedRedis
@@ -151,3 +152,32 @@ def test_the_printed_calls_are_what_a_shell_understands(tmp_path):
     assert shell(f"id=01ABC; {third}") == "http://h:1/v1/decisions/01ABC"
     parse = first.partition("\n")[2]
     assert shell(f'answer=\'{{"decision_id":"01XYZ","a":1}}\'; {parse}; echo $id') == "01XYZ\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "terminal", "opens"),
+    [
+        ({"DISPLAY": ":0"}, True, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True, True),
+        ({}, True, False),
+        ({"DISPLAY": ":0"}, False, False),
+        ({"DISPLAY": ":0", "CI": "true"}, True, False),
+    ],
+)
+def test_a_browser_is_opened_only_where_somebody_sees_it(
+    environment, terminal, opens, monkeypatch, capsys
+):
+    """With a terminal and a screen, and never in CI; the address is printed in any case."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("decision.cli.looking_in.on_both_ends", lambda: terminal)
+    opened = threading.Event()
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.set())
+    show_address("http://127.0.0.1:8000", opens=True)
+    assert "http://127.0.0.1:8000/console" in capsys.readouterr().out
+    assert opened.wait(10 if opens else 0) == opens
+    opened.clear()
+    show_address("http://127.0.0.1:8000", opens=False)
+    assert not opened.is_set()

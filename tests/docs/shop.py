@@ -1,8 +1,7 @@
-"""The shop that the documentation speaks of: `nextbest demo`, with a month of decisions behind it."""
+"""The shop that the documentation speaks of: `nextbest demo`, in which nobody else acts."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -11,26 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from random import Random
 
 import httpx
 
-from decision.core.clock import DAY, HOUR, MINUTE, from_micros
-from decision.core.schema import DecisionRequest, Event
-from decision.engine import Engine, build_snapshot
-from decision.engine.runtime import wall_clock
-from decision.rulebook.reader import load_folder
-from decision.simulation.sample_model import sample_spec
-from decision.simulation.shop import Shop as Truth
-from decision.store import EmbeddedRedis, RedisStore
 from tests.docs.pages import ROOT
 from tests.ports import free_port
 
 CUSTOMERS = 500
-_FIRST_WITH_A_PAST = 300  # those before are for the calls that pages make
-_DECISIONS = 500
 
 
 class Shop:
@@ -59,7 +46,7 @@ def running_shop(folder: Path) -> Iterator[Shop]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "decision.cli", "demo"),
-                *("--port", str(port), "--customers", str(CUSTOMERS)),
+                *("--port", str(port), "--customers", str(CUSTOMERS), "--no-shop", "--no-open"),
             ],
             cwd=folder,
             env={**environment(), "PYTHONPATH": str(ROOT)},
@@ -68,8 +55,7 @@ def running_shop(folder: Path) -> Iterator[Shop]:
         )
     try:
         shop = Shop(folder, port)
-        wait_until_ready(shop.url, process, 120)
-        asyncio.run(_make_a_past(folder))
+        wait_until_ready(shop.url, process, 300)
         yield shop
     finally:
         process.send_signal(signal.SIGTERM)
@@ -93,64 +79,3 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float)
             pass
         time.sleep(0.05)
     raise AssertionError(f"not ready within {seconds} s")
-
-
-async def _make_a_past(folder: Path) -> None:
-    """Decisions of an earlier month, and what customers did then, in the log."""
-    definition = load_folder(ROOT / "rules").definition
-    assert definition is not None
-    now = wall_clock()
-    truth = Truth(7, CUSTOMERS, now)
-    goals = {message.name: message.goal for message in definition.messages}
-    with EmbeddedRedis(folder / ".nextbest" / "redis") as url:
-        store = RedisStore(url)
-        await store.start()
-        engine = Engine(store)
-        spec = sample_spec()
-        engine.use(
-            await build_snapshot(
-                definition, None, store, from_micros(now), durable=False, features=spec.features
-            )
-        )
-        draw = Random(7).random
-        for at in sorted(now - int((20 + 30 * draw()) * DAY) for _ in range(_DECISIONS)):
-            number = _FIRST_WITH_A_PAST + int(draw() * (CUSTOMERS - _FIRST_WITH_A_PAST))
-            customer = truth.customers[number]
-            decision = await engine.decide(
-                DecisionRequest(
-                    placement="app_home" if draw() < 0.3 else "outbound",
-                    customer_id=customer.customer_id,
-                    context={"device": customer.attributes["device"]},
-                ),
-                now=at,
-            )
-            policy = engine.snapshot.policy
-            for chosen in decision.selections if decision.outcome == "selected" else ():
-                candidate = next(
-                    one
-                    for one in policy.candidates
-                    if (one.message, one.channel) == (chosen.message, chosen.channel)
-                )
-                seen = from_micros(at + 5 * MINUTE)
-                events = [
-                    Event(
-                        type="message.shown",
-                        customer_id=customer.customer_id,
-                        decision_id=decision.decision_id,
-                        at=seen,
-                    )
-                ]
-                if truth.respond(customer, candidate, at):
-                    goal = goals[chosen.message]
-                    kind = "message.clicked" if goal is None else goal.event
-                    events.append(
-                        Event(
-                            type=kind,
-                            customer_id=customer.customer_id,
-                            decision_id=decision.decision_id if goal is None else None,
-                            properties={"amount": 80},
-                            at=seen + timedelta(minutes=20),
-                        )
-                    )
-                await engine.events.record(events, now=at + HOUR)
-        await store.close()
