@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -62,6 +64,7 @@ class CountsDatabase:
         self._connection.execute("SET enable_progress_bar = false")
         for table in TABLES:
             self._connection.execute(query("table_of_counts", table))
+        atexit.register(_close, weakref.ref(self))  # else DuckDB tells of leaks at the end
 
     def add(self, name: str, counts: Any) -> None:
         """Adds the counts of one file."""
@@ -97,5 +100,13 @@ class CountsDatabase:
             cursor.close()
 
     def close(self) -> None:
-        """Closes the database."""
+        """Closes the database; nothing can be done with it any more."""
         self._connection.close()
+        del self._connection
+
+
+def _close(known: weakref.ref[CountsDatabase]) -> None:
+    """Closes a database that is still there, and open."""
+    with suppress(AttributeError):
+        if (database := known()) is not None:
+            database.close()
