@@ -76,7 +76,7 @@ def demo(
 
     A shop with rules, a model, and simulated customers, in an embedded Redis; everything is kept
     in ./.nextbest/, so the second start is quick. Delete that folder to start over. Some customers
-    have lived there for three weeks, and a few visit while it runs; all of it is archived, where
+    have lived there for six weeks, and a few visit while it runs; all of it is archived, where
     the packages of the extra `archive` are installed.
 
     With --speed 1000 the customers visit, fill baskets, buy and follow, journeys go by, and a line

@@ -1,6 +1,6 @@
 """The weeks before the demo began, lived through as fast as they can be, by the engine itself.
 
-It is the story of the shop whose time is told (`story.py`), from three weeks ago up to now and for
+It is the story of the shop whose time is told (`story.py`), from six weeks ago up to now and for
 some of its customers: with journeys, deliveries, answers, and the times at which they happened.
 """
 
@@ -33,8 +33,8 @@ from decision.simulation.sample import PAST
 from decision.simulation.story import ShopClock, Story
 from decision.simulation.telling import Telling
 
-_SPEED: Final = 90_000
-"""How fast it is said to be: schedules are looked at each half hour."""
+_SPEED: Final = 180_000
+"""How fast it is said to be: schedules are looked at each hour."""
 _LIVED: Final = "demo:past"
 """The name of what the store keeps of it: the time it has come to, and the time it ends at."""
 

@@ -26,9 +26,9 @@ from decision.simulation.people import SEED
 _LOADED = "demo:customers"
 _LIVING_LOADED = "demo:living"
 _TRIED = 300
-_LIVING = 200
-PAST: Final = 21 * DAY
-"""The time before the demo that was lived through."""
+_LIVING = 100
+PAST: Final = 42 * DAY
+"""The time before the demo that was lived through: more than the longest goal of its messages."""
 _ENOUGH = 6
 """Survivors that make a good example."""
 _FIRST = 1000
@@ -82,7 +82,7 @@ def living(customers: int) -> range:
     """The numbers of the customers who live; those before are for whoever tries calls.
 
     >>> living(10_000), living(50)
-    (range(300, 500), range(25, 50))
+    (range(300, 400), range(25, 50))
     """
     first = min(_TRIED, customers // 2)
     return range(first, min(customers, first + _LIVING))

@@ -16,7 +16,6 @@ PAGES = [
     "/customers/c-anna",
     "/customers/c-anna/timeline",
     "/rules",
-    "/rules/history",
     "/messages",
     "/journeys",
     "/journeys/basket",
@@ -28,7 +27,8 @@ PAGES = [
     "/models",
     *(f"/operations{part}" for part in _OPERATIONS),
 ]
-"""All but those on which nothing is what there is: whom to look for, drafts, erasures, API keys."""
+"""All but those on which nothing is what there is: whom to look for, drafts, published
+rules (those of a folder are in force), erasures, API keys."""
 
 
 @pytest.fixture(scope="module")
