@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -17,8 +16,8 @@ from decision.console.console import Console, on, path_text
 from decision.console.errors import PageError
 from decision.console.forms import query_of
 from decision.console.home import begin
-from decision.console.html_text import text_of_html
 from decision.console.language import N_, zone_of
+from decision.console.message_texts import Shown, merged
 from decision.console.rendering import link, path_part
 from decision.console.rules.sources import source_link
 from decision.console.samples import Sample, sample_of
@@ -57,22 +56,6 @@ STATE_WORDS: Final = {
     "not_yet": N_("not active yet"),
     "ended": N_("not active any more"),
 }
-
-
-class Part(NamedTuple):
-    """A field of a content as a page shows it; `source` is the HTML that `text` was read from."""
-
-    name: str
-    text: str
-    source: str = ""
-
-
-class Shown(NamedTuple):
-    """One text, and the channels on which it is the same."""
-
-    channels: list[str]
-    preview: Preview
-    parts: list[Part]
 
 
 class Card(NamedTuple):
@@ -214,35 +197,6 @@ def choices(policy: Policy, gettext: Callable[[str], str]) -> dict[str, list[tup
         **{name: [(one, one) for one in each] for name, each in found.items()},
         "state": [(name, gettext(text)) for name, text in STATE_WORDS.items()],
     }
-
-
-def parts_of(preview: Preview) -> list[Part]:
-    """A content's fields as texts. HTML becomes what it says; data that is no text, JSON."""
-    found = []
-    for name, value in preview.content.items():
-        if not isinstance(value, str):
-            found.append(Part(name, json.dumps(value, ensure_ascii=False, indent=1, default=str)))
-        elif name.lower().endswith("html"):
-            found.append(Part(name, text_of_html(value), value))
-        else:
-            found.append(Part(name, value))
-    return found
-
-
-def merged(found: Sequence[Preview]) -> list[Shown]:
-    """The previews of a message, those of channels with the same text together."""
-    shown: list[Shown] = []
-    for one in found:
-        same = next((s for s in shown if _alike(s.preview, one)), None)
-        if same is None:
-            shown.append(Shown([one.channel], one, parts_of(one)))
-        else:
-            same.channels.append(one.channel)
-    return shown
-
-
-def _alike(one: Preview, other: Preview) -> bool:
-    return (one.content, one.lengths, one.excess) == (other.content, other.lengths, other.excess)
 
 
 class _Left(NamedTuple):

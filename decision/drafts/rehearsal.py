@@ -28,6 +28,7 @@ from decision.rulebook.reader import LoadResult, load_files
 from decision.rulebook.rule_trial import try_rules
 
 if TYPE_CHECKING:
+    from decision.drafts.preview import Previewed
     from decision.drafts.scenario_report import ScenarioReport
 
 FOLDER: Final = "rules"
@@ -122,6 +123,16 @@ def estimate(request: Request) -> Estimated:
     return msgspec.structs.replace(known, earned=found)
 
 
+def previewed(request: Request) -> Previewed:
+    """How the messages that the files word differently from `old` read. Blocks."""
+    from decision.drafts.preview import preview
+
+    assert request.somebody is not None
+    new = _definition(load_files(request.files, FOLDER), "the draft")
+    old = load_files(request.old, FOLDER, again=True).definition
+    return preview(new, old, request.somebody, datetime.now(UTC))
+
+
 def _definition(result: LoadResult, what: str) -> PolicyDefinition:
     if result.definition is None:
         raise CannotCompare(f"{what} has errors: check it first")
@@ -145,11 +156,13 @@ def _main() -> None:
         out.write(letter + msgspec.json.encode(what) + b"\n")
 
     try:
-        found: Checked | ScenarioReport | WhatIf | Estimated
+        found: Checked | ScenarioReport | WhatIf | Estimated | Previewed
         if request.work == "check":
             found = check(request.files, datetime.now(UTC))[0]
         elif request.work == "test":
             found = test(request.files, request.only, request.coverage, tell)
+        elif request.work == "preview":
+            found = previewed(request)
         elif request.work == "estimate":
             found = estimate(request)
         else:

@@ -20,9 +20,11 @@ import msgspec
 from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import Store
 from decision.drafts.logged import newest_replays
+from decision.drafts.preview import Previewed
 from decision.drafts.request import Request
 from decision.drafts.results import Checked, Estimated, Progressed, WhatIf
 from decision.drafts.scenario_report import ScenarioReport
+from decision.engine.message_views import Somebody
 from decision.environment import without_secrets
 
 COMMAND: Final = (sys.executable, "-P", "-m", "decision.drafts.rehearsal")
@@ -131,6 +133,13 @@ class Rehearsals:
             models=models,
         )
         return await self._run(request, Estimated)
+
+    async def preview(
+        self, files: Mapping[str, str], against: Mapping[str, str], somebody: Somebody
+    ) -> Previewed:
+        """How the messages that the files word differently read, to somebody, before and after."""
+        request = Request(work="preview", files=dict(files), old=dict(against), somebody=somebody)
+        return await self._run(request, Previewed)
 
     async def _run(
         self,

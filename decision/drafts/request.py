@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from decision.core.errors import NextbestError
+from decision.engine.message_views import Somebody
 
 Tell = Callable[[int, int], None]
 
@@ -17,10 +18,10 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     For a what-if, `old` are the files to compare with, `archive` is a folder or `replays` are lines
     of decisions, of which the last `newest` are decided again within `seconds`. An estimate takes
-    `archive` and `newest` alone.
+    `archive` and `newest` alone. A preview takes `old`, and `somebody` for whom texts are rendered.
     """
 
-    work: Literal["check", "test", "what_if", "estimate"]
+    work: Literal["check", "test", "what_if", "estimate", "preview"]
     files: dict[str, str]
     only: str = ""
     coverage: bool = True
@@ -31,6 +32,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     seconds: float = 0.0
     models: str | None = None
     lowercase_emails: bool = False
+    somebody: Somebody | None = None
 
 
 class CannotCompare(NextbestError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from decision.core.errors import StoreUnavailable
+from decision.core.schema import CustomerUpdate
 from decision.drafts.draft import Draft
 from decision.drafts.drafts import Drafts
 from decision.drafts.rehearsal import check
@@ -64,6 +65,29 @@ async def test_a_draft_is_begun_edited_and_seen_by_others(tmp_path: Path) -> Non
         assert "<del>    value: 3</del>" in diff.text and "value: 4 # &lt;b" in diff.text
         audit = await browser.get("/console/operations/audit")
         assert "draft.create" in audit.text and "draft.save" in audit.text
+
+
+async def test_changed_texts_are_previewed_for_a_customer_beside_those_in_force(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    await put(store)
+    async with following(tmp_path, store) as browser:
+        known = CustomerUpdate(attributes={"first_name": f"丽 {HTML}"})
+        await browser.api.engine.customers.update("c-1", known)
+        path = await begun(browser)
+        assert "No text is changed" in (await browser.get(f"{path}/texts")).text
+        text = "    content: {title: \"Hi {{ customer.first_name | default('you') }}\"}"
+        edit = f"{path}/edit/messages.yaml"
+        text = MESSAGES.replace("    value: 3\n", f"    value: 3\n{text}\n")
+        await browser.post(edit, text=text, seen=await seen_of(browser, edit))
+        page = await browser.get(f"{path}/texts?customer=c-1")
+        assert "Hi 丽 &lt;b" in page.text and HTML not in page.text
+        assert "In force" in page.text and f'href="{edit}?line=2"' in page.text
+        page = await browser.get(f"{path}/texts?sample=first_name%3D%E5%BC%BA")
+        assert "Hi 强" in page.text
+        zh = await browser.get(f"{path}/texts", **{"accept-language": "zh-CN"})
+        assert "文案预览" in zh.text and "Hi you" in zh.text
 
 
 async def test_a_file_is_added_renamed_removed_and_brought_back(tmp_path: Path) -> None:

@@ -14,14 +14,22 @@ from decision.console.answers import Answer
 from decision.console.console import on
 from decision.console.forms import query_of
 from decision.console.language import N_
+from decision.console.message_texts import merged
 from decision.console.rules.compared import compared
 from decision.console.rules.desk import Desk
+from decision.console.samples import sample_of
 from decision.console.streamed import Streamed, told
 from decision.console.visitors import visitor_of
 from decision.console.words import OUTCOMES, REASONS
 from decision.core.errors import NextbestError
 from decision.drafts.published import in_force
-from decision.drafts.rehearsals import MOST_NEWEST, MOST_OF_LOG, NEWEST, Tell
+from decision.drafts.rehearsals import (
+    MOST_NEWEST,
+    MOST_OF_LOG,
+    NEWEST,
+    RehearsalFailed,
+    Tell,
+)
 from decision.drafts.results import Progressed, Row
 
 _TABLES: Final = {
@@ -39,7 +47,7 @@ _Request = Request[Any, Any, Any]
 
 
 def routes(desk: Desk) -> list[ControllerRouterHandler]:
-    """The scenario tests of a draft with their coverage, its what-if, and what it would earn."""
+    """A draft's scenario tests with their coverage, its what-if and texts, what it would earn."""
     console, drafts = desk.console, desk.drafts
 
     def streamed(
@@ -140,6 +148,27 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
 
         return streamed(request, page, work, shown, kind="what_if", draft=draft, reasons=REASONS)
 
+    @get("/rules/drafts/{id:str}/texts")
+    async def texts(request: _Request) -> Answer:
+        """How the messages read that the draft words differently, beside what is in force."""
+        draft, sample = await desk.draft(request), await sample_of(console, request)
+        files, against = await drafts.files(draft), (await in_force(desk.store)).files
+        found, problem = None, ""
+        try:
+            found = await desk.checks.preview(files, against, sample.somebody)
+        except RehearsalFailed as error:
+            problem = str(error)
+        return await console.page(
+            request,
+            "rules_texts.html",
+            draft=draft,
+            sample=sample,
+            found=found,
+            problem=problem,
+            merged=merged,
+            answered=True,
+        )
+
     @get("/rules/drafts/{id:str}/estimate")
     async def estimate(request: _Request) -> Answer:
         """What the draft would have earned by the archive: a part of the what-if's page."""
@@ -163,4 +192,4 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             block="estimate" if on(request) else None,
         )
 
-    return [tests, what_if, estimate]
+    return [tests, what_if, texts, estimate]
