@@ -27,6 +27,11 @@ TUNED_FOR: Final = 5_000
 
 ALPHA: Final = 0.05
 
+FEWEST: Final = 10
+"""Customers of each sample who did something, and who did not, below which it is too early: the
+intervals are those of a normal distribution.
+"""
+
 Interval = tuple[float, float]
 
 

@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from decision.analytics.anytime import ALPHA, Compared, Sample, difference
+from decision.analytics.anytime import ALPHA, FEWEST, Compared, Sample, difference
 from decision.analytics.assignments import HELD, OTHERS
 from decision.archive.log_columns import Amount, Amounts, LogColumns, LogState
 from decision.archive.log_columns.state import Codes, Ints
@@ -29,8 +29,6 @@ from decision.core.definition import Experiment
 from decision.core.schema import Moment
 
 CONTROL: Final = "control"
-FEWEST: Final = 10
-"""Customers of each variant who did it, and who did not, below which it is too early."""
 
 Verdict = Literal["control", "early", "open", "more", "less"]
 """Of a variant: it is the control; too early; the interval has zero in it; above zero; below."""

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
+from decision.analytics.anytime import FEWEST
 from decision.analytics.assignments import HELD, OTHERS
 from decision.analytics.sample_ratio import ALPHA, SampleRatio
 from decision.console.answers import Answer
 from decision.console.console import Console, on
-from decision.console.forms import query_of
+from decision.console.forms import Form, query_of
 from decision.console.language import N_
 from decision.console.operations import there
 from decision.console.rendering import link
 from decision.console.span import DEFAULT, FIELDS, RANGES, chosen_range, problem_of, span_of
 from decision.console.visitors import visitor_of
+from decision.core.clock import DAY
+from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.core.local_days import bounds
 from decision.installation import require
-from decision.server.looks import last_looks
+from decision.server.looks import Looks, last_looks
 
 if TYPE_CHECKING:
     from decision.analytics.exposures import ExposureReport
+    from decision.analytics.outcomes import OutcomeReport
     from decision.console.archive import Archive
 
 PATH: Final = "/console/experiments"
+_LONGEST: Final = 200
+_MOST_DAYS: Final = 90
+_USUAL_DAYS: Final = 7
 _FEW: Final = 1_000
 """Customers from which on shares can be called right."""
 
@@ -36,21 +45,31 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     async def page(request: Request[Any, Any, Any], **own: Any) -> Answer:
         form, say = query_of(request), visitor_of(request).language.gettext
-        experiments = console.engine.snapshot.policy.definition.experiments
+        definition = console.engine.snapshot.policy.definition
+        experiments = definition.experiments
+        asked = {name: form.text(name) for name in ("event", "days") if form.text(name)}
         looks, _ = await there(last_looks(console.engine.runtime.store), None)
-        known = {"report": None, "problem": "", "loads": console.settings.archive is not None}
+        known: dict[str, Any] = {"report": None, "outcomes": None, "problem": ""}
+        known["loads"] = console.settings.archive is not None
         return await console.page(
             request,
             "experiments.html",
             path=PATH,
-            fields={name: form.text(name) for name in FIELDS if form.text(name)},
-            ranges=[(say(text), link(PATH, range=name)) for name, text in RANGES.items()],
-            range=link(PATH, range=chosen_range(form) or DEFAULT),
+            fields={**asked, **{name: form.text(name) for name in FIELDS if form.text(name)}},
+            asked=asked,
+            goal=_goal(form, definition),
+            ranges=[(say(text), link(PATH, range=name, **asked)) for name, text in RANGES.items()],
+            range=link(PATH, range=chosen_range(form) or DEFAULT, **asked),
             experiments=experiments,
             tests={one.name for one in experiments if one.variants},
             looks=looks,
             parts={HELD: say(N_("in a control group")), OTHERS: say(N_("everybody else"))},
             few=_FEW,
+            mismatched={one.experiment for one in looks.found.sample_ratios if one.mismatch}
+            if looks
+            else set(),
+            fewest=FEWEST,
+            currency=definition.settings.currency,
             early=looks and any(one.customers < _FEW for one in looks.found.sample_ratios),
             seldom=_seldom,
             wrongly=round(1 / ALPHA),
@@ -64,17 +83,64 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @get("/experiments/found")
     async def found(request: Request[Any, Any, Any]) -> Answer:
-        report, problem = None, ""
+        report, outcomes, problem = None, None, ""
+        form = query_of(request)
         try:
-            span = span_of(query_of(request), console.now(), console.zone())
+            span = span_of(form, console.now(), console.zone())
             if console.archive is not None:
                 report = await console.work(partial(_report, console.archive, *span))
+                looks, _ = await there(last_looks(console.engine.runtime.store), None)
+                definition = console.engine.snapshot.policy.definition
+                goal = _goal(form, definition)
+                count = partial(_outcomes, console.archive, definition, goal, *span, looks)
+                outcomes = await console.work(count)
         except (NextbestError, OSError) as error:
             problem = problem_of(error, request)
         block = "found" if on(request) else None
-        return await page(request, block=block, loads=False, report=report, problem=problem)
+        own = {"report": report, "outcomes": outcomes, "problem": problem}
+        return await page(request, block=block, loads=False, **own)
 
     return [listed, found]
+
+
+class _Goal(NamedTuple):
+    """What customers are to have done, and within how many days of coming to an experiment."""
+
+    event: str
+    days: int
+
+
+def _goal(form: Form, definition: PolicyDefinition) -> _Goal:
+    """As asked for, else what most messages want."""
+    goals = Counter(one.goal for one in definition.messages if one.goal is not None)
+    wanted = goals.most_common(1)[0][0] if goals else None
+    event = form.text("event").strip()[:_LONGEST] or (wanted.event if wanted else "purchase")
+    usual = max(1, min(_MOST_DAYS, wanted.within // DAY)) if wanted else _USUAL_DAYS
+    return _Goal(event, form.number("days", usual, 1, _MOST_DAYS))
+
+
+def _outcomes(
+    archive: Archive,
+    definition: PolicyDefinition,
+    goal: _Goal,
+    first: Any,
+    last: Any,
+    timezone: str,
+    looks: Looks | None,
+) -> OutcomeReport:
+    from decision.analytics.outcomes import report_outcomes
+
+    begin, end = bounds(first, last, timezone)
+    ratios = looks.found.sample_ratios if looks is not None else []
+    return report_outcomes(
+        archive.columns,
+        definition.experiments,
+        event=goal.event,
+        within=goal.days * DAY,
+        begin=begin,
+        end=end,
+        since={one.experiment: one.since for one in ratios if one.since is not None},
+    )
 
 
 def _seldom(ratio: SampleRatio) -> int:

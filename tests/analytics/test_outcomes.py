@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from decision.analytics.anytime import FEWEST
 from decision.analytics.assignments import HELD, OTHERS
-from decision.analytics.outcomes import FEWEST, ArmOutcome, OutcomeReport, report_outcomes
+from decision.analytics.outcomes import ArmOutcome, OutcomeReport, report_outcomes
 from decision.archive.log_columns import LogColumns
 from decision.core.clock import DAY, to_micros
 from decision.core.definition import Experiment

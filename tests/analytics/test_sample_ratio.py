@@ -78,12 +78,15 @@ def test_a_mismatch_is_reported(counts: tuple[int, int], shares: tuple[float, fl
     assert ratio_of("one", arms).mismatch
 
 
-def test_a_loss_of_a_hundredth_of_one_variant_is_found_in_a_million_customers() -> None:
+@pytest.mark.parametrize(("loss", "customers"), [(0.01, 1_600_000), (0.05, 70_000), (0.25, 2_500)])
+def test_a_loss_of_a_part_of_one_variant_is_found(loss: float, customers: int) -> None:
+    """In nine of ten experiments of so many customers."""
     chance = np.random.default_rng(7)
     found = 0
     for _ in range(200):
-        kept = chance.binomial(500_000, 0.99)
-        found += p_value([500_000, int(kept)], [0.5, 0.5]) <= ALPHA
+        first = int(chance.binomial(customers, 0.5))
+        kept = int(chance.binomial(customers - first, 1 - loss))
+        found += p_value([first, kept], [0.5, 0.5]) <= ALPHA
     assert found >= 0.9 * 200
 
 
