@@ -30,6 +30,7 @@ from decision.rulebook.review.messages import review_fallbacks, review_messages
 from decision.rulebook.review.quiet_hours import review_quiet_hours
 from decision.rulebook.review.rules import review_rules
 from decision.rulebook.review.short_circles import review_short_circles
+from decision.rulebook.review.spelling import review_spelling
 from decision.rulebook.review.values import review_values
 from decision.rulebook.source_map import SourceMap
 
@@ -54,6 +55,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_rules(context)
     review_dates(context)
     review_attributes(context)
+    review_spelling(context)
     review_values(context)
     review_fallbacks(context)
     review_quiet_hours(context)
