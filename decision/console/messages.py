@@ -19,7 +19,8 @@ from decision.console.home import begin
 from decision.console.language import N_, zone_of
 from decision.console.message_texts import Shown, merged
 from decision.console.rendering import link, path_part
-from decision.console.rules.sources import source_link
+from decision.console.rules.reading import may_change
+from decision.console.rules.sources import change_link, source_link
 from decision.console.samples import Sample, sample_of
 from decision.console.visitors import visitor_of
 from decision.console.words import REASONS
@@ -141,6 +142,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             "message.html",
             card=made,
             message=message,
+            change=change_link(message.source) if may_change(console, request) else "",
             purpose=policy.purposes[message.purpose],
             channels=[policy.channels[name] for name in message.channels],
             lacking=lacking,

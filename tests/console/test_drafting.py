@@ -90,6 +90,28 @@ async def test_changed_texts_are_previewed_for_a_customer_beside_those_in_force(
         assert "文案预览" in zh.text and "Hi you" in zh.text
 
 
+async def test_a_message_leads_to_its_line_in_a_draft_new_or_open(tmp_path: Path) -> None:
+    store = MemoryStore()
+    await put(store)
+    async with following(tmp_path, store) as browser:
+        page = await browser.get("/console/messages/coupon")
+        to = "/console/rules/drafts/new?file=messages.yaml&amp;line=2"
+        assert f'href="{to}"' in page.text and "Change it in a draft" in page.text
+        new = await browser.get(to.replace("&amp;", "&"))
+        assert 'name="file" value="messages.yaml"' in new.text and "open" not in new.text
+        fields = {"title": f"tea {HTML}", "file": "messages.yaml", "line": "2"}
+        done = await browser.post("/console/rules/drafts", **fields)
+        edit = done.headers["location"]
+        assert edit.endswith("/edit/messages.yaml?line=2")
+        assert 'data-line="2"' in (await browser.get(edit)).text
+        again = await browser.get("/console/rules/drafts/new?file=messages.yaml&line=5")
+        assert edit.replace("line=2", "line=5") in again.text and HTML not in again.text
+        wrong = await browser.get("/console/rules/drafts/new?file=../x.yaml")
+        assert wrong.status_code == 400
+        file = await browser.get("/console/rules/files/messages.yaml")
+        assert "drafts/new?file=messages.yaml" in file.text
+
+
 async def test_a_file_is_added_renamed_removed_and_brought_back(tmp_path: Path) -> None:
     store = MemoryStore()
     await put(store)

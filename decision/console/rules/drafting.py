@@ -15,9 +15,10 @@ from decision.console.console import go, path_text
 from decision.console.errors import PageError
 from decision.console.forms import Form, form_of, query_of
 from decision.console.language import N_
+from decision.console.rendering import file_path, link
 from decision.console.rules.desk import LARGEST_FORM, Desk, draft_path, refusals
 from decision.console.visitors import visitor_of
-from decision.drafts.draft import Draft
+from decision.drafts.draft import Draft, checked_file
 from decision.drafts.editing import Rebased, SaveConflict, Saved
 from decision.drafts.line_diff import FileDiff, diff_files
 from decision.drafts.published import in_force
@@ -67,18 +68,24 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
     @get("/rules/drafts/new", opt=_EDIT)
     async def new(request: Request[Any, Any, Any]) -> Answer:
         desk.require_published()
-        return await console.page(request, "rules_new.html")
+        file, line = _place(query_of(request))
+        opened = [one for one in await drafts.all() if not one.closed] if file else []
+        return await console.page(request, "rules_new.html", file=file, line=line, opened=opened)
 
     @post("/rules/drafts", status_code=200, opt=_EDIT)
     async def create(request: Request[Any, Any, Any]) -> Answer:
         desk.require_published()
         form = form_of(request)
+        file, line = _place(form)
         with refusals():
             draft = await drafts.create(
                 form.text("title"), visitor_of(request).name, form.long_text("why")
             )
         await console.audit(request, "draft.create", target=draft.id, reason=draft.title)
-        return go(request, draft_path(draft.id))
+        if not file:
+            return go(request, draft_path(draft.id))
+        path = draft_path(draft.id, f"/edit/{file_path(file)}")
+        return go(request, link(path, line=line or None))
 
     @get("/rules/drafts/{id:str}")
     async def shown(request: Request[Any, Any, Any]) -> Answer:
@@ -199,6 +206,12 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
 def _may_review(request: Request[Any, Any, Any]) -> bool:
     visitor = visitor_of(request)
     return visitor.may("edit") or visitor.may("publish")
+
+
+def _place(asked: Form) -> tuple[str, int]:
+    """The file and line that somebody wants to change; "" and 0 where the address names none."""
+    file = asked.text("file").strip()
+    return (checked_file(file), asked.number("line", 0)) if file else ("", 0)
 
 
 async def _beside_in_force(desk: Desk, draft: Draft) -> list[FileDiff]:

@@ -17,6 +17,7 @@ from decision.console.forms import query_of
 from decision.console.language import N_
 from decision.console.rendering import moment
 from decision.console.rules.sources import listed
+from decision.console.visitors import visitor_of
 from decision.core.errors import NotReady
 from decision.core.ports import BlobStore
 from decision.drafts.drafts import Drafts
@@ -70,6 +71,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             name=name,
             lines=files[name].removesuffix("\n").split("\n"),
             version=version,
+            may_change=may_change(console, request),
             choices=[*choices, *([version] if version and version not in choices else [])],
         )
 
@@ -110,6 +112,11 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         )
 
     return [rules, file, past, diff]
+
+
+def may_change(console: Console, request: Request[Any, Any, Any]) -> bool:
+    """Whether who looks may change rules here, in a draft."""
+    return visitor_of(request).may("edit") and why_read_only(console.settings) is None
 
 
 def snapshot_of(console: Console) -> Snapshot | None:

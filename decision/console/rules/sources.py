@@ -46,6 +46,16 @@ def file_link(file: str, version: str = "", line: int = 0) -> str:
     return f"{path}#L{line}" if line else path
 
 
+def change_link(source: str) -> str:
+    """Where a draft is chosen in which a place is changed; "" for none.
+
+    >>> change_link("rules/messages/tea.yaml:12")
+    '/console/rules/drafts/new?file=messages%2Ftea.yaml&line=12'
+    """
+    found = _PLACE.fullmatch(source)
+    return link(f"{PATH}/drafts/new", file=found[1], line=found[2] or "") if found else ""
+
+
 def source_link(source: str, version: str = "") -> str:
     """The page of a place as explanations and diagnostics name it; "" for none.
 
