@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -301,6 +302,18 @@ class ArchiveTransaction:
 
     def add_all(self, dataset: str, day: str, schema: Any, tables: Iterable[Any]) -> str:
         """Stages tables of one schema, one after another, as one new file of a day."""
+        path, name = self._stage(dataset, day)
+        self._staged(path, name, write_tables(hidden(path), schema, tables))
+        return name
+
+    def add_file(self, dataset: str, day: str, source: Path, rows: int) -> None:
+        """Stages a copy of a Parquet file, which has so many rows, as a new file of a day."""
+        path, name = self._stage(dataset, day)
+        shutil.copyfile(source, hidden(path))
+        self._staged(path, name, rows)
+
+    def _stage(self, dataset: str, day: str) -> tuple[Path, str]:
+        """The path and name of a new file of a day, whose folder is there."""
         name = f"{dataset}/date={day}/part-{self.number:012d}-{len(self.added)}.parquet"
         path = self._journal.folder / name
         if not path.parent.exists():
@@ -308,10 +321,12 @@ class ArchiveTransaction:
             sync_folder(path.parent.parent)
         self._journal.step("before a file")
         self.added[name] = 0
-        self.added[name] = write_tables(hidden(path), schema, tables)
+        return path, name
+
+    def _staged(self, path: Path, name: str, rows: int) -> None:
+        self.added[name] = rows
         sync_file(hidden(path))
         self._journal.step("after a file")
-        return name
 
     def attach(self, name: str, data: bytes) -> None:
         """Stages a file of the archive that is not part of a dataset."""

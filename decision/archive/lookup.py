@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from decision.archive.decision_rows import OF_SELECTION
+from decision.archive.imported import is_imported
 from decision.archive.journal import UnreadableFile, files
 from decision.archive.policies import policy_path
 from decision.archive.registers import Registers
@@ -65,7 +66,7 @@ def look_up(archive: Path, decision_id: str) -> ArchivedDecision | None:
         record.degraded.append(NOT_GIVEN)
     path = policy_path(archive, record.policy_version)
     document = rule_files = None
-    if seen:
+    if seen and not is_imported(record.policy_version):  # made by other rules than these
         try:
             replay = replay_of({**seen[0], "decided_at": record.decided_at}, Registers(archive))
             rule_files = msgspec.json.decode(read_regular(path), type=dict[str, str])

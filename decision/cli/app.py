@@ -42,6 +42,7 @@ COMMANDS = {
     "audit": "Show who changed what for good, and who looked customers up.",
     "key": "Make, list and revoke API keys.",
     "archive": "Move the log from Redis to Parquet files, exactly once.",
+    "import-log": "Import decisions made elsewhere, with propensities and outcomes.",
     "train": "Train a model version from the log.",
     "evaluate": "Judge a policy by what was logged.",
     "promote": "Put a model version in force, if it passes.",
@@ -50,7 +51,7 @@ COMMANDS = {
     "rebuild": "Fill measures and scores of a changed policy from the archive.",
     "bench": "Measure what a decision costs, step by step.",
 }
-"""Name → what it does in one line. Command `x` is `x` in `decision.cli.x`."""
+"""Name → what it does in one line. Command `x-y` is `x_y` in `decision.cli.x_y`."""
 
 _PANELS = [
     {"name": "Try it", "commands": ["demo", "init"]},
@@ -79,7 +80,16 @@ _PANELS = [
     },
     {
         "name": "Learn",
-        "commands": ["archive", "train", "evaluate", "promote", "report", "segments", "rebuild"],
+        "commands": [
+            "archive",
+            "import-log",
+            "train",
+            "evaluate",
+            "promote",
+            "report",
+            "segments",
+            "rebuild",
+        ],
     },
     {"name": "Offline", "commands": ["decide", "bench"]},
 ]
@@ -90,8 +100,8 @@ class LazyCommand(click.RichCommand):
 
     def load(self) -> click.Command:
         """The command itself."""
-        module = importlib.import_module(f"decision.cli.{self.name}")
-        command: click.Command = getattr(module, str(self.name))
+        name = str(self.name).replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"decision.cli.{name}"), name)
         return command
 
     def make_context(

@@ -34,6 +34,7 @@ NextbestError               everything below; any other exception is a defect
     Overloaded                  more to do than can be done in time; try again later
     PackagesMissing             packages of an extra that are not installed
     PageError                   an answer of the console that is an error page
+        TokenRefused                a form of it without the token of who sends it
     PolicyRefused               rules that cannot be put in force
         RulesRefused                rules with errors; has their diagnostics
     PortionRefused              a part of an audience that a gateway does not take
@@ -59,6 +60,7 @@ NextbestError               everything below; any other exception is a defect
     TooMuchDue                  journeys of a scenario that do not come to an end
     TornCommand                 an append-only file that ends within a command
     TrainingError               a model that cannot be trained
+    TypesChanged                an archive that has learned a feature meanwhile
     UnknownColumn               a scenario table's column
     UnknownFeature              a model feature that nobody computes
     UnknownField                a field that nobody provides

@@ -99,6 +99,10 @@ class LoggedPolicies:
         self._found: dict[str, PolicyDefinition] = {}
         self._tiers: dict[str, dict[str, int]] = {}
 
+    def versions(self) -> list[str]:
+        """The versions that were asked for."""
+        return list(self._found)
+
     def get(self, version: str) -> PolicyDefinition:
         """The definition of a version.
 

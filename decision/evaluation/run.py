@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from decision.archive.damage import naming_damage
+from decision.archive.imported import notes_on
 from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
 from decision.evaluation.gather import GatheredLog, gather
@@ -155,6 +156,7 @@ def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[s
             f"the model {verdict}: for {again.decisions} decisions that it scored before, its "
             f"probabilities now differ by {again.most:.2g} at most"
         )
+    notes += notes_on(log.policies.versions())
     if candidate.rules is None:
         notes.append("every decision is judged under the rules that it was made with")
     return notes

@@ -14,32 +14,27 @@ these `message`, `purpose`, `category`, `tags` (between blanks) and `id`. One wi
 
 from __future__ import annotations
 
-import csv
-import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from io import TextIOWrapper
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
 import msgspec
 
 from decision.core.errors import FileError, InputError
 from decision.decoding.explaining import explain, place_and_reason
 from decision.engine.loading import CustomerRow
+from decision.intake.cells import cell_value, exact_below, identifier, json_value, unfolded
 from decision.intake.event_rows import TEXTS as _OF_EVENTS
 from decision.intake.event_rows import are_events, event_of
 from decision.intake.lines import (
-    LONGEST_LINE,
     NOT_UTF8,
     LineDecoder,
     encoding_problem,
     lines_of,
     open_bytes,
 )
+from decision.intake.tables import Table, check_names, open_table
 
 _ENDINGS = {
     ".csv": "csv",
@@ -48,12 +43,6 @@ _ENDINGS = {
     ".jsonl": "ndjson",
     ".parquet": "parquet",
 }
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
-_MOST_DIGITS = 15
-_BATCH = 4096
-_EXACT_BELOW = {"halffloat": 2**11, "float": 2**24}
-"""Under which a type of Arrow's holds every whole number; all others do under 2^53."""
-
 
 RowKind = Literal["customer", "event", "contact"]
 """What a row is: a customer, or one event or past contact of theirs."""
@@ -202,7 +191,7 @@ class _Columns:
         types: Sequence[str] = (),
     ) -> None:
         if not names:
-            raise FileError(f"{path}: the file is empty; its first line must name the columns")
+            check_names(names, path)
         if options.id_column not in names:
             fix = "name the one that identifies customers with --id-column"
             if len(names) == 1 and options.delimiter is None:
@@ -211,21 +200,13 @@ class _Columns:
                 f"{path}: there is no column {options.id_column}; {fix} "
                 f"(there {'are' if len(names) > 1 else 'is'} {', '.join(names[:12])})"
             )
-        for name in names:
-            if names.count(name) > 1:
-                raise FileError(
-                    f"{path}: the column {name or '(no name)'} is there twice; rename one"
-                )
-            if not name:
-                raise FileError(f"{path}: a column has no name; give it one, or take it out")
+        check_names(names, path)
         self.names = names
         self.id_column = options.id_column
         self.identifiers = {
             name for name in names if name == options.id_column or name.startswith("alias.")
         }
-        self.exact = {
-            name: _EXACT_BELOW.get(kind, 2**53) for name, kind in zip(names, types, strict=False)
-        }
+        self.exact = {name: exact_below(kind) for name, kind in zip(names, types, strict=False)}
         self.of_contacts = are_contacts(names, path, options.id_column)
         objects = [name for name, kind in zip(names, types, strict=False) if _is_object(kind)]
         self.of_events = are_events(names, path, options.id_column, objects=objects)
@@ -269,12 +250,14 @@ class _Columns:
                     "", f"{name} is {value!r}; write granted or denied, or leave it empty"
                 )
             found["consents"].setdefault(purpose, {})[channel] = value
-        elif name == "aliases" and isinstance(aliases := _unfolded(value), dict):
+        elif name == "aliases" and isinstance(aliases := unfolded(value), dict):
             for kind, alias in aliases.items():
                 if alias is not None:
                     self._put(found, f"alias.{kind}", alias)
-        elif name in ("attributes", "consents") and isinstance(plain := _plain(name, value), dict):
-            found[name].update(plain)
+        elif name in ("attributes", "consents") and isinstance(
+            own := json_value(name, value), dict
+        ):
+            found[name].update(own)
         elif name in ("events", "contacts") and isinstance(value, list):
             found[name] = [self._event(event) for event in value]
         elif self.of_contacts and name == "tags" and isinstance(value, str):
@@ -282,197 +265,59 @@ class _Columns:
         elif (self.of_contacts and name == "id") or (self.of_events and name == "event_id"):
             found["attributes"][name] = self._identifier(name, value)
         else:
-            found["attributes"][name] = _plain(name, value)
+            found["attributes"][name] = json_value(name, value)
 
     def _event(self, event: Any) -> Any:
-        plain = _plain("events", event)
+        plain = json_value("events", event)
         if isinstance(event, dict) and event.get("id") is not None:
             plain["id"] = self._identifier("events.id", event["id"])
         return plain
 
     def _identifier(self, name: str, value: Any) -> str:
-        """A cell as an identifier: text letter by letter, a whole number as it is written whole.
-
-        Raises:
-            InputError: it is something else, or a number that may have been another one.
-        """
-        exact = self.exact.get(name, 2**53)
-        match value:
-            case str():
-                return value
-            case bytes():
-                try:
-                    return value.decode()
-                except UnicodeDecodeError:
-                    pass
-            case UUID():
-                return str(value)
-            case date() if not isinstance(value, datetime):
-                return value.isoformat()
-            case int() if not isinstance(value, bool):
-                return str(value)
-            case Decimal() if value == value.to_integral_value():
-                return str(int(value))
-            case float() if value.is_integer() and abs(value) < exact:
-                return str(int(value))
-            case float() if value.is_integer():
-                raise InputError(
-                    "",
-                    f"{name} is {value:.0f}, which a column of this type does not hold exactly; "
-                    "store it as text or as a whole number",
-                )
-            case float() | Decimal():
-                raise InputError("", f"{name} is {value}, which is not a whole number")
-        shown = f"{value!r}"[:60]
-        raise InputError("", f"{name} is {shown}, which is no identifier; store it as text")
-
-
-def _csv(path: str, options: RowOptions) -> Iterator[Read]:
-    csv.field_size_limit(LONGEST_LINE)
-    with open_bytes(path) as raw:
-        text = TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        first = text.readline(LONGEST_LINE)
-        delimiter = options.delimiter or _delimiter(first)
-        reader = csv.reader(_after(first, text), delimiter=delimiter, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-        except csv.Error as error:
-            raise FileError(f"{path}:1: {error}") from None
-        if (problem := encoding_problem(first.encode("utf-8", "surrogateescape"))) is not None:
-            raise FileError(f"{path}:1: {problem}")
-        columns = _Columns(header, options, path)
-        texts = {*_TEXTS, *columns.identifiers, *options.texts}
-        if columns.of_contacts:
-            texts |= set(_OF_CONTACTS)
-        if columns.of_events:
-            texts |= set(_OF_EVENTS)
-        as_text = [name in texts for name in header]
-        line, kind = reader.line_num + 1, columns.kind
-        while True:
-            try:
-                cells = next(reader)
-                if cells:
-                    yield Read(f"{path}:{line}", _csv_row(columns, cells, as_text), "", kind)
-            except StopIteration:
-                return
-            except InputError as error:
-                yield Read(f"{path}:{line}", None, str(error), kind)
-            except csv.Error as error:
-                yield Read(f"{path}:{line}", None, _quotes(str(error)), kind)
-            line = reader.line_num + 1
+        return identifier(name, value, self.exact.get(name, 2**53))
 
 
 _TEXTS = ("timezone", "reachable")
 
 
-def _quotes(error: str) -> str:
-    """What is wrong with the quotes of a row, from what the reader of CSV says."""
-    if error == "unexpected end of data":
-        return "opens a quote that is never closed; the rows after it were not read"
-    return error
+def _csv(path: str, options: RowOptions) -> Iterator[Read]:
+    with open_table(path, "csv", options.delimiter) as table:
+        columns = _Columns(table.names, options, path)
+        texts = {*_TEXTS, *columns.identifiers, *options.texts}
+        if columns.of_contacts:
+            texts |= set(_OF_CONTACTS)
+        if columns.of_events:
+            texts |= set(_OF_EVENTS)
+        as_text = [name in texts for name in table.names]
+        yield from _read(table, columns, lambda cells: _csv_values(cells, as_text))
 
 
-def _after(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _delimiter(header: str) -> str:
-    """A comma; where the header has none, a semicolon or a tab."""
-    return next((mark for mark in ",;\t" if mark in header), ",")
-
-
-def _csv_row(columns: _Columns, cells: list[str], as_text: list[bool]) -> CustomerRow:
-    if len(cells) != len(as_text):
-        raise InputError("", f"there are {len(cells)} cells, the header has {len(as_text)}")
-    values = []
-    for cell, text in zip(cells, as_text, strict=True):
-        if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
-            raise InputError("", NOT_UTF8)
-        values.append((cell if cell.strip() else None) if text else cell_value(cell))
-    return columns.row(values)
-
-
-def cell_value(cell: str) -> str | int | float | bool | None:
-    """What a CSV cell means: nothing, true or false, a number, or text (see the module)."""
-    if not cell:
-        return None
-    lower = cell.lower()
-    if lower in ("true", "false"):
-        return lower == "true"
-    found = _NUMBER.fullmatch(cell)
-    if found is None or sum(letter.isdigit() for letter in cell) > _MOST_DIGITS:
-        return cell
-    return float(cell) if found[2] or found[3] else int(cell)
+def _csv_values(cells: Sequence[str], as_text: list[bool]) -> list[Any]:
+    return [
+        (cell if cell.strip() else None) if text else cell_value(cell)
+        for cell, text in zip(cells, as_text, strict=True)
+    ]
 
 
 def _parquet(path: str, options: RowOptions) -> Iterator[Read]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
+    with open_table(path, "parquet") as table:
+        yield from _read(table, _Columns(table.names, options, path, table.types), lambda row: row)
 
-    if path == "-":
-        raise FileError("Parquet cannot be read from standard input; give the file's name")
-    with Path(path).open("rb") as opened:
+
+def _read(
+    table: Table, columns: _Columns, values: Callable[[Sequence[Any]], Sequence[Any]]
+) -> Iterator[Read]:
+    for place, cells, problem in table.rows:
         try:
-            file = ParquetFile(opened)
-            schema = file.schema_arrow
-            columns = _Columns(schema.names, options, path, [str(kind) for kind in schema.types])
-            number = 0
-            for batch in file.iter_batches(_BATCH):
-                names = batch.schema.names
-                for values in batch.to_pylist():
-                    number += 1
-                    place = f"{path}:row {number}"
-                    try:
-                        row = columns.row([values[name] for name in names])
-                    except InputError as error:
-                        yield Read(place, None, str(error), columns.kind)
-                    else:
-                        yield Read(place, row, kind=columns.kind)
-        except ArrowException as error:
-            raise FileError(f"{path}: it is not a valid Parquet file: {error}") from None
+            if problem:
+                raise InputError("", problem)
+            row = columns.row(values(cells))
+        except InputError as error:
+            yield Read(place, None, str(error), columns.kind)
+        else:
+            yield Read(place, row, kind=columns.kind)
 
 
 def _is_object(kind: str) -> bool:
     """Whether a type of Arrow's, by its name, is one of objects."""
     return kind.startswith(("struct<", "map<"))
-
-
-def _unfolded(value: Any) -> Any:
-    """A map, which Arrow gives as a list of pairs, as what it is."""
-    pairs = isinstance(value, list) and all(
-        isinstance(item, tuple) and len(item) == 2 for item in value
-    )
-    return dict(value) if pairs and value else value
-
-
-def _plain(path: str, value: Any) -> Any:
-    """A Parquet value as JSON has it; null inside an object is left out.
-
-    Raises:
-        InputError: it has no such form.
-    """
-    value = _unfolded(value)
-    match value:
-        case None | str() | bool() | int():
-            return value
-        case float():
-            if math.isinf(value):
-                raise InputError("", f"{path} is {value}, which no attribute can be")
-            return None if value != value else value
-        case Decimal():
-            exact = value == value.to_integral_value() and abs(value) >= 2**53
-            return int(value) if exact else float(value)
-        case datetime():
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
-        case date():
-            return value.isoformat()
-        case list():
-            return [_plain(path, item) for item in value]
-        case dict():
-            return {
-                str(key): _plain(f"{path}.{key}", item)
-                for key, item in value.items()
-                if item is not None
-            }
-    raise InputError("", f"{path} holds {type(value).__name__}, which cannot be an attribute")

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.core.errors import FileError, InputError
-from decision.intake.rows import Read, RowOptions, _Columns, cell_value, format_of, read_rows
+from decision.intake.cells import cell_value
+from decision.intake.rows import Read, RowOptions, _Columns, format_of, read_rows
 
 
 def read(path: Path, form: str = "csv", **options) -> list[Read]:
