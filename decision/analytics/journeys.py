@@ -97,8 +97,9 @@ def report_journey(
     """
     begin, end = bounds(first, last, timezone)
     with reading(archive), naming_damage(archive), open_database() as database:
-        for dataset in ("journeys", "events", "decisions"):
-            database.view_dataset(dataset, files(archive, dataset))
+        database.view_dataset("journeys", files(archive, "journeys"))
+        for dataset in ("events", "decisions"):  # for the query `reach` alone
+            database.view_dataset(dataset, _first_and_last(files(archive, dataset)))
         known = [name for (name,) in database.rows(_query("known"))]
         if journey not in known:
             there = f"it has {', '.join(known[:8])}" if known else "it has none yet"
@@ -126,6 +127,12 @@ def report_journey(
             archived_until=from_micros(until),
             incomplete=_incomplete(under_way, begin, end, since, until),
         )
+
+
+def _first_and_last(paths: Sequence[Path]) -> list[Path]:
+    """The files of the first date and of the last one, which have the first row and the last."""
+    dates = sorted({path.parent.name for path in paths})
+    return [path for path in paths if path.parent.name in (*dates[:1], *dates[-1:])]
 
 
 def _steps(database: Database, entered: int, order: Sequence[str]) -> list[StepReport]:

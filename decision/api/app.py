@@ -148,6 +148,7 @@ def create_app(
             _beside(lambda: watch_loop(admission, show)),
             _beside(names.learn),
             *_sending(upkeep, settings, metrics),
+            *([] if console is None else [_beside(console.prepare)]),
         ],
         openapi_config=None,
         logging_config=None,

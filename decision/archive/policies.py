@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from decision.archive.journal import files
 from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
@@ -15,7 +17,7 @@ from decision.core.policy_builder import compile_policy
 from decision.files import read_regular, write_whole
 from decision.rulebook.reader import load_files
 
-_files: Final = msgspec.json.Decoder(dict[str, str]).decode
+_decode: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def policy_path(archive: Path, version: str) -> Path:
@@ -33,13 +35,29 @@ def write_policy(archive: Path, version: str, files: dict[str, str]) -> None:
 def read_policy(archive: Path, version: str) -> PolicyDefinition | None:
     """The policy of a version, checked; None if the archive lacks it or it cannot be read."""
     try:
-        files = _files(read_regular(policy_path(archive, version)))
+        texts = _decode(read_regular(policy_path(archive, version)))
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
-    definition = load_files(files, again=True).definition
+    definition = load_files(texts, again=True).definition
     return definition if isinstance(definition, PolicyDefinition) else None
 
 
 def candidates_of(definition: PolicyDefinition | None) -> Sequence[CandidateInfo] | None:
     """A policy's candidates, in the order of its masks; None if there is no policy."""
     return None if definition is None else compile_policy(definition).candidates
+
+
+def newest_version(archive: Path) -> str | None:
+    """The version of the policy that made the last archived decision; None where there is none.
+
+    Raises:
+        ArchiveError: the archive lacks a file.
+    """
+    import pyarrow.parquet as pq
+
+    for path in reversed(files(archive, "decisions")):
+        with suppress(FileNotFoundError), pq.ParquetFile(path) as file:
+            last = file.read_row_group(file.num_row_groups - 1, ["policy_version"]).column(0)
+            version: str | None = last[-1].as_py() if len(last) else None
+            return version
+    return None

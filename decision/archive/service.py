@@ -17,10 +17,13 @@ from decision.archive.compaction import compact
 from decision.archive.journal import Journal
 from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.clock import HOUR, SECOND
-from decision.core.errors import StoreUnavailable
+from decision.core.errors import NextbestError, StoreUnavailable
 from decision.installation import require
 from decision.progress import SILENT, Progress
 from decision.store.log import Log
+
+Summarize = Callable[[Callable[[], bool]], object]
+"""Makes the summaries of files that have none, until what it is handed says to stop."""
 
 _LONGEST_WAIT: Final = 10.0
 """Seconds until a service tries again where Redis is unavailable, also where passes are rarer."""
@@ -57,10 +60,12 @@ async def archive_log(
     progress: Progress = SILENT,
     *,
     connect: Callable[[], Awaitable[None]] = _connected,
+    summarize: Summarize | None = None,
 ) -> ArchiveCounts:
     """Archives what is in a log, or as a service what comes until `stop` is set.
 
     `connect` is called before the log is used, again until it succeeds where this is a service.
+    `summarize` is called in a thread after each pass, for what is made of new files.
 
     Raises:
         PackagesMissing: those that write Parquet files; the log has got no reader then.
@@ -74,7 +79,8 @@ async def archive_log(
         archiver = Archiver(journal, log, clock=clock, group=options.group, keep=options.keep)
         steps = (connect, partial(archiver.open, take_over=options.take_over))
         if options.every is not None:
-            await _serve(archiver, deque(steps), options, stop, progress)
+            async with _Summarizing(summarize, stop, progress) as after:
+                await _serve(archiver, deque(steps), options, stop, progress, after)
         else:
             for step in steps:
                 await step()
@@ -82,7 +88,48 @@ async def archive_log(
                 await archiver.run(move, stop.is_set)
             if options.compact:
                 compact(journal)
+            async with _Summarizing(summarize, stop, progress) as after:
+                with progress.step("Summaries for reports"):
+                    after.start()
+                    await after.end()
     return archiver.counts
+
+
+class _Summarizing:
+    """Makes summaries beside the passes, one time after the other; the end waits for the file under
+    way. What fails is said, and does not stop the archive: reports make what is missing."""
+
+    def __init__(
+        self, summarize: Summarize | None, stop: asyncio.Event, progress: Progress
+    ) -> None:
+        self._summarize = summarize
+        self._stop = stop
+        self._progress = progress
+        self._task: asyncio.Task[None] | None = None
+        self._ended = False
+
+    def start(self) -> None:
+        """Begins, unless it is under way."""
+        if self._summarize is not None and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._run(self._summarize))
+
+    async def end(self) -> None:
+        """Waits for what is under way."""
+        if self._task is not None:
+            await self._task
+
+    async def __aenter__(self) -> _Summarizing:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ended = True
+        await self.end()
+
+    async def _run(self, summarize: Summarize) -> None:
+        try:
+            await asyncio.to_thread(summarize, lambda: self._ended or self._stop.is_set())
+        except (NextbestError, OSError) as error:
+            self._progress.say(f"no summaries for reports: {error}")
 
 
 async def leave_archive(log: Log, options: ArchiveOptions, clock: Callable[[], int]) -> None:
@@ -105,6 +152,7 @@ async def _serve(
     options: ArchiveOptions,
     stop: asyncio.Event,
     progress: Progress,
+    after: _Summarizing,
 ) -> None:
     """Pass after pass; Redis may be unavailable for any time, also before what comes `before`."""
     seconds = (options.every or 0) / SECOND
@@ -124,6 +172,7 @@ async def _serve(
             await archiver.run(passes.made, stop.is_set)
             if options.compact:
                 compact(archiver.journal)
+            after.start()
             passes.made()
             if gauges is not None:
                 gauges.done(archiver.counts)

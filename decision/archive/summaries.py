@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -103,6 +103,30 @@ class Summaries:
 
     def _path(self, key: FileKey) -> Path:
         return self._folder / f"{key.name}{SUFFIX}"
+
+
+class Job(NamedTuple):
+    """A summary that is still to be made."""
+
+    summaries: Summaries
+    key: FileKey
+    table: Callable[[], Any]
+
+    def done(self) -> bool:
+        """Whether it is there by now."""
+        return self.summaries.has(self.key)
+
+    def make(self) -> bool:
+        """Makes and keeps it; returns whether that was still to be done."""
+        if self.done():
+            return False
+        try:
+            self.summaries.keep(self.key, self.table())
+        except FileNotFoundError:
+            if self.key.path.exists():
+                raise
+            return False  # it was replaced meanwhile
+        return True
 
 
 def _digest(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,12 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="Merge small files of a date. Default: only as a service.",
 )
 @click.option(
+    "--summaries/--no-summaries",
+    default=True,
+    show_default=True,
+    help="Count new files for the console's reports, so that the first look is quick.",
+)
+@click.option(
     "--group",
     default="archive",
     show_default=True,
@@ -82,6 +89,7 @@ def archive(
     every: int | None,
     keep: int,
     compact: bool | None,
+    summaries: bool,
     group: str,
     take_over: bool,
     leave: bool,
@@ -123,7 +131,7 @@ def archive(
             click.echo(f"{out}: given up; servers trim the log to NEXTBEST_LOG_LIMIT_MB again")
         return 0
     require("nextbest archive")  # before an embedded Redis is started for it
-    counts = asyncio.run(_archive(options, settings))
+    counts = asyncio.run(_archive(options, settings, summaries=summaries))
     if as_json:
         print_json({"out": str(out), **msgspec.to_builtins(counts)})
     else:
@@ -156,7 +164,10 @@ def _tell(counts: ArchiveCounts, out: Path) -> None:
         )
 
 
-async def _archive(options: ArchiveOptions, settings: ServerSettings) -> ArchiveCounts:
+async def _archive(
+    options: ArchiveOptions, settings: ServerSettings, *, summaries: bool
+) -> ArchiveCounts:
+    from decision.analytics.summarizing import summarize_new
     from decision.archive.service import archive_log
     from decision.engine.runtime import wall_clock
     from decision.server.opening import open_store
@@ -167,7 +178,15 @@ async def _archive(options: ArchiveOptions, settings: ServerSettings) -> Archive
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_store(settings, start=False) as store:
         assert isinstance(store, RedisStore)
-        return await archive_log(store, options, wall_clock, stop, TERMINAL, connect=store.start)
+        return await archive_log(
+            store,
+            options,
+            wall_clock,
+            stop,
+            TERMINAL,
+            connect=store.start,
+            summarize=partial(summarize_new, options.folder) if summaries else None,
+        )
 
 
 async def _leave(options: ArchiveOptions, settings: ServerSettings) -> None:

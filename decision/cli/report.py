@@ -11,6 +11,7 @@ import rich_click as click
 from decision.cli.candidates import candidates, sensitivity, win_loss
 from decision.cli.options import json_option, log_option, settings_from, settings_options
 from decision.cli.output import busy, console, print_json
+from decision.cli.retention import retention
 from decision.core.clock import SECOND, rough_duration
 from decision.installation import require
 
@@ -23,10 +24,10 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group(epilog="Example: nextbest report journey welcome --log archive")
 def report() -> None:
-    """Report on journeys, and on what became of candidates."""
+    """Report on journeys, on what became of candidates, and on who comes back."""
 
 
-for _command in (candidates, win_loss, sensitivity):
+for _command in (candidates, win_loss, sensitivity, retention):
     report.add_command(_command)
 
 

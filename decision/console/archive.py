@@ -1,14 +1,53 @@
-"""The archive as all pages of a worker share it: what is counted of it stays in memory."""
+"""The archive as all pages of a worker share it: what is counted of it stays in memory.
+
+Where summaries of many files are still to be made, a child process makes them, at low priority, and
+pages say how far it is: so neither decisions nor other pages wait. Who comes meanwhile waits for
+the same child.
+"""
 
 from __future__ import annotations
 
-from functools import cached_property
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from decision.children import Child
+from decision.core.errors import NextbestError
+from decision.observability import get_logger
+from decision.server.aside import Aside
 
 if TYPE_CHECKING:
     from decision.analytics.candidates.archived import ArchivedCandidates
     from decision.archive.log_columns import LogColumns
+    from decision.archive.summaries import Job
+
+COMMAND: Final = (sys.executable, "-P", "-m", "decision.analytics.summarizing")
+FEW: Final = 4 << 20
+"""Bytes of files that are counted at once, without a child."""
+PATIENCE: Final = 0.4
+"""Seconds that a page waits before it says how far it is."""
+AGAIN: Final = {"refresh": "2"}
+"""The header of a page that says how far it is: without script, it is loaded again."""
+_LOOK: Final = 0.5
+_WITHIN: Final = 3_600.0
+_MOST: Final = 8
+_REMEMBERED: Final = 100
+
+_log = get_logger()
+
+
+class Counting(NamedTuple):
+    """How many files are counted, and of how many."""
+
+    done: int
+    total: int
 
 
 class Archive:
@@ -16,6 +55,10 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._aside = Aside(f"the archive {folder}", 2)
+        self._ready: dict[bytes, None] = {}
+        self._making: dict[bytes, asyncio.Task[None]] = {}
+        self._counting: dict[bytes, Counting] = {}
 
     @cached_property
     def columns(self) -> LogColumns:
@@ -30,3 +73,70 @@ class Archive:
         from decision.analytics.candidates.archived import ArchivedCandidates
 
         return ArchivedCandidates(self.folder)
+
+    async def counting(self, **wanted: Any) -> Counting | None:
+        """How far the summaries are that a page needs; None where it can be made now.
+
+        `wanted` are fields of `analytics.summarizing.Wanted`.
+        """
+        name = self._name(wanted)
+        if name in self._ready:
+            return None
+        if name not in self._making and len(self._making) >= _MOST:
+            return Counting(0, 1)
+        task = self._started(name)
+        await asyncio.wait({task}, timeout=PATIENCE)
+        return None if task.done() else self._counting.get(name, Counting(0, 1))
+
+    async def prepare(self, timezone: str) -> None:
+        """Makes what the first views need, beside everything else."""
+        from decision.analytics.summarizing import USUAL
+
+        await self._started(self._name({"timezone": timezone, "amount": USUAL}))
+
+    def _name(self, wanted: dict[str, Any]) -> bytes:
+        from decision.analytics.summarizing import Wanted
+
+        return msgspec.json.encode(Wanted(archive=str(self.folder), **wanted))
+
+    def _started(self, name: bytes) -> asyncio.Task[None]:
+        if name not in self._making:
+            self._making[name] = asyncio.create_task(self._make(name))
+        return self._making[name]
+
+    async def _make(self, name: bytes) -> None:
+        """Makes what is missing; what fails is said by the report, which tries it again."""
+        try:
+            with suppress(NextbestError, OSError):
+                jobs = await self._aside.run(partial(_jobs, name), _WITHIN)
+                if sum(job.key.size for job in jobs) > FEW:
+                    await self._child(name, jobs)
+        finally:
+            self._counting.pop(name, None)
+            del self._making[name]
+            self._ready[name] = None
+            while len(self._ready) > _REMEMBERED:
+                del self._ready[next(iter(self._ready))]
+
+    async def _child(self, name: bytes, jobs: Sequence[Job]) -> None:
+        child = Child(COMMAND)
+        running = asyncio.create_task(asyncio.to_thread(child.run, name, _WITHIN))
+        try:
+            done = 0
+            while not running.done() and done < len(jobs):  # another process may do it first
+                self._counting[name] = Counting(done, len(jobs))
+                await asyncio.wait({running}, timeout=_LOOK)
+                done = await self._aside.run(lambda: sum(job.done() for job in jobs), _WITHIN)
+        finally:
+            child.end()
+            with suppress(subprocess.TimeoutExpired):
+                _, errors, code = await running
+                if code > 0:
+                    last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+                    _log.error("archive_not_counted", archive=str(self.folder), problem=last)
+
+
+def _jobs(name: bytes) -> list[Job]:
+    from decision.analytics.summarizing import Wanted, jobs_of
+
+    return jobs_of(msgspec.json.decode(name, type=Wanted))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 from litestar import Request
 
 from decision.console.answers import Answer, Later, redirect
-from decision.console.archive import Archive
+from decision.console.archive import Archive, Counting
 from decision.console.errors import PageError
 from decision.console.language import LANGUAGES, N_
 from decision.console.navigation import PLACES, place_of
@@ -24,7 +25,7 @@ from decision.console.visitors import THEMES, Door, Visitor, visitor_of
 from decision.core.errors import NotReady
 from decision.engine import Engine
 from decision.engine.worker import giving_way
-from decision.installation import missing_packages
+from decision.installation import PackagesMissing, missing_packages, require
 from decision.server.aside import Aside, Unanswered
 from decision.server.audit import LastPseudonyms, Result, audit, entry_of
 from decision.server.metrics import Metrics
@@ -39,6 +40,7 @@ AT_ONCE: Final = 4
 WITHIN: Final = 30.0
 """Seconds after which a page is not waited for any more."""
 
+_LOOK: Final = 0.5
 _LONGEST_REASON: Final = 500
 _LONGEST_TARGET: Final = 300
 _Request = Request[Any, Any, Any]
@@ -69,6 +71,23 @@ class Console:
         """The archive, where one is set."""
         folder = self.settings.archive
         return None if folder is None else Archive(Path(folder))
+
+    async def prepare(self) -> None:
+        """Counts the archive from the server's start on, so that first views are short."""
+        if self.archive is None:
+            return
+        while not self.upkeep.supply.ready:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(_LOOK)
+        with suppress(PackagesMissing):
+            require("the console's reports")
+            await self.archive.prepare(self.zone())
+
+    async def counting(self, **wanted: Any) -> Counting | None:
+        """How far the archive is counted, while a page has to wait for it; see `Archive`.
+
+        `wanted` are fields of `analytics.summarizing.Wanted`.
+        """
+        return None if self.archive is None else await self.archive.counting(**wanted)
 
     async def page(
         self,

@@ -37,7 +37,7 @@ class Span(NamedTuple):
     zone: str
 
 
-def chosen_range(form: Form) -> str:
+def chosen_range(form: Form, default: str = DEFAULT) -> str:
     """The name of the range that is shown as chosen; "" where dates are given.
 
     >>> chosen_range(Form([("range", "week")])), chosen_range(Form([("from", "2026-11-01")]))
@@ -46,11 +46,11 @@ def chosen_range(form: Form) -> str:
     if form.text("from") or form.text("to"):
         return ""
     name = form.text("range")
-    return name if name in RANGES else DEFAULT
+    return name if name in RANGES else default
 
 
-def span_of(form: Form, now: datetime, zone: str) -> Span:
-    """What is asked for, at a time; `zone` where the address names none.
+def span_of(form: Form, now: datetime, zone: str, default: str = DEFAULT) -> Span:
+    """What is asked for, at a time; `zone` where the address names none, `default` for the range.
 
     Raises:
         PageError: 400, a date or the zone cannot be used, or the last day is before the first.
@@ -58,7 +58,7 @@ def span_of(form: Form, now: datetime, zone: str) -> Span:
     zone = form.text("zone").strip() or zone
     if calendar.known_zone(zone) is None:
         raise PageError(400, _NO_ZONE, zone=zone[:100])
-    name = chosen_range(form)
+    name = chosen_range(form, default)
     if name:
         today = now.astimezone(calendar.zone(zone)).date()
         days = _DAYS.get(name)

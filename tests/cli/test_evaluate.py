@@ -59,6 +59,21 @@ def test_a_picture_is_drawn_where_asked(evaluate, tmp_path: Path, ending: str) -
     assert result.exit_code == 0 and (tmp_path / f"seen.{ending}").stat().st_size > 1000
 
 
+def test_the_report_of_retention_is_that_of_evaluate_with_days_and_break_downs(
+    run, archive
+) -> None:
+    asked = ("--log", archive, "--event", "purchase", "--weeks", 1, "--json")
+    found = json.loads(run("report", "retention", *asked).stdout)
+    before = json.loads(run("evaluate", "--retention", *asked).stdout)
+    assert {**before, "timezone": found["timezone"]} == found
+    by = run("report", "retention", *asked[:-1], "--by", "placement", "--from", "2000-01-01")
+    assert "by placement" in by.stdout and "outbound" in by.stdout
+    until = json.loads(run("report", "retention", *asked, "--until", "2000-01-01").stdout)
+    assert (until["treated"], until["holdout"], until["last"]) == (0, 0, "2000-01-01")
+    refused = run("report", "retention", *asked, "--timezone", "Mars")
+    assert refused.exit_code == 2 and "Mars is not a time zone" in refused.output
+
+
 def test_retention_is_a_table_by_arm(run, archive, tmp_path: Path) -> None:
     result = run("evaluate", "--log", archive, "--retention", "--event", "purchase", "--weeks", 1)
     assert result.exit_code == 0 and "holdout" in result.stdout and "purchase" in result.stdout

@@ -26,6 +26,7 @@ EXAMPLES: Final[dict[str, str]] = {
 NO_PAGES: Final = {
     "/console/assets/{name}",
     "/console/candidates/data",
+    "/console/experiments/data",
     "/console/models/file",
     "/console/reports/data",
 }

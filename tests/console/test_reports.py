@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import threading
+from html import unescape
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +14,7 @@ import pytest
 
 from decision.archive.archiver import Archiver
 from decision.archive.journal import Journal
+from decision.children import Child
 from decision.core.clock import DAY
 from decision.core.schema import DecisionRequest, Event
 from decision.engine.runtime import wall_clock
@@ -149,3 +154,73 @@ async def test_what_customers_did_after_a_test_is_shown_by_variant(
         assert "&lt;i&gt;open within 3 days" in part.text and "too early" in part.text
         odd = await browser.get("/console/experiments/found?event=%00&days=x&range=all")
         assert odd.status_code == 200
+
+
+async def test_while_many_files_are_counted_pages_say_how_far_it_is_and_share_one_child(
+    tested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without script as well; what the child has made is not made again."""
+    archive, started, may_end = tmp_path / "archive", list[bytes](), threading.Event()
+    run = Child.run
+
+    def waiting(self: Child, data: bytes, time_limit: float) -> tuple[bytes, bytes, int]:
+        started.append(data)
+        assert may_end.wait(60)
+        return run(self, data, time_limit)
+
+    monkeypatch.setattr(Child, "run", waiting)
+    monkeypatch.setattr("decision.console.archive.FEW", 0)
+    monkeypatch.setattr("decision.console.archive.PATIENCE", 0.01)
+    async with browsing(tested, store=MemoryStore(), archive=str(archive)) as browser:
+        await archived(browser, archive)
+        for _ in range(2):
+            page = await browser.get("/console/experiments/found?range=all")
+            assert "files. Later looks are quick" in page.text and page.headers["refresh"] == "2"
+        part = await browser.get("/console/experiments/found", **{"hx-request": "true"})
+        assert 'hx-trigger="load delay:1s"' in part.text and "<html" not in part.text
+        assert (await browser.get("/console/reports/data")).status_code == 303
+        may_end.set()
+        async with asyncio.timeout(60):
+            while "Later looks" in page.text:
+                page = await browser.get("/console/experiments/found?range=all")
+        assert "12 decisions of 12 customers" in page.text and "refresh" not in page.headers
+        wanted = [data for data in started if b'"timezone":null' in data]
+        assert len(wanted) == 1
+    assert list(archive.glob("_summaries/decisions-*/*.summary"))
+
+
+async def test_days_and_break_downs_are_in_the_address_and_the_json_has_the_same(
+    tested: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    async with browsing(tested, store=MemoryStore(), archive=str(archive)) as browser:
+        await archived(browser, archive)
+        page = await browser.get("/console/reports?kind=retention&by=placement&from=2020-01-01")
+        for words in ('value="2020-01-01"', "by=placement&amp;from=2020-01-01", "First decision"):
+            assert words in page.text or words.replace("by=placement&amp;", "") in page.text, words
+        asked = "kind=retention&by=placement&range=week&weeks=2"
+        page = await browser.get(f"/console/reports/found?{asked}")
+        assert "Share that came back, by first decision" in page.text and "outbound" in page.text
+        [address] = re.findall(r'href="(/console/reports/data[^"]*)"', page.text)
+        found = json.loads((await browser.get(unescape(address))).text)
+        [group] = found["groups"]
+        assert (found["by"], group["name"]) == ("placement", "outbound")
+        assert group["treated"] + group["holdout"] == 12
+        page = await browser.get("/console/reports/found?kind=retention&to=2020-01-01")
+        assert "No customer had their first decision then" in page.text
+        page = await browser.get("/console/reports/found?kind=segments&to=2020-01-01")
+        assert "until 2019-12-31" in page.text or "until 2020-01-01" in page.text
+        page = await browser.get(
+            "/console/reports/found?kind=retention&from=2020-02-01&to=2020-01-01"
+        )
+        assert "ends before it begins" in page.text
+
+        asked = "range=all&by=message&placement=outbound"
+        page = await browser.get(f"/console/experiments/found?{asked}")
+        [address] = re.findall(r'href="(/console/experiments/data[^"]*)"', page.text)
+        found = json.loads((await browser.get(unescape(address))).text)
+        assert (found["by"], found["placement"]) == ("message", "outbound")
+        assert sum(one["decisions"] for one in found["exposures"]) <= found["decisions"] == 12
+        page = await browser.get("/console/experiments/found?placement=<i>nowhere")
+        assert "no decision has the placement" in page.text and "<i>nowhere" not in page.text
+        assert (await browser.get("/console/experiments/data?zone=Mars")).status_code == 303

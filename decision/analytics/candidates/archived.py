@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from decision.analytics.candidates.counting import Segment, batches_of, count, rows_named
+from decision.analytics.candidates.counting import Segment, added, batches_of, count, rows_named
 from decision.analytics.candidates.facts import Facts, facts_of
 from decision.analytics.candidates.segment import seen_on, segment_field, slice_of, value_of
 from decision.analytics.candidates.source import THREADS, Counted, CountsDatabase
@@ -20,12 +22,13 @@ from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
 from decision.archive.journal import reading
 from decision.archive.policies import policy_path, read_policy
-from decision.archive.summaries import FileKey, Summaries, keys_of
+from decision.archive.summaries import FileKey, Job, Summaries, keys_of
 from decision.core.clock import from_micros
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import NOT_GIVEN
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_WITHHELD: Final = b"withheld"
 _KEPT: Final = 4
 """Time zones and segments that are kept in memory at once."""
 
@@ -86,6 +89,23 @@ class ArchivedCandidates:
         finally:
             view.__exit__(None, None, None)
 
+    def jobs(self, timezone: str, segment: str | None = None) -> list[Job]:
+        """The counts of files that are still to be made; the newest files first.
+
+        Raises:
+            ArchiveError: the archive lacks a file.
+            InputError: the segment is no field of customers.
+        """
+        if segment is not None:
+            segment_field(segment)
+        summaries = self._summaries(timezone, segment)
+        new = [k for k in reversed(keys_of(self._archive, "decisions")) if not summaries.has(k)]
+        ungiven = _by_day(self._said()) if new else {}
+        return [
+            Job(summaries, key, partial(self._counts_of, key, timezone, segment, ungiven))
+            for key in new
+        ]
+
     def _view(self, timezone: str, segment: str | None) -> _Loaded:
         key = timezone, segment
         if key not in self._views:
@@ -101,6 +121,7 @@ class ArchivedCandidates:
         with reading(self._archive):
             keys = {key.name: key for key in keys_of(self._archive, "decisions")}
             changes = self._said()
+            ungiven = _by_day(changes)
             gone = [name for name in loaded.files if name not in keys]
             again = [
                 name
@@ -110,7 +131,7 @@ class ArchivedCandidates:
             new = [name for name in keys if name not in loaded.files or name in again]
 
             def made(name: str) -> Any:
-                return self._summary(summaries, keys[name], timezone, segment)
+                return self._summary(summaries, keys[name], timezone, segment, ungiven)
 
             with loaded.database.changing(), ThreadPoolExecutor(THREADS) as pool:
                 for name in (*gone, *again):
@@ -122,7 +143,8 @@ class ArchivedCandidates:
                     loaded.database.add(name, counts)
                     loaded.files[name] = keys[name]
                     loaded.missing[name] = _missing(counts)
-                self._withhold(loaded, changes, timezone, segment)
+                    loaded.withheld[name] = _withheld(counts)
+                self._withhold(loaded, ungiven, timezone, segment)
             if gone or new:
                 summaries.tidy(keys)
         return sum(one.erasures for one in changes)
@@ -147,7 +169,12 @@ class ArchivedCandidates:
         return self._policies[key]
 
     def _summary(
-        self, summaries: Summaries, key: FileKey, timezone: str, segment: str | None
+        self,
+        summaries: Summaries,
+        key: FileKey,
+        timezone: str,
+        segment: str | None,
+        ungiven: Mapping[str, frozenset[str]],
     ) -> Any:
         """The counts of one file, as they are kept or made now."""
         kept = summaries.kept(key)
@@ -155,10 +182,24 @@ class ArchivedCandidates:
             self._facts(version) is not None for version in _missing(kept)
         ):
             return kept
-        segments = self._segments(key, segment)
-        found = count(batches_of(key.path), timezone, self._facts, segments)
+        found = self._counts_of(key, timezone, segment, ungiven)
         summaries.keep(key, found)
         return found
+
+    def _counts_of(
+        self,
+        key: FileKey,
+        timezone: str,
+        segment: str | None,
+        ungiven: Mapping[str, frozenset[str]],
+    ) -> Any:
+        """The counts of one file without decisions of which is known that nobody was given them."""
+        segments, ids = self._segments(key, segment), ungiven.get(key.date, frozenset())
+        taken: list[Any] = []
+        batches = _taking(batches_of(key.path), ids, taken)
+        found = count(batches, timezone, self._facts, segments)
+        less = count(taken, timezone, self._facts, segments, not_given=True)
+        return _with_ids(added(found, less), ids)
 
     def _segments(self, key: FileKey, segment: str | None) -> dict[str, Segment]:
         """What gives decisions of a file their values of a segment."""
@@ -168,21 +209,55 @@ class ArchivedCandidates:
         return {slice_of(segment): value_of(segment_field(segment), seen)}
 
     def _withhold(
-        self, loaded: _Loaded, changes: list[_Changes], timezone: str, segment: str | None
+        self,
+        loaded: _Loaded,
+        ungiven: Mapping[str, frozenset[str]],
+        timezone: str,
+        segment: str | None,
     ) -> None:
-        """Counts down decisions that nobody was given, also those that this is said of later."""
-        by_day: dict[str, set[str]] = {}
-        for decision_id in frozenset[str]().union(*(one.not_given for one in changes)):
-            for day in _days_near(decision_id):
-                by_day.setdefault(day, set()).add(decision_id)
+        """Counts down decisions of which it was said later that nobody was given them."""
+        summaries = self._summaries(timezone, segment)
         for name, key in loaded.files.items():
-            known = loaded.withheld.get(name, frozenset())
-            if new := by_day.get(key.date, set()) - known:
+            known = loaded.withheld[name]
+            if new := ungiven.get(key.date, frozenset()) - known:
                 rows = list(rows_named(key.path, new))
                 segments = self._segments(key, segment if rows else None)
                 counts = count(rows, timezone, self._facts, segments, not_given=True)
                 loaded.database.add(name, counts)
                 loaded.withheld[name] = known | new
+                if (kept := summaries.kept(key)) is not None and _withheld(kept) == known:
+                    summaries.keep(key, _with_ids(added(kept, counts), known | new))
+
+
+def _by_day(changes: Iterable[_Changes]) -> dict[str, frozenset[str]]:
+    """Date → decisions that nobody was given and that may be under it."""
+    found: dict[str, set[str]] = {}
+    for decision_id in frozenset[str]().union(*(one.not_given for one in changes)):
+        for day in _days_near(decision_id):
+            found.setdefault(day, set()).add(decision_id)
+    return {day: frozenset(ids) for day, ids in found.items()}
+
+
+def _taking(batches: Iterable[Any], ids: frozenset[str], taken: list[Any]) -> Iterator[Any]:
+    """The batches; their rows about these decisions are put into `taken` as well."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(sorted(ids), pa.string())
+    for batch in batches:
+        theirs = pc.is_in(batch.column("decision_id"), value_set=wanted)
+        if ids and pc.any(theirs).as_py():
+            taken.append(batch.filter(theirs))
+        yield batch
+
+
+def _with_ids(counts: Any, ids: frozenset[str]) -> Any:
+    """Counts that say which decisions are not in them."""
+    return counts.replace_schema_metadata({_WITHHELD: json.dumps(sorted(ids))})
+
+
+def _withheld(counts: Any) -> frozenset[str]:
+    return frozenset(json.loads((counts.schema.metadata or {}).get(_WITHHELD, b"[]")))
 
 
 def _days_near(decision_id: str) -> list[str]:

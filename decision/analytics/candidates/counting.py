@@ -189,6 +189,11 @@ def _negative(table: Any) -> Any:
     return table
 
 
+def added(*tables: Any) -> Any:
+    """Tables of counts added up."""
+    return _folded(list(tables))
+
+
 def _folded(tables: list[Any]) -> Any:
     """Tables of counts added up."""
     import duckdb

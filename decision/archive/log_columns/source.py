@@ -24,8 +24,8 @@ from decision.archive.log_columns.made import (
     once_of,
 )
 from decision.archive.log_columns.state import Amounts, LogState
-from decision.archive.query import Database, OpenedLater
-from decision.archive.summaries import FileKey, Summaries, keys_of
+from decision.archive.query import Database, OpenedLater, open_database
+from decision.archive.summaries import FileKey, Job, Summaries, keys_of
 
 THREADS: Final = 2
 _KEPT: Final = 4
@@ -88,6 +88,17 @@ class LogColumns:
                     self._amounts.pop(name, None)
             return known
 
+    def jobs(self, amount: Amount | None = None) -> list[Job]:
+        """The summaries that are still to be made, also of these amounts; the newest files first.
+
+        Raises:
+            ArchiveError: the archive lacks a file.
+        """
+        datasets = [self._decisions, self._events]
+        if amount is not None:
+            datasets.append(self._dataset_of(amount))
+        return [job for one in datasets for job in one.jobs(keys_of(self.archive, one.dataset))]
+
     @contextmanager
     def _looking(self) -> Iterator[OpenedLater]:
         with self._lock, naming_damage(self.archive), reading(self.archive), OpenedLater() as later:
@@ -148,6 +159,18 @@ class _Dataset:
     def keys(self) -> list[FileKey]:
         """The files that are in."""
         return list(self.tables)
+
+    def jobs(self, keys: Sequence[FileKey]) -> list[Job]:
+        """The summaries of files that are neither in nor kept."""
+        kept = self._summaries
+        if kept is None:
+            return []
+        new = [key for key in reversed(keys) if key not in self.tables and not kept.has(key)]
+        return [Job(kept, key, partial(self._table, key)) for key in new]
+
+    def _table(self, key: FileKey) -> Any:
+        with open_database() as database:
+            return self._make(database, key.path)
 
     def refresh(self, keys: Sequence[FileKey], later: OpenedLater) -> bool:
         """Takes in new files and drops those that are gone; returns whether there were any."""

@@ -9,6 +9,7 @@ from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
 from decision.console.answers import Answer, redirect
+from decision.console.archive import AGAIN
 from decision.console.candidates import shown
 from decision.console.candidates.question import BY, COMPETING, VIEWS, Question
 from decision.console.candidates.source import MOST, Sources
@@ -32,6 +33,10 @@ _Request = Request[Any, Any, Any]
 def routes(console: Console) -> list[ControllerRouterHandler]:
     """The routes of this place. What is asked for is in each address."""
     sources = Sources(console)
+
+    def wanted(question: Question) -> dict[str, Any]:
+        zone = question.span(console.now(), console.zone()).zone
+        return {"columns": False, "timezone": zone, "segment": question.given("segment")}
 
     async def report(question: Question) -> Report:
         span = question.span(console.now(), console.zone())
@@ -70,9 +75,10 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     @get("/candidates/found")
     async def found(request: _Request) -> Answer:
         question, asked = Question(query_of(request)), query_of(request)
-        counted, problem, missing = None, "", ""
+        counted, problem, missing, counting = None, "", "", None
         try:
-            counted = await report(question)
+            counting = await console.counting(**wanted(question))
+            counted = None if counting else await report(question)
         except PackagesMissing as error:
             missing = str(error)
         except (NextbestError, OSError) as error:
@@ -86,6 +92,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             counted=counted,
             problem=problem,
             missing=missing,
+            counting=counting,
+            headers=AGAIN if counting else None,
             shown=shown,
             page=asked.number("page", 1, 1),
             **about(question, request),
@@ -95,6 +103,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     async def data(request: _Request) -> Answer:
         question = Question(query_of(request))
         try:
+            if await console.counting(**wanted(question)):
+                return redirect(link(f"{PATH}/found", **question.fields))
             counted = await report(question)
         except (NextbestError, OSError) as error:
             problem_of(error, request)

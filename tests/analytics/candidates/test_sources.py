@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from decision.archive.erasing import erase_from_archive
 from decision.archive.forgetting import FOLDER as SUMMARIES
 from decision.archive.journal import ArchiveError, Journal
 from decision.archive.policies import policy_path
+from decision.core import records
 from decision.core.clock import DAY
 from decision.core.errors import InputError
 from decision.core.schema import CustomerUpdate, DecisionRequest
@@ -254,3 +256,36 @@ async def test_real_decisions_have_the_same_figures_in_log_and_archive_through_c
     newest = report_candidates(await read_recent(store, 3))
     assert (newest.about.decisions, newest.about.limit) == (3, 3)
     assert newest.about.since == datetime.fromtimestamp(START / 1_000_000 + 16, UTC)
+
+
+@pytest.mark.anyio
+async def test_the_newest_records_are_read_a_few_at_a_time_and_decoded_off_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So a look at the log keeps no decision waiting."""
+    most, threads = [0], set[int]()
+    store = MemoryStore(lambda: START / 1_000_000)
+    definition = load_files(FILES).definition
+    assert definition is not None
+    engine = Engine(store, EngineSettings(), lambda: START)
+    at = datetime.fromtimestamp(START / 1_000_000, UTC)
+    engine.use(await build_snapshot(definition, None, store, at))
+    for number in range(300):
+        await engine.decide(DecisionRequest(placement="home", customer_id=f"c{number % 3}"))
+    read_logs, decode = store.read_logs, records.decode_decision
+
+    async def counted(positions: Any, count: int) -> Any:
+        pages = await read_logs(positions, count)
+        most.append(sum(map(len, pages.values())))
+        return pages
+
+    def decoded(body: bytes) -> Any:
+        threads.add(threading.get_ident())
+        return decode(body)
+
+    monkeypatch.setattr(store, "read_logs", counted)
+    monkeypatch.setattr(records, "decode_decision", decoded)
+    found = report_candidates(await read_recent(store, 250)).about
+    assert (found.decisions, found.limit) == (250, 250)
+    assert max(most) <= 256
+    assert threads and threading.get_ident() not in threads
