@@ -66,7 +66,11 @@ def texts_of(error: Exception, status: int, detail: str, language: Language) -> 
     """What an error page says. `detail` is what the API would say of the error."""
     say = language.gettext
     if isinstance(error, PageError):
-        return ErrorTexts(say(_TITLES.get(status, _FAILED)), say(error.text, **error.values))
+        values = {
+            name: language.say(value) if isinstance(value, str) else value
+            for name, value in error.values.items()
+        }
+        return ErrorTexts(say(_TITLES.get(status, _FAILED)), say(error.text, **values))
     if isinstance(error, NotReady):
         return ErrorTexts(say(_STARTING), say(_STARTING_SENTENCE))
     if isinstance(error, StoreUnavailable):

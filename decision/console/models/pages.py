@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,8 @@ from decision.console.operations import there
 from decision.console.span import problem_of
 from decision.console.visitors import visitor_of
 from decision.core.clock import from_micros
-from decision.core.errors import NextbestError, NotReady
-from decision.server.audit import entries
+from decision.core.errors import NextbestError, NotReady, StoreUnavailable
+from decision.server.audit import AuditEntry, entries
 from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
@@ -81,11 +82,10 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     async def list_page(request: _Request, problem: str = "") -> Answer:
         given = console.settings.models is not None
-        noted = [
-            one
-            for one in await entries(console.engine.runtime.store)
-            if one.action.startswith("model.")
-        ]
+        noted: list[AuditEntry] = []
+        with suppress(StoreUnavailable):  # the folder has the rest
+            every = await entries(console.engine.runtime.store)
+            noted = [one for one in every if one.action.startswith("model.")]
         return await console.page(
             request,
             "models.html",
