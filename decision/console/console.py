@@ -180,6 +180,7 @@ class Console:
             "_": language.gettext,
             "ngettext": language.ngettext,
             "say": language.say,
+            "known": language.known,
             "told": language.told,
             "language": language,
             "languages": LANGUAGES,

@@ -49,6 +49,18 @@ KNOWN: Final = (
     N_("did not fire"),
     N_("gave something"),
     N_("gave nothing"),
+    # Why runs of journeys end by themselves.
+    N_("goal"),
+    N_("stopped"),
+    N_("finished"),
+    N_("step_removed"),
+    N_("journey_removed"),
+    N_("unreadable_date"),
+    N_("no_time"),
+    N_("loop"),
+    N_("merged"),
+    N_("erased"),
+    N_("cancelled"),
     # The gate of a model.
     N_("lift of value, lower bound"),
     N_("effective sample"),

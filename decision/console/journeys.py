@@ -68,6 +68,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             picture=_picture(journey, view.waiting, say) if journey else None,
             conditions=conditions_words(journey, say) if journey else {},
             keywords=KEYWORDS,
+            ended=_ends(request, view.ended),
             steps=step_views(journey, view.waiting, say),
             runs=await coming_runs(console.engine.runtime.store, view.journey, _NEXT),
             range=chosen if chosen in _DAYS else "month",
@@ -87,6 +88,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             block="report" if on(request) else None,
             view=view,
             report=report,
+            ends=_ends(request, report.ends) if report else [],
             problem=problem,
             ranges=[
                 (text, link(f"{PATH}/{path_part(view.journey)}", range=name))
@@ -166,6 +168,12 @@ async def _report(console: Console, name: str, chosen: str) -> tuple[JourneyRepo
         raise
     except NextbestError as error:
         return None, str(error)
+
+
+def _ends(request: Request[Any, Any, Any], counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """How runs ended, with the engine's own reasons in words; those of rule files as they are."""
+    known = visitor_of(request).language.known
+    return [(known(reason), count) for reason, count in counts.items()]
 
 
 def _picture(journey: Journey, waiting: Mapping[str, int], say: Say) -> Markup:

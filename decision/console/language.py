@@ -75,6 +75,10 @@ class Language:
             return self.ngettext(text.template, text.many, text.n, **values)
         return self.gettext(text.template, **values)
 
+    def known(self, text: str) -> str:
+        """A text in this language, where the catalogue has it; else as it is."""
+        return self.gettext(text) if text in self._texts else self.say(text)
+
     def told(self, text: str) -> Markup:
         """As `say`, for a page: what stays English is marked so."""
         if isinstance(text, Said) or self.code == "en":
