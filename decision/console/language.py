@@ -103,7 +103,10 @@ class Language:
 
     def moment(self, at: datetime, zone: str) -> str:
         """A day and a time to the second, in a zone."""
-        own = at.astimezone(zone_of(zone))
+        try:
+            own = at.astimezone(zone_of(zone))
+        except OverflowError:  # the first or last day of the calendar, somewhere else
+            own = at
         return f"{self.day(own)} {own:%H:%M:%S}"
 
     def ago(self, at: datetime, now: datetime) -> str:

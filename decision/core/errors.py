@@ -8,6 +8,7 @@ NextbestError               everything below; any other exception is a defect
     CannotArrange               a scenario table's row that no customer can have
     CannotCompare               policies that cannot be compared over decisions
     CannotRollBack              no earlier policy or model to return to
+        Overtaken               somebody else has published meanwhile
     ConsumerError               Kafka refuses what is asked of it
     CountFirst                  what events count as for others is to be counted before them
     DamagedModel                a model file that LightGBM must not see

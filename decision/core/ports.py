@@ -417,8 +417,14 @@ class BlobStore(Protocol):
 
     async def get_blob(self, name: str) -> bytes | None: ...
 
-    async def append_history(self, name: str, entry: bytes, keep: int) -> None:
-        """Adds an entry to a named history in one step; only the last `keep` stay."""
+    async def append_history(
+        self, name: str, entry: bytes, keep: int, after: bytes | None = None
+    ) -> bool:
+        """Adds an entry to a named history in one step; only the last `keep` stay.
+
+        False, and nothing is added, where `after` is not the last entry any more; None: whatever
+        is.
+        """
 
     async def history(self, name: str, last: int | None = None) -> list[bytes]:
         """The last entries of a named history, or all; oldest first."""

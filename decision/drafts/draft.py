@@ -21,13 +21,17 @@ MOST_FILES: Final = 500
 """Files that one draft may change."""
 
 MOST_BYTES: Final = 16_000_000
-"""Bytes that the texts of one draft may take in the store, packed."""
+"""Bytes that the texts of one draft may take in the store, packed. A text counts at least as a
+quarter of its characters: what is small in the store is not very much to read."""
 
 MOST_REJECTED: Final = 100
 """Rejected texts that one draft may have."""
 
 MOST_STEPS: Final = 200
 """Steps of a draft that are kept: the last."""
+
+MOST_SAID: Final = 100_000
+"""Characters of the comments that are kept with them."""
 
 LONGEST_TITLE: Final = 200
 LONGEST_COMMENT: Final = 4_000
@@ -168,9 +172,12 @@ def with_step(
     steps = draft.steps
     if steps and what == "saved" and msgspec.structs.replace(steps[-1], at=at) == step:
         steps = steps[:-1]
+    steps = (*steps, step)[-MOST_STEPS:]
+    while sum(len(one.comment) for one in steps) > MOST_SAID:
+        steps = steps[1:]
     return msgspec.structs.replace(
         draft,
-        steps=(*steps, step)[-MOST_STEPS:],
+        steps=steps,
         changed=at,
         changed_by=by,
         revision=draft.revision + 1,

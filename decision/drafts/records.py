@@ -14,7 +14,7 @@ from decision.core.ports import Store
 from decision.drafts.draft import Draft, DraftChanged, text_name
 from decision.drafts.files import overlay
 from decision.drafts.published import all_files
-from decision.drafts.texts import pack, unpack, with_texts
+from decision.drafts.texts import pack, size_of, unpack, with_texts
 from decision.store.damage import decoded
 
 ATTEMPTS: Final = 20
@@ -103,7 +103,8 @@ class DraftRecords:
             return before
         fresh = {text_name(text): text for text in texts if text is not None}
         packed = {name: await pack(text) for name, text in fresh.items() if name not in after.texts}
-        after, dropped = with_texts(after, {name: len(data) for name, data in packed.items()})
+        sizes = {name: size_of(fresh[name], data) for name, data in packed.items()}
+        after, dropped = with_texts(after, sizes)
         write = DraftWrite(
             was=raw,
             record=msgspec.msgpack.encode(after),

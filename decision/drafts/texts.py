@@ -17,6 +17,9 @@ from decision.store.damage import decoded
 _EARLIER: Final = 200
 """Texts that nothing shows any more, and from which somebody may still be writing."""
 
+_MOST_PACKED: Final = 4
+"""Characters that a byte can stand for, as texts are counted."""
+
 _LONG: Final = 200_000
 """Characters from which on work on a text is done beside the event loop."""
 
@@ -54,6 +57,11 @@ async def pack(text: str) -> bytes:
     return await beside(lambda: zlib.compress(text.encode()), len(text))
 
 
+def size_of(text: str, packed: bytes) -> int:
+    """What a text counts, in bytes: see `MOST_BYTES`."""
+    return max(len(packed), len(text) // _MOST_PACKED)
+
+
 async def unpack(name: str, data: bytes) -> str:
     """The text.
 
@@ -67,7 +75,8 @@ async def unpack(name: str, data: bytes) -> str:
         except (zlib.error, UnicodeDecodeError) as error:
             raise msgspec.DecodeError(str(error)) from None
 
-    return await beside(lambda: decoded(f"the text {name} of a draft", data, unpacked), len(data))
+    likely = len(data) * 10 * _MOST_PACKED
+    return await beside(lambda: decoded(f"the text {name} of a draft", data, unpacked), likely)
 
 
 def with_texts(draft: Draft, added: Mapping[str, int]) -> tuple[Draft, list[str]]:
@@ -89,7 +98,7 @@ def with_texts(draft: Draft, added: Mapping[str, int]) -> tuple[Draft, list[str]
         total -= texts.pop(dropped[-1])
     if total > MOST_BYTES:
         raise DraftRefused(
-            f"the texts of draft {draft.id} would take {total:,} bytes; {MOST_BYTES:,} are "
+            f"the texts of draft {draft.id} would take {total:,} bytes packed; {MOST_BYTES:,} are "
             "allowed: publish it, or settle its rejected texts"
         )
     return msgspec.structs.replace(draft, texts=texts), dropped

@@ -76,9 +76,10 @@ async def publish(
 
 
 async def roll_back(
-    store: BlobStore, version: str, by: str, message: str, at: Moment
+    store: BlobStore, version: str, by: str, message: str, at: Moment, after: bytes | None = None
 ) -> Publication | None:
-    """Puts a policy in force again; None where its files are not in the store.
+    """Puts a policy in force again; None where its files are not in the store, or where the last
+    entry of the history is not `after` any more (None: whatever it is).
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -94,8 +95,8 @@ async def roll_back(
         kind="rollback",
         tests=before[-1] if before else "",
     )
-    await store.append_history(HISTORY, encode_publication(entry), KEPT)
-    return entry
+    added = await store.append_history(HISTORY, encode_publication(entry), KEPT, after)
+    return entry if added else None
 
 
 async def published(store: BlobStore) -> Publication | None:

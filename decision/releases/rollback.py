@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 from decision.core.errors import NextbestError
 from decision.core.ports import BlobStore
 from decision.core.schema import Moment
-from decision.releases.publishing import Publication, history, roll_back, versions_standing
+from decision.releases.publishing import (
+    HISTORY,
+    Publication,
+    decode_publication,
+    roll_back,
+    versions_standing,
+)
 from decision.scoring.manifest import ModelError
 from decision.scoring.versions import current_version, earlier_versions, point_to, versions
 
@@ -18,16 +25,34 @@ class CannotRollBack(NextbestError):
     """There is nothing to return to, or no such version."""
 
 
+class Overtaken(CannotRollBack):
+    """Something else was published meanwhile; nothing was changed."""
+
+
+_OVERTAKEN: Final = "somebody else has published meanwhile; look at what is in force now"
+
+
 async def roll_back_policy(
-    store: BlobStore, version: str | None, by: str, message: str, at: Moment
+    store: BlobStore,
+    version: str | None,
+    by: str,
+    message: str,
+    at: Moment,
+    now: str | None = None,
 ) -> Publication:
     """Publishes an earlier policy again; without `version` the one that was in force before.
 
+    `now` is the version that whoever rolls back saw in force; what is published meanwhile stays.
+
     Raises:
+        Overtaken: somebody else has published, or rolled back.
         CannotRollBack: there is no such policy, or it is in force.
         StoreUnavailable: the store does not answer.
     """
-    entries = await history(store)
+    kept = await store.history(HISTORY)
+    last, entries = kept[-1] if kept else None, [decode_publication(one) for one in kept]
+    if entries and now not in (None, entries[-1].version):
+        raise Overtaken(_OVERTAKEN)
     stands = versions_standing(entries)
     if not stands:
         raise CannotRollBack("nothing is published yet; nextbest publish RULES does so")
@@ -43,7 +68,9 @@ async def roll_back_policy(
         raise CannotRollBack(
             f"policy {version} is the one in force; rollback --list shows the others"
         )
-    entry = await roll_back(store, version, by, message, at)
+    entry = await roll_back(store, version, by, message, at, last)
+    if entry is None and [last] != await store.history(HISTORY, 1):
+        raise Overtaken(_OVERTAKEN)
     if entry is None:
         raise CannotRollBack(
             f"the files of policy {version} are no longer in the store; publish them again"

@@ -14,6 +14,7 @@ import msgspec
 
 from decision.core.ports import BlobStore
 from decision.intake.rejected import about
+from decision.store.damage import readable
 
 _HISTORY: Final = "quarantine"
 """The store's named history of entries."""
@@ -41,6 +42,9 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     id: str | None = None
 
 
+_decode: Final = msgspec.msgpack.Decoder(Quarantined).decode
+
+
 class Quarantine(msgspec.Struct, frozen=True):
     """The last rejected events, the newest first."""
 
@@ -60,8 +64,8 @@ async def quarantine(store: BlobStore, entries: Sequence[Quarantined]) -> None:
 
 async def quarantined(store: BlobStore) -> Quarantine:
     """The last 1,000 rejected events."""
-    found = await store.history(_HISTORY, KEPT)
-    return Quarantine([msgspec.msgpack.decode(one, type=Quarantined) for one in reversed(found)])
+    found = readable(_HISTORY, await store.history(_HISTORY, KEPT), _decode)
+    return Quarantine(found[::-1])
 
 
 def entry_about(raw: bytes, detail: str, **where: Any) -> Quarantined:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -67,6 +67,25 @@ def text(key: str, value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise damaged(key, "it is not UTF-8") from None
+
+
+def fields(key: str, flat: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Names and values of a hash; what has a name that is not UTF-8 is passed over."""
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        try:
+            yield name.decode(), value
+        except UnicodeDecodeError:
+            note(key, "a name in it is not UTF-8; it is passed over")
+
+
+def counts(key: str, flat: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    """Names and whole numbers of a hash; what has another value is passed over."""
+    for name, value in fields(key, flat):
+        count = whole(value)
+        if count is None:
+            note(key, "a count in it is no whole number; it is passed over")
+        else:
+            yield name, count
 
 
 def whole(value: bytes) -> int | None:

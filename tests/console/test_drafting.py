@@ -454,6 +454,19 @@ async def test_a_file_of_four_megabytes_can_be_saved_and_looked_at(tmp_path: Pat
         assert large.status_code == 400
 
 
+async def test_a_file_of_a_million_lines_is_shown_in_part(tmp_path: Path, keys: KeysInFile) -> None:
+    store = MemoryStore()
+    await put(store)
+    drafts = Drafts(store)
+    draft = await drafts.create("winter", "li")
+    await drafts.save(draft.id, "long.yaml", "#\n" * 1_000_000, seen="", by="li")
+    async with following(tmp_path, store, keys) as browser:
+        await browser.sign_in(keys.secrets["view-key"])
+        page = await browser.get(f"/console/rules/drafts/{draft.id}/edit/long.yaml")
+        assert '<li id="L50000">#</li>' in page.text and '<li id="L50001">' not in page.text
+        assert "Only the first 50,000 lines are shown" in page.text
+
+
 async def test_what_is_not_there_is_a_page_of_its_own(tmp_path: Path) -> None:
     store = MemoryStore()
     await put(store)

@@ -245,6 +245,26 @@ async def test_earlier_texts_go_before_what_is_shown_when_a_draft_becomes_too_la
     assert (await drafts.file(draft, "0.yaml")).text == texts[0]
 
 
+async def test_what_is_small_in_the_store_is_not_very_much_to_read(
+    drafts: Drafts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decision.drafts.texts.MOST_BYTES", 10_000)
+    draft = await begun(drafts)
+    for number in range(3):
+        draft = await saved(drafts, draft, "#" * 12_000 + str(number), file=f"{number}.yaml")
+    with pytest.raises(DraftRefused, match="10,000 are allowed"):
+        await saved(drafts, draft, "#" * 12_000, file="more.yaml")
+    assert sum(len(text) for text in (await drafts.files(draft)).values()) < 5 * 10_000
+
+
+async def test_what_is_said_about_a_draft_is_kept_up_to_a_length(drafts: Drafts) -> None:
+    draft = await begun(drafts)
+    for number in range(30):
+        draft = await drafts.comment(draft.id, f"{number} " + "周" * 3_900, "li")
+    said = [one.comment.partition(" ")[0] for one in draft.steps if one.what == "commented"]
+    assert said == [str(number) for number in range(5, 30)]
+
+
 async def test_with_an_earlier_text_that_is_gone_both_are_shown(
     drafts: Drafts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ from decision.drafts.results import Checked
 from decision.drafts.scenario_report import FailedScenario, ScenarioReport
 from decision.releases import publishing
 from decision.releases.publishing import files_of, history, roll_back
+from decision.releases.rollback import Overtaken, roll_back_policy
 from decision.scenarios import run_scenarios
 from decision.scenarios.files import scenarios_of
 from tests.drafts.conftest import FILES, MESSAGES, TESTS, Faulty, put_in_force
@@ -290,3 +291,33 @@ async def test_versions_are_compared_and_a_rollback_brings_rules_and_tests_back(
     assert back is not None and back.tests == first.tests
     assert (await in_force(store)).files == {**FILES, "tests/coupon.yaml": TESTS}
     assert await drafts.moved(await drafts.create("next", "li")) is False
+
+
+async def test_a_rollback_does_not_undo_what_is_published_at_the_same_time(
+    drafts: Drafts, store: Store, rehearse: InProcess
+) -> None:
+    """Whatever is appended between looking and appending stays the last."""
+    (first,) = await history(store)
+    assert isinstance(await publish(drafts, await draft_of(drafts, DEARER), rehearse), Published)
+    second = (await history(store))[-1]
+
+    class Between:
+        """Publishes once, just before the rollback is appended."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        async def append_history(self, name: str, *given: Any) -> bool:
+            third = await draft_of(drafts, MESSAGES + "# third\n")
+            assert isinstance(await publish(drafts, third, rehearse), Published)
+            return await store.append_history(name, *given)
+
+    at = datetime.now(UTC)
+    with pytest.raises(Overtaken):
+        await roll_back_policy(cast(Any, Between()), first.version, "wang", "no", at)
+    third = (await history(store))[-1]
+    assert third.kind == "publish" and third.version != second.version
+    with pytest.raises(Overtaken):
+        await roll_back_policy(store, first.version, "wang", "no", at, now=second.version)
+    await roll_back_policy(store, first.version, "wang", "no", at, now=third.version)
+    assert (await history(store))[-1].version == first.version

@@ -17,7 +17,7 @@ from decision.console.visitors import visitor_of
 from decision.drafts.draft import LONGEST_COMMENT, checked_text
 from decision.drafts.published import diff_publications
 from decision.releases.publishing import history
-from decision.releases.rollback import CannotRollBack, roll_back_policy
+from decision.releases.rollback import CannotRollBack, Overtaken, roll_back_policy
 
 _PUBLISH: Final = {"scope": "publish"}
 
@@ -48,13 +48,14 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         if not why:
             raise PageError(400, N_("Say why: it is kept in the history."))
         why = checked_text("why", why, LONGEST_COMMENT)
-        entries = await history(store)
-        if entries and entries[-1].version != form.text("now"):
-            raise PageError(409, N_("Somebody else has published meanwhile. Look at it again."))
+        version, now = form.text("version")[:100] or None, form.text("now")
         try:
             entry = await roll_back_policy(
-                store, form.text("version")[:100] or None, visitor.name, why, console.now()
+                store, version, visitor.name, why, console.now(), now=now
             )
+        except Overtaken:
+            text = N_("Somebody else has published meanwhile. Look at it again.")
+            raise PageError(409, text) from None
         except CannotRollBack as error:
             raise PageError(409, N_("It cannot be rolled back: %(why)s"), why=str(error)) from None
         await console.audit(request, "policy.rollback", target=entry.version, reason=why)

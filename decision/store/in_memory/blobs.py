@@ -21,8 +21,13 @@ class MemoryBlobs(MemoryBase):
     async def get_blob(self, name: str) -> bytes | None:
         return self._blobs.get(name)
 
-    async def append_history(self, name: str, entry: bytes, keep: int) -> None:
+    async def append_history(
+        self, name: str, entry: bytes, keep: int, after: bytes | None = None
+    ) -> bool:
+        if after is not None and self._histories[name][-1:] != [after]:
+            return False
         self._histories[name] = [*self._histories[name], entry][-keep:]
+        return True
 
     async def history(self, name: str, last: int | None = None) -> list[bytes]:
         entries = self._histories[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decision.store.in_redis.base import RedisBase
+from decision.store.pipelined_connection import Argument
 
 
 class RedisBlobs(RedisBase):
@@ -15,8 +16,11 @@ class RedisBlobs(RedisBase):
         data: bytes | None = await self._caller()(("GET", self.keys.blob(name)))
         return data
 
-    async def append_history(self, name: str, entry: bytes, keep: int) -> None:
-        await self._run("append_history", [self.keys.history(name)], [entry, keep])
+    async def append_history(
+        self, name: str, entry: bytes, keep: int, after: bytes | None = None
+    ) -> bool:
+        arguments: list[Argument] = [entry, keep, after or b""]
+        return bool(await self._run("append_history", [self.keys.history(name)], arguments))
 
     async def history(self, name: str, last: int | None = None) -> list[bytes]:
         first = 0 if last is None else -last

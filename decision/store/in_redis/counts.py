@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from decision.store import damage
 from decision.store.in_redis.base import RedisBase
 from decision.store.pipelined_connection import Argument
 
@@ -19,12 +20,6 @@ class RedisCounts(RedisBase):
     async def counts(self, names: Sequence[str]) -> list[dict[str, int]]:
         if not names:
             return []
-        commands = [("HGETALL", self.keys.counts(name)) for name in names]
-        found = await self.connection.pipeline(list(commands), self._timeout)
-        return [
-            {
-                field.decode(errors="replace"): int(count)
-                for field, count in zip(fields[::2], fields[1::2], strict=True)
-            }
-            for fields in found
-        ]
+        keys = [self.keys.counts(name) for name in names]
+        found = await self.connection.pipeline([("HGETALL", key) for key in keys], self._timeout)
+        return [dict(damage.counts(key, flat)) for key, flat in zip(keys, found, strict=True)]

@@ -9,6 +9,7 @@ from decision.core.clock import MILLISECOND
 from decision.core.coupons import CouponCounts, WantedCode, counter_of
 from decision.core.identifiers import decision_tag
 from decision.core.ports import ReadResult
+from decision.store import damage
 from decision.store.coupon_tokens import belongs
 from decision.store.damage import whole
 from decision.store.in_redis.base import RedisBase
@@ -55,7 +56,7 @@ class RedisCoupons(RedisBase):
 
     async def coupon_pools(self, *, timeout: float | None = None) -> list[str]:
         found = await self._caller(timeout)(("HGETALL", self.keys.pools))
-        return sorted(name.decode() for name in found[::2])
+        return sorted(name for name, _ in damage.fields(self.keys.pools, found))
 
     async def count_codes(self, pool: str, now: int) -> CouponCounts:
         loaded, free, given, redeemed, back = await self._pool("count", pool, now=now)

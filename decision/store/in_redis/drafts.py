@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from decision.core.drafting import DraftWrite
+from decision.store import damage
 from decision.store.in_redis.base import RedisBase
 from decision.store.pipelined_connection import Argument, Command
 
@@ -14,7 +15,7 @@ class RedisDrafts(RedisBase):
 
     async def draft_records(self) -> dict[str, bytes]:
         flat = await self._caller()(("HGETALL", self.keys.drafts))
-        return {name.decode(): data for name, data in zip(flat[::2], flat[1::2], strict=True)}
+        return dict(damage.fields(self.keys.drafts, flat))
 
     async def draft_record(self, draft_id: str) -> bytes | None:
         data: bytes | None = await self._caller()(("HGET", self.keys.drafts, draft_id))

@@ -10,6 +10,7 @@ import msgspec
 from decision.core.clock import SECOND
 from decision.core.journeys.holds import JourneyHold, place_of
 from decision.core.journeys.state import JourneyState
+from decision.store import damage
 from decision.store.in_redis.base import RedisBase
 from decision.store.pipelined_connection import Command
 
@@ -27,9 +28,9 @@ class RedisHolds(RedisBase):
         return bool(await self._caller(write=True)(("HDEL", self.keys.journeys, name)))
 
     async def held_journeys(self) -> dict[str, JourneyHold]:
-        fields = await self._caller()(("HGETALL", self.keys.journeys))
-        pairs = zip(fields[::2], fields[1::2], strict=True)
-        return {name.decode(): _decode(hold) for name, hold in pairs}
+        key = self.keys.journeys
+        pairs = damage.fields(key, await self._caller()(("HGETALL", key)))
+        return {name: damage.decoded(key, hold, _decode) for name, hold in pairs}
 
     async def park(self, journey: str, customer_id: str, since: int) -> None:
         await self._pipeline(
@@ -38,8 +39,8 @@ class RedisHolds(RedisBase):
         )
 
     async def parked(self) -> dict[str, int]:
-        fields = await self._caller()(("HGETALL", self.keys.parking))
-        names = [name.decode() for name in fields[::2]]
+        key = self.keys.parking
+        names = [name for name, _ in damage.fields(key, await self._caller()(("HGETALL", key)))]
         counts = await self._pipeline(*(("ZCARD", self.keys.parked(name)) for name in names))
         return {name: count for name, count in zip(names, counts, strict=True) if count}
 
@@ -48,7 +49,7 @@ class RedisHolds(RedisBase):
         found = await self._caller()(
             ("ZRANGEBYSCORE", self.keys.parked(journey), "-inf", until, "LIMIT", 0, most)
         )
-        return [one.decode() for one in found]
+        return [damage.text(self.keys.parked(journey), one) for one in found]
 
     async def unpark(self, journey: str, customers: Collection[str]) -> None:
         if customers:
@@ -65,7 +66,7 @@ class RedisHolds(RedisBase):
         found = await self._caller()(
             ("ZRANGEBYSCORE", self.keys.places(journey), "-inf", before, "LIMIT", 0, most)
         )
-        return [one.decode() for one in found]
+        return [damage.text(self.keys.places(journey), one) for one in found]
 
     async def look_at_places(
         self, journey: str, there: Collection[str], gone: Collection[str]
@@ -83,8 +84,8 @@ class RedisHolds(RedisBase):
         for journey, runs in state.runs.items() if state else ():
             gone = [place_of(customer_id, run.id) for run in runs]
             await self.look_at_places(journey, (), gone)
-        fields = await self._caller()(("HGETALL", self.keys.parking))
-        names = [name.decode() for name in fields[::2]]
+        key = self.keys.parking
+        names = [name for name, _ in damage.fields(key, await self._caller()(("HGETALL", key)))]
         await self._pipeline(*(("ZREM", self.keys.parked(one), customer_id) for one in names))
 
     async def _pipeline(self, *commands: Command) -> list[Any]:

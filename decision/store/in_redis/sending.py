@@ -8,6 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from decision.core.sending import OUTCOMES_LAST, GatewayPause, OutcomeKind, Outcomes
+from decision.store import damage
 from decision.store.in_redis.base import RedisBase
 
 _PART = OUTCOMES_LAST // 12
@@ -28,14 +29,15 @@ class RedisSending(RedisBase):
 
     async def outcomes(self, channel: str) -> Outcomes:
         call = self._caller()
-        fields = await call(("HGETALL", self.keys.outcomes(channel)))
+        key = self.keys.outcomes(channel)
+        fields = await call(("HGETALL", key))
         seconds, _ = await call(("TIME",))
         first = (int(seconds) * 1000 - OUTCOMES_LAST) // _PART
         found: Counter[str] = Counter()
-        for field, count in zip(fields[::2], fields[1::2], strict=True):
-            part, _, kind = field.decode().partition(":")
-            if int(part) > first:
-                found[kind] += int(count)
+        for field, count in damage.counts(key, fields):
+            part, _, kind = field.partition(":")
+            if part.isascii() and part.isdigit() and int(part) > first:
+                found[kind] += count
         return Outcomes(
             sent=found["sent"], bounced=found["bounced"], complained=found["complained"]
         )
@@ -53,6 +55,6 @@ class RedisSending(RedisBase):
         return bool(await call(("HDEL", self.keys.paused, name)))
 
     async def paused_gateways(self) -> dict[str, GatewayPause]:
-        fields = await self._caller()(("HGETALL", self.keys.paused))
-        pairs = zip(fields[::2], fields[1::2], strict=True)
-        return {name.decode(): _decode(pause) for name, pause in pairs}
+        key = self.keys.paused
+        pairs = damage.fields(key, await self._caller()(("HGETALL", key)))
+        return {name: damage.decoded(key, pause, _decode) for name, pause in pairs}

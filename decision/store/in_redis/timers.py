@@ -19,6 +19,7 @@ from decision.core.timers import (
     bucket_begins,
     bucket_of,
 )
+from decision.store import damage
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, Command
@@ -158,16 +159,18 @@ class RedisTimers(RedisBase):
         (seconds, micros), *replies = await self.connection.pipeline(commands, self._timeout)
         now = int(seconds) * SECOND + int(micros)
         firsts = [at for reply in replies[2::3] for _, at in _pairs(reply)]
-        far = sum(int(count or 0) for count in replies[1::3])
+        far = sum(damage.whole(count or b"0") or 0 for count in replies[1::3])
         return WakeCounts(sum(replies[::3]), far, max(0, now - min(firsts, default=now)) // 1000)
 
     async def tallies(self) -> dict[str, int]:
-        commands: list[Command] = [("HGETALL", self.keys.timers(n)[2]) for n in range(PARTITIONS)]
+        keys = [self.keys.timers(n)[2] for n in range(PARTITIONS)]
+        commands: list[Command] = [("HGETALL", key) for key in keys]
         found: Counter[str] = Counter()
-        for fields in await self.connection.pipeline(commands, self._timeout):
-            for name, count in zip(fields[::2], fields[1::2], strict=True):
-                if name != b"far":
-                    found[name.decode()] += int(count)
+        replies = await self.connection.pipeline(commands, self._timeout)
+        for key, reply in zip(keys, replies, strict=True):
+            for name, count in damage.counts(key, reply):
+                if name != "far":
+                    found[name] += count
         return {name: count for name, count in found.items() if count}
 
 

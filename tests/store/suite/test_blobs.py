@@ -34,3 +34,15 @@ async def test_entries_appended_at_once_are_all_kept(store: BlobStore) -> None:
     entries = [b"%d" % n for n in range(40)]
     await asyncio.gather(*(store.append_history("published", entry, 100) for entry in entries))
     assert sorted(await store.history("published")) == sorted(entries)
+
+
+async def test_an_entry_is_added_only_after_the_one_that_was_the_last(
+    store: BlobStore,
+) -> None:
+    assert await store.append_history("published", b"1", 3)
+    assert not await store.append_history("published", b"2", 3, b"0")
+    assert not await store.append_history("nothing", b"2", 3, b"0")
+    assert await store.history("published") == [b"1"] and await store.history("nothing") == []
+    both = [store.append_history("published", entry, 3, b"1") for entry in (b"2", b"\xff")]
+    assert sorted(await asyncio.gather(*both)) == [False, True]
+    assert len(await store.history("published")) == 2
