@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from decision.analytics.sample_ratio import SampleRatio, ratio_of
@@ -30,6 +31,9 @@ from decision.core.records import DecisionRecord, made_without_store
 HELD: Final = "in a control group"
 OTHERS: Final = "others"
 """The two parts of all customers, where there are control groups."""
+
+_MEMORY: Final = 512 << 20
+"""Bytes that the counts of an archive may use; what is beyond goes to a folder."""
 
 _GROUPS: Final = ""
 """Stands for all control groups together; no experiment has this name."""
@@ -48,7 +52,12 @@ def sample_ratios_of_archive(archive: Path, definition: PolicyDefinition) -> lis
     """
     if not definition.experiments or not (paths := files(archive, "decisions")):
         return []
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with (
+        TemporaryDirectory(prefix="nextbest-") as scratch,
+        reading(archive),
+        naming_damage(archive),
+        open_database(_MEMORY, Path(scratch)) as database,
+    ):
         database.view_dataset("decisions", paths)
         versions = [
             row[0] for row in database.rows("SELECT DISTINCT policy_version FROM decisions")

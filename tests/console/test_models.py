@@ -14,7 +14,7 @@ from decision.evaluation.promotion import PROMOTIONS
 from decision.scoring.versions import current_version, point_to, shadow_version
 from decision.store import MemoryStore
 from tests.console.conftest import KeysInFile, browsing
-from tests.learning.logs import SPEC, World, train_model
+from tests.learning.logs import RULES, SPEC, Deciding, World, train_model, write_archive
 
 pytestmark = pytest.mark.anyio
 pytest.importorskip("lightgbm")
@@ -209,3 +209,18 @@ async def test_where_there_is_no_version_the_page_says_what_to_do(
     async with browsing(rules, **settings) as browser:
         text = (await browser.get(PATH)).text
         assert ("--models DIR" if folder is None else "nextbest train") in text
+
+
+async def test_an_estimate_says_what_may_be_concluded(
+    rules: Path, tmp_path: Path, models: Path
+) -> None:
+    world = World(300)
+    archive = write_archive(tmp_path / "log", world, Deciding(world.definition, 4.0), 1)
+    (rules / "rules.yaml").write_text(RULES)
+    first, _ = names(models)
+    settings: dict[str, Any] = {"models": str(models), "archive": str(archive)}
+    async with browsing(rules, store=MemoryStore(), **settings) as browser:
+        part = await browser.get(f"{PATH}/judged?part=estimate&version={first}")
+        assert part.status_code == 200
+        said = ("The log cannot tell", "would have earned", "younger than")
+        assert any(one in part.text for one in said), part.text

@@ -12,10 +12,14 @@ import pytest
 from decision.analytics.sample_ratio import ratio_of
 from decision.core.schema import DecisionRequest
 from decision.evaluation.serving_drift import ServingDrift
-from decision.server.looks import KEPT, Found, Looking, Looks, last_looks
+from decision.rulebook.checking import write_checked
+from decision.scoring.versions import point_to
+from decision.server.looking import look
+from decision.server.looks import KEPT, Found, Looking, LookRequest, Looks, last_looks
 from decision.server.notices import looked
 from decision.store import MemoryStore
 from tests.api.conftest import Api, running
+from tests.learning.logs import SPEC, Deciding, World, train_model, write_archive
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +54,6 @@ async def test_without_an_archive_the_log_is_looked_at(rules: Path) -> None:
         engine = api.engine
         place = rules.parent / "place"
         place.mkdir()
-        from decision.rulebook.checking import write_checked
-
         write_checked(place, engine.snapshot.policy.definition)
         looking = Looking(engine.runtime.store, engine.runtime.clock)
         found = await looking.look(engine.snapshot, place)
@@ -92,6 +94,30 @@ async def test_it_is_looked_again_after_an_hour_or_when_something_else_is_in_for
             moment = api.engine.runtime.clock() + minutes * 60_000_000
             await looking.check(used, rules)
             assert len(made) == times, minutes
+
+
+async def test_an_archive_and_the_model_in_force_are_looked_at(rules: Path, tmp_path: Path) -> None:
+    world, models, place = World(300), tmp_path / "models", tmp_path / "place"
+    archive = write_archive(tmp_path / "log", world, Deciding(world.definition, 4.0), 1)
+    version = train_model(world, models, seed=3)
+    (models / "tea.yaml").write_text(SPEC + "promotion: {drift_at_most: 0.11}\n")
+    point_to(models, version)
+    place.mkdir()
+    write_checked(place, world.definition)
+    request = LookRequest(
+        place=str(place),
+        version=world.definition.version,
+        archive=str(archive),
+        models=str(models),
+        model=version.name,
+    )
+    found = look(request)
+    assert found.problem == "" and found.drift is not None
+    assert (found.drift.path, found.drift.bound) == (f"tea/{version.name}", 0.11)
+    assert "too few" in found.drift.problem and found.drift.rows > 100
+    (held,) = found.sample_ratios
+    assert held.experiment == "holdout" and held.customers == 300
+    assert look(msgspec.structs.replace(request, model="another")).drift is None
 
 
 async def test_what_cannot_be_looked_at_is_said(rules: Path, tmp_path: Path) -> None:

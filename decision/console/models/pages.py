@@ -109,7 +109,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     async def page(request: _Request, found: ModelsView, view: ModelView, **own: Any) -> Answer:
         known: dict[str, Any] = {"champion": "", "drift": {}, "figures": None, "status": 200}
-        known |= {"part": None, "report": None, "problem": ""}
+        known |= {"part": None, "report": None, "earned": None, "problem": ""}
         looks, _ = await there(last_looks(console.engine.runtime.store), None)
         serving = None if looks is None else looks.found.drift
         return await console.page(
@@ -132,6 +132,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     @get("/models/judged")
     async def judged(request: _Request) -> Answer:
         """The gate, or what the log says it would earn: parts of the page, which take long."""
+        from decision.evaluation.earned import earned_of
+
         form = query_of(request)
         found, view, place = await chosen(form)
         part = "estimate" if form.text("part") == "estimate" else "gate"
@@ -148,7 +150,9 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         except (NextbestError, OSError, ImportError) as error:
             problem = problem_of(error, request)
         own = {"part": part, "figures": figures, "report": report, "problem": problem}
-        return await page(request, found, view, block="judged" if on(request) else None, **own)
+        earned = None if report is None else earned_of(report)
+        block = "judged" if on(request) else None
+        return await page(request, found, view, block=block, earned=earned, **own)
 
     @get("/models/file")
     async def file(request: _Request) -> Answer:
