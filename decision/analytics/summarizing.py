@@ -27,6 +27,7 @@ from decision.archive.journal import reading
 from decision.archive.log_columns import Amount, LogColumns
 from decision.archive.policies import newest_version, read_policy
 from decision.archive.summaries import Job
+from decision.archive.whereabouts import Whereabouts
 from decision.children import end_with_parent
 
 THREADS: Final = 2
@@ -37,7 +38,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be ready: customers' columns, with the amounts of the events of a type; the counts
     of candidates of a time zone, and by a field of customers.
 
-    `timezone`: None leaves candidates out. `amount` is (type of event, property).
+    `timezone`: None leaves candidates out. `amount` is (type of event, property). `customers`: also
+    which files have rows of each.
     """
 
     archive: str
@@ -45,6 +47,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     amount: tuple[str, str] | None = None
     timezone: str | None = None
     segment: str | None = None
+    customers: bool = False
 
 
 USUAL: Final = ("purchase", "amount")
@@ -63,6 +66,8 @@ def jobs_of(wanted: Wanted) -> list[Job]:
     found = LogColumns(archive).jobs(amount) if wanted.columns else []
     if wanted.timezone is not None:
         found += ArchivedCandidates(archive).jobs(wanted.timezone, wanted.segment)
+    if wanted.customers:
+        found += Whereabouts(archive).jobs()
     return found
 
 
@@ -102,7 +107,7 @@ def summarize_new(archive: Path, stopped: Callable[[], bool] = lambda: False) ->
     """
     version = newest_version(archive)
     zone = None if version is None else _zone_of(archive, version)
-    wanted = Wanted(archive=str(archive), timezone=zone, amount=USUAL)
+    wanted = Wanted(archive=str(archive), timezone=zone, amount=USUAL, customers=True)
     return summarize(wanted, stopped=stopped, wait=False)
 
 

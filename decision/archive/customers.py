@@ -33,8 +33,11 @@ def rows_of(
     day: str,
     customer_ids: Sequence[str],
     columns: Sequence[str] | None = None,
+    paths: Sequence[Path] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of these customer ids, of one date, with all columns or some. Needs PyArrow.
+
+    `paths` are the files of the date, or those of them that may have such rows.
 
     Raises:
         UnreadableFile: a file is damaged; it is named.
@@ -42,10 +45,11 @@ def rows_of(
     """
     for _ in range(_TRIES):
         try:
-            paths = [one for one in files(archive, dataset) if one.parent.name == f"date={day}"]
+            if paths is None:
+                paths = [one for one in files(archive, dataset) if one.parent.name == f"date={day}"]
             return [row for path in paths for row in _rows(path, customer_ids, columns)]
         except FileNotFoundError:
-            continue  # meanwhile a file was merged with others, or got its name
+            paths = None  # meanwhile a file was merged with others, or got its name
     raise UnreadableFile(f"the files of {archive}/{dataset}/date={day} change all the time; again")
 
 

@@ -4,13 +4,15 @@ them than a page needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from decision.archive.customers import days_of, rows_of
+from decision.archive.customers import rows_of
+from decision.archive.journal import files
 from decision.archive.layout import day_of
+from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import to_micros
 
 MOST_DAYS: Final = 92
@@ -43,29 +45,38 @@ def archived_days(
     customer_ids: Sequence[str],
     latest: int,
     enough: Callable[[ArchivedDay], bool],
+    whereabouts: Whereabouts | None = None,
 ) -> int | None:
     """Hands each date, from that of `latest` (microseconds) back, to `enough`, until it says so.
+
+    With `whereabouts`, dates that have nothing of the customer are passed over.
 
     Returns the time before which nothing was looked at; None where there is nothing more.
 
     Raises:
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
-    days = {day for dataset in datasets for day in days_of(archive, dataset)}
+    days: dict[str, dict[str, list[Path]]] = {}
+    for name in datasets:
+        own = files(archive, name) if whereabouts is None else whereabouts.files(name, customer_ids)
+        for path in own:
+            day = path.parent.name.removeprefix("date=")
+            days.setdefault(day, {}).setdefault(name, []).append(path)
     begins = None
     for number, day in enumerate(_back_from(days, latest)):
         if begins is not None and number == MOST_DAYS:
             return begins
         begins = _begin_of(day)
         rows = {
-            name: rows_of(archive, name, day, customer_ids, _COLUMNS.get(name)) for name in datasets
+            name: rows_of(archive, name, day, customer_ids, _COLUMNS.get(name), paths)
+            for name, paths in days[day].items()
         }
         if enough(ArchivedDay(begins, rows)):
             return begins
     return None
 
 
-def _back_from(days: set[str], latest: int) -> Iterator[str]:
+def _back_from(days: Iterable[str], latest: int) -> Iterator[str]:
     try:
         last = day_of(latest)
     except (ValueError, OverflowError):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from decision.analytics.candidates.archived import ArchivedCandidates
     from decision.archive.log_columns import LogColumns
     from decision.archive.summaries import Job
+    from decision.archive.whereabouts import Whereabouts
 
 COMMAND: Final = (sys.executable, "-P", "-m", "decision.analytics.summarizing")
 FEW: Final = 4 << 20
@@ -39,6 +41,8 @@ _LOOK: Final = 0.5
 _WITHIN: Final = 3_600.0
 _MOST: Final = 8
 _REMEMBERED: Final = 100
+
+T = TypeVar("T")
 
 _log = get_logger()
 
@@ -56,6 +60,8 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._aside = Aside(f"the archive {folder}", 2)
+        self._lock = Lock()
+        self._results: dict[Hashable, tuple[Any, Any]] = {}
         self._ready: dict[bytes, None] = {}
         self._making: dict[bytes, asyncio.Task[None]] = {}
         self._counting: dict[bytes, Counting] = {}
@@ -73,6 +79,31 @@ class Archive:
         from decision.analytics.candidates.archived import ArchivedCandidates
 
         return ArchivedCandidates(self.folder)
+
+    @cached_property
+    def whereabouts(self) -> Whereabouts:
+        """Which files have rows of a customer."""
+        from decision.archive.whereabouts import Whereabouts
+
+        return Whereabouts(self.folder)
+
+    def once(self, asked: Hashable, datasets: Sequence[str], make: Callable[[], T]) -> T:
+        """What `make` gives, kept until a file of one of the datasets changes.
+
+        It runs in a thread; of several that ask at once, one makes it.
+        """
+        from decision.archive.summaries import keys_of
+
+        with self._lock:
+            files = tuple(key for name in datasets for key in keys_of(self.folder, name))
+            known = self._results.pop(asked, None)
+            if known is None or known[0] != files:
+                known = files, make()
+            self._results[asked] = known  # the last one that was asked for
+            while len(self._results) > _REMEMBERED:
+                del self._results[next(iter(self._results))]
+            found: T = known[1]
+            return found
 
     async def counting(self, **wanted: Any) -> Counting | None:
         """How far the summaries are that a page needs; None where it can be made now.
@@ -92,7 +123,7 @@ class Archive:
         """Makes what the first views need, beside everything else."""
         from decision.analytics.summarizing import USUAL
 
-        await self._started(self._name({"timezone": timezone, "amount": USUAL}))
+        await self._started(self._name({"timezone": timezone, "amount": USUAL, "customers": True}))
 
     def _name(self, wanted: dict[str, Any]) -> bytes:
         from decision.analytics.summarizing import Wanted

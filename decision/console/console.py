@@ -19,6 +19,7 @@ from decision.console.archive import Archive, Counting
 from decision.console.errors import PageError
 from decision.console.language import LANGUAGES, N_
 from decision.console.navigation import PLACES, place_of
+from decision.console.recent import Recent
 from decision.console.rendering import render
 from decision.console.sessions import Sessions
 from decision.console.visitors import THEMES, Door, Visitor, visitor_of
@@ -71,6 +72,11 @@ class Console:
         """The archive, where one is set."""
         folder = self.settings.archive
         return None if folder is None else Archive(Path(folder))
+
+    @cached_property
+    def recent(self) -> Recent:
+        """The newest decisions of the store's log."""
+        return Recent(self.engine)
 
     async def prepare(self) -> None:
         """Counts the archive from the server's start on, so that first views are short."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from decision.console.archive import Archive
 
 PATH: Final = "/console/experiments"
+AMOUNT: Final = "amount"
+"""The property of the goal's event that is its value."""
 _KEPT: Final = (*FIELDS, "placement", "by", "event", "days")
 _ROWS: Final = 200
 _LONGEST: Final = 200
@@ -108,13 +110,13 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         form = query_of(request)
         try:
             span = span_of(form, console.now(), console.zone())
-            counting = await console.counting()
+            definition = console.engine.snapshot.policy.definition
+            goal = _goal(form, definition)
+            counting = await console.counting(amount=(goal.event, AMOUNT))
             if counting is None and console.archive is not None:
                 work = partial(_report, console.archive, span, _fields_of(form))
                 report = await console.work(work)
                 looks, _ = await there(last_looks(console.engine.runtime.store), None)
-                definition = console.engine.snapshot.policy.definition
-                goal = _goal(form, definition)
                 count = partial(_outcomes, console.archive, definition, goal, *span, looks)
                 outcomes = await console.work(count)
         except (NextbestError, OSError) as error:
@@ -184,6 +186,7 @@ def _outcomes(
         archive.columns,
         definition.experiments,
         event=goal.event,
+        amount=AMOUNT,
         within=goal.days * DAY,
         begin=begin,
         end=end,

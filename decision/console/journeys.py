@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from litestar import Request, get, post
@@ -34,6 +33,7 @@ PATH: Final = "/console/journeys"
 _NEXT: Final = 10
 _DAYS: Final = {"week": 7, "month": 30, "quarter": 90, "all": None}
 _WITHIN: Final = 20.0
+_DATASETS: Final = ("journeys", "decisions", "events")
 _LONGEST_WHY: Final = 300
 
 
@@ -147,19 +147,15 @@ RANGES: Final = {
 
 async def _report(console: Console, name: str, chosen: str) -> tuple[JourneyReport | None, str]:
     """What the archive says, or why it says nothing."""
-    archive, journey, days = console.settings.archive, _journey(console, name), _DAYS[chosen]
+    archive, journey, days = console.archive, _journey(console, name), _DAYS[chosen]
     if archive is None:
         return None, ""
     today = console.now().astimezone(zone_of(console.zone())).date()
     first = None if days is None else today - timedelta(days=days - 1)
-    do = partial(
-        report_journey,
-        Path(archive),
-        name,
-        first=first,
-        timezone=console.zone(),
-        order=[step.name for step in journey.steps] if journey else (),
-    )
+    order = tuple(step.name for step in journey.steps) if journey else ()
+    zone = console.zone()
+    make = partial(report_journey, archive.folder, name, first=first, timezone=zone, order=order)
+    do = partial(archive.once, ("journey", name, first, zone, order), _DATASETS, make)
     try:
         return await console.work(do, _WITHIN), ""
     except NothingFound:

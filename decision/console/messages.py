@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
@@ -280,7 +280,7 @@ def _named(policy: Policy, name: str) -> Message:
 
 async def _fate(console: Console, name: str) -> tuple[Any, Any, str]:
     """(row of the funnel, what it is of, why there is none) of the newest decisions."""
-    from decision.analytics.candidates import read_recent, report_candidates
+    from decision.analytics.candidates import report_candidates
     from decision.analytics.segments import NothingFound
     from decision.installation import PackagesMissing, require
 
@@ -288,7 +288,7 @@ async def _fate(console: Console, name: str) -> tuple[Any, Any, str]:
         require("the fate of candidates")
     except PackagesMissing as error:
         return None, None, str(error)
-    recent = await read_recent(cast(Any, console.engine.runtime.store), _NEWEST)
+    recent = await console.recent.get(_NEWEST)
     try:
         report = await console.work(lambda: report_candidates(recent, message=name))
     except NothingFound:

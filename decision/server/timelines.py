@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.archive.timeline import ArchivedDay, archived_days
+from decision.archive.whereabouts import Whereabouts
 from decision.core import records
 from decision.core.clock import to_micros
 from decision.core.errors import InputError, NextbestError, NotFound, unknown
@@ -74,12 +75,17 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 class Timelines:
     """Timelines from an engine's store, and from the folder of an archive where there is one.
 
+    `whereabouts` spares files that have nothing of a customer.
+
     Raises:
         SettingsError: archives cannot be read here.
     """
 
-    def __init__(self, engine: Engine, archive: str | None) -> None:
+    def __init__(
+        self, engine: Engine, archive: str | None, whereabouts: Whereabouts | None = None
+    ) -> None:
         self._engine = engine
+        self._whereabouts = whereabouts
         self._folder = None if archive is None else Path(archive)
         self._archived = None if archive is None else ArchivedDecisions(archive, engine.replay)
 
@@ -127,7 +133,9 @@ class Timelines:
             return
         assert self._archived is not None and self._folder is not None
         latest = (1 << 62) if page.after is None else -page.after.before
-        look = partial(archived_days, self._folder, datasets, ids, latest, page.add_day)
+        look = partial(
+            archived_days, self._folder, datasets, ids, latest, page.add_day, self._whereabouts
+        )
         await self._archived.read(self._archived.check_there)
         page.unseen_before = await self._archived.read(look)
 

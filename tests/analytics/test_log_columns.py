@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from decision.analytics.exposures import report_exposures
@@ -23,6 +24,8 @@ from decision.archive.journal import ArchiveManifest, ArchiveTransaction, Journa
 from decision.archive.layout import schema_of
 from decision.archive.log_columns import LogColumns
 from decision.archive.query import Database
+from decision.archive.timeline import ArchivedDay, archived_days
+from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import DAY, to_micros
 from decision.core.errors import InputError
 from decision.core.local_days import BEGIN, END, bounds
@@ -220,7 +223,7 @@ def test_of_what_was_erased_nothing_is_kept(tmp_path: Path) -> None:
     erase_from_archive(tmp_path, [gone])
     kept = LogColumns(tmp_path, tmp_path / "file" / "below")  # a folder that cannot be written
     for path in (tmp_path / FOLDER).glob("*/*.summary"):
-        assert f'"{gone}"' not in str(pa.parquet.read_table(path).to_pylist()).replace("'", '"')
+        assert f'"{gone}"' not in str(pq.read_table(path).to_pylist()).replace("'", '"')
     assert gone not in source.state().ids.to_pylist()
     assert kept.state().ids.to_pylist() == source.state().ids.to_pylist()
 
@@ -259,3 +262,39 @@ def test_what_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:
         report_exposures(tmp_path, by="mesage")
     with pytest.raises(InputError, match='did you mean "placement"'):
         retention(tmp_path, by="placemen")
+
+
+def of_one(archive: Path, customer: str, where: Whereabouts | None) -> list[Any]:
+    """All that the dates of an archive have of a customer, the latest first."""
+    found: list[Any] = []
+
+    def take(day: ArchivedDay) -> bool:
+        found.extend((day.begins, name, row) for name, rows in day.rows.items() for row in rows)
+        return False
+
+    datasets = ("decisions", "events", "changes")
+    assert archived_days(archive, datasets, [customer], END, take, where) is None
+    return found
+
+
+def test_files_without_a_customer_are_passed_over_and_nothing_of_theirs_is_missed(
+    tmp_path: Path,
+) -> None:
+    made, where = Made(tmp_path, 5), Whereabouts(tmp_path)
+    for step in (Made.batch, Made.batch, Made.batch, merge_files, Made.batch, erase, Made.batch):
+        step(made)
+        for number in range(30):
+            customer, opened = f"c{number}", 0
+            for dataset in ("decisions", "events", "changes"):
+                paths = {
+                    path
+                    for path in files(tmp_path, dataset)
+                    if customer in pq.read_table(path, columns=["customer_id"])[0].to_pylist()
+                }
+                assert set(where.files(dataset, [customer])) == paths
+                opened += len(paths)
+            if number % 6 == 0:
+                everything = of_one(tmp_path, customer, None)
+                assert of_one(tmp_path, customer, where) == everything
+                assert of_one(tmp_path, customer, Whereabouts(tmp_path)) == everything
+    assert opened < sum(len(files(tmp_path, name)) for name in ("decisions", "events", "changes"))

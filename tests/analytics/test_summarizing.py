@@ -16,6 +16,7 @@ from decision.archive.forgetting import FOLDER
 from decision.archive.journal import ArchiveError
 from decision.archive.log_columns import Amount, LogColumns
 from decision.archive.service import ArchiveOptions, archive_log
+from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import from_micros
 from decision.core.schema import DecisionRequest, Event
 from decision.engine import Engine, EngineSettings, build_snapshot
@@ -44,7 +45,8 @@ async def a_log(customers: int = 5) -> Any:
 
 def missing(archive: Path) -> int:
     columns = LogColumns(archive).jobs(Amount(*USUAL))
-    return len(columns) + len(ArchivedCandidates(archive).jobs(ZONE))
+    candidates = ArchivedCandidates(archive).jobs(ZONE)
+    return len(columns) + len(candidates) + len(Whereabouts(archive).jobs())
 
 
 async def archived(
@@ -57,7 +59,8 @@ async def archived(
 
 async def test_an_archive_leaves_nothing_for_the_first_look_to_count(tmp_path: Path) -> None:
     await archived(tmp_path, None)
-    assert missing(tmp_path) == 4  # decisions twice: columns and candidates; events twice
+    # of decisions: columns, candidates, customers; of events: columns, amounts, customers
+    assert missing(tmp_path) == 6
     await archived(tmp_path / "other", partial(summarize_new, tmp_path / "other"))
     assert missing(tmp_path / "other") == 0
     state, amounts = LogColumns(tmp_path / "other").with_amounts(Amount(*USUAL))
@@ -69,18 +72,18 @@ async def test_what_fails_is_said_and_the_archive_goes_on(tmp_path: Path) -> Non
         raise ArchiveError("no place")
 
     await archived(tmp_path, fail)
-    assert missing(tmp_path) == 4
+    assert missing(tmp_path) == 6
 
 
 async def test_what_is_there_is_not_made_again_and_who_is_told_to_stop_stops(
     tmp_path: Path,
 ) -> None:
     await archived(tmp_path, None)
-    wanted = Wanted(archive=str(tmp_path), timezone=ZONE, amount=USUAL)
+    wanted = Wanted(archive=str(tmp_path), timezone=ZONE, amount=USUAL, customers=True)
     assert summarize(wanted, stopped=lambda: True) == 0
     told: list[float] = []
-    assert summarize(wanted, told.append) == 4
-    assert sorted(told) == told and told[-1] == 4
+    assert summarize(wanted, told.append) == 6
+    assert sorted(told) == told and told[-1] == 6
     assert summarize(wanted) == summarize_new(tmp_path) == 0
 
 

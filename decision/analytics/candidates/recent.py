@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from threading import Lock
@@ -54,9 +54,12 @@ class _Newest(NamedTuple):
     erasures: int
 
 
-async def read_recent(log: RecentLog, most: int = MOST) -> RecentCandidates:
+async def read_recent(
+    log: RecentLog, most: int = MOST, known: Mapping[str, PolicyDefinition] | None = None
+) -> RecentCandidates:
     """The newest decisions of a log, `most` at most, with the policies that made them.
 
+    `known` are policies by version that need not be read again.
     It looks at longer and longer times before the newest entry, until there are enough.
 
     Raises:
@@ -74,6 +77,8 @@ async def read_recent(log: RecentLog, most: int = MOST) -> RecentCandidates:
     decided, damaged = await run_in_worker(lambda: _decoded(found.bodies))
     files: dict[str, dict[str, str]] = {}
     for version in dict.fromkeys(one.policy_version for one in decided):
+        if known and version in known:
+            continue
         with suppress(msgspec.MsgspecError):
             if kept := await log.get_blob(policy_blob(version)):
                 files[version] = _files(kept)
@@ -85,6 +90,7 @@ async def read_recent(log: RecentLog, most: int = MOST) -> RecentCandidates:
         erasures=found.erasures,
         damaged=damaged,
         unpack=log.unpack,
+        known=known,
     )
 
 
@@ -142,6 +148,7 @@ class RecentCandidates:
         erasures: int = 0,
         damaged: int = 0,
         unpack: Callable[[str, bytes], Document] | None = None,
+        known: Mapping[str, PolicyDefinition] | None = None,
     ) -> None:
         self._records = decided
         self._files = files
@@ -151,7 +158,7 @@ class RecentCandidates:
         self._damaged = damaged
         self._unpack = unpack
         self._lock = Lock()
-        self._policies: dict[str, PolicyDefinition | None] = {}
+        self._policies: dict[str, PolicyDefinition | None] = dict(known or {})
         self._views: dict[tuple[str, str | None], CountsDatabase] = {}
 
     @contextmanager

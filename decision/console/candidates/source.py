@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from decision.installation import require
 
 if TYPE_CHECKING:
-    from decision.analytics.candidates.recent import RecentCandidates, RecentLog
     from decision.analytics.candidates.source import CandidateSource
     from decision.console.console import Console
 
 MOST: Final = 5_000
 """How many of the log's decisions are counted, where there is no archive."""
-_FRESH: Final = 15.0
-"""Seconds for which these are not read again."""
 
 
 class Sources:
@@ -24,8 +19,6 @@ class Sources:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._lock = asyncio.Lock()
-        self._recent: tuple[float, RecentCandidates] | None = None
 
     async def get(self) -> CandidateSource:
         """The source.
@@ -38,11 +31,4 @@ class Sources:
         archive = self._console.archive
         if archive is not None and await self._console.work(archive.folder.is_dir):
             return archive.candidates
-        async with self._lock:
-            now = time.monotonic()
-            if self._recent is None or now - self._recent[0] > _FRESH:
-                from decision.analytics.candidates.recent import read_recent
-
-                log = cast("RecentLog", self._console.engine.runtime.store)  # every store is one
-                self._recent = now, await read_recent(log, MOST)
-            return self._recent[1]
+        return await self._console.recent.get(MOST)

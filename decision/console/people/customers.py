@@ -158,7 +158,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         try:
             kinds = kinds_of(asked.text("kinds") or None)
             before = asked.text("before") or None
-            timelines = Timelines(console.engine, console.settings.archive)
+            where = console.archive.whereabouts if console.archive else None
+            timelines = Timelines(console.engine, console.settings.archive, where)
             found = await timelines.page(customer_id, kinds, before, _ROWS)
         except InputError:
             raise PageError(400, NO_CURSOR) from None
