@@ -198,6 +198,7 @@ def _candidate(
     from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
     from decision.scoring.versions import current_version
+    from decision.scoring.witness import witnesses_of
 
     gamma = _gamma(exploration)
     folder = Path(model) if model is not None else None
@@ -206,8 +207,12 @@ def _candidate(
         if folder is None:
             raise Fail(f"{models} has no model version; train one, or judge with --prior")
     loaded = load_model(folder) if folder is not None else None
+    witnesses = [] if loaded is None or folder is None else witnesses_of(folder, loaded.manifest)
     candidate = Candidate(
-        rules=read_rules(rules) if rules is not None else None, model=loaded, exploration=gamma
+        rules=read_rules(rules) if rules is not None else None,
+        model=loaded,
+        exploration=gamma,
+        witnesses=tuple(witnesses),
     )
     return candidate, folder
 

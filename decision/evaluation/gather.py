@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import MISSING, Value
-from decision.evaluation.log import SILENCE, ArchivedLog, LoggedChoice
+from decision.evaluation.log import SILENCE, ArchivedLog, LoggedChoice, LoggedPolicies
 from decision.evaluation.reward_model import RewardModel, fold_of
-from decision.evaluation.targets import TargetPolicies, TargetProbabilities
+from decision.evaluation.targets import BoundPolicy, TargetPolicies, TargetProbabilities
 
 Array = NDArray[np.float64]
 _BATCH: Final = 4096
@@ -108,8 +108,8 @@ def gather(
     found = GatheredLog(targets.names, fields)
     expectation = _Expectation(found, rewards)
     for logged, replay in log.read():
-        chances = targets.decide_again(replay)
-        worth, cost = _worth(logged, chances, log)
+        chances = targets.decide_again(replay, logged.customer_id)
+        worth, cost = worth_of(logged, chances.bound, log.policies)
         found.reached.append(float(logged.reached))
         found.worth.append(worth)
         found.cost.append(cost)
@@ -120,7 +120,7 @@ def gather(
         found.holdout += logged.holdout
         for name, slot in zip(fields, chances.bound.slots, strict=True):
             found.segments[name].add(_text(chances.values[slot]))
-        _add_chances(found, logged, chances)
+        _add_chances(found, logged, chances, ask_again=not targets.by_witnesses)
         expectation.add(logged, chances)
         if len(found) % 256 == 0:
             progress(len(found))
@@ -129,12 +129,14 @@ def gather(
     return found
 
 
-def _add_chances(found: GatheredLog, logged: LoggedChoice, chances: TargetProbabilities) -> None:
+def _add_chances(
+    found: GatheredLog, logged: LoggedChoice, chances: TargetProbabilities, *, ask_again: bool
+) -> None:
     bound = chances.bound
     names = bound.names
     place = bound.place.get((logged.message, logged.channel), -1)
     here = np.flatnonzero(chances.candidates == place)
-    if logged.said is not None and len(here):
+    if ask_again and logged.said is not None and len(here):
         found.again.decisions += 1
         gap = abs(float(chances.responses[here[0]]) - logged.said)
         found.again.most = max(found.again.most, gap)
@@ -229,17 +231,16 @@ class _Expectation:
         found.expected.append(float(expected[here[0]]) if len(here) else 0.0)
 
 
-def _worth(
-    logged: LoggedChoice, chances: TargetProbabilities, log: ArchivedLog
+def worth_of(
+    logged: LoggedChoice, bound: BoundPolicy, policies: LoggedPolicies
 ) -> tuple[float, float]:
     """The message's value and the channel's cost: by the candidate's rules, if they have both."""
     if logged.message == SILENCE:
         return 0.0, 0.0
-    bound = chances.bound
     place = bound.place.get((logged.message, logged.channel))
     if place is not None:
         return float(bound.policy.message_values[place]), float(bound.policy.costs[place])
-    definition = log.policies.get(logged.policy_version)
+    definition = policies.get(logged.policy_version)
     values = {message.name: message.value for message in definition.messages}
     costs = {channel.name: channel.cost for channel in definition.channels}
     return values.get(logged.message, 0.0), costs.get(logged.channel, 0.0)

@@ -10,10 +10,11 @@ not depend on the choice. Merged customers are one customer, also in standard er
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -45,7 +46,8 @@ class LoggedChoice(NamedTuple):
 
     `message` and `channel` are empty for silence. `support` names the candidates
     (`message/channel`, empty for silence) that could have been chosen. If silence is chosen at
-    random, it has the probability that the candidates leave, and its row has it too. `said` is the
+    random, it has the probability that the candidates leave, and its row has it too. `shares` has
+    the probability of each of the support. `said` is the
     response probability that the model in question gave this choice, in force or as a challenger;
     None if it did not score it. Times are microseconds.
     """
@@ -61,6 +63,7 @@ class LoggedChoice(NamedTuple):
     policy_version: str
     said: float | None
     support: frozenset[str]
+    shares: Mapping[str, float] = MappingProxyType({})
 
 
 class LogCounts(msgspec.Struct, kw_only=True):
@@ -131,6 +134,12 @@ class LoggedPolicies:
             found = {message.name: of[message.purpose] for message in definition.messages}
             self._tiers[version] = found if len(set(found.values())) > 1 else {}
         return self._tiers[version]
+
+
+def _choice(row: tuple[Any, ...]) -> LoggedChoice:
+    *facts, names, shares = row
+    each = dict(zip(names or (), shares or (), strict=True))
+    return LoggedChoice._make((*facts, frozenset(each), each))
 
 
 @contextmanager
@@ -262,7 +271,7 @@ class ArchivedLog:
         self._database.view_dataset("today", self._days[day], "decisions")
         given = {"since": self._since, "model": self._model}
         rows = self._database.rows(_FACTS, given)
-        found = (LoggedChoice._make((*row[:-1], frozenset(row[-1] or ()))) for row in rows)
+        found = (_choice(row) for row in rows)
         return {one.decision_id: self._of_first_draw(one) for one in found}
 
     def _of_first_draw(self, logged: LoggedChoice) -> LoggedChoice:
@@ -408,6 +417,10 @@ SELECT decision_id, moment, customer, message, channel, probability,
   decision_id IN (FROM reached) AS reached, holdout, policy_version, said,
   list_concat([c.message || '/' || c.channel for c in candidates if c.selection_probability > 0],
     CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
-      THEN [''] ELSE [] END) AS support
+      THEN [''] ELSE [] END) AS support,
+  list_concat([c.selection_probability for c in candidates if c.selection_probability > 0],
+    CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
+      THEN [1 - coalesce(list_sum([c.selection_probability for c in candidates]), 0)]
+      ELSE [] END) AS shares
 FROM d
 """

@@ -7,10 +7,11 @@ models folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 from statistics import median
 from typing import Final, Literal
@@ -19,27 +20,39 @@ import msgspec
 import numpy as np
 
 from decision.archive.replays import read_replays
+from decision.core.clock import DAY
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
 from decision.environment import login_name
+from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
 from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.report import UNSUPPORTED, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
+from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.files import append_line, sync_folder
-from decision.learning.drift import drift_between, read_profile
+from decision.learning.drift import PREDICTION, drift_between, read_profile
+from decision.learning.metrics import PARTS
 from decision.learning.spec import PromotionGate, Spec, load_spec, spec_named
 from decision.progress import SILENT, Progress
+from decision.scoring.features import varies
 from decision.scoring.loading import load_model
-from decision.scoring.manifest import ModelError
+from decision.scoring.manifest import ModelError, Training, read_version
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read
 from decision.scoring.versions import CURRENT, SHADOW, current_version, point_to, shadow_version
+from decision.scoring.witness import WITNESSES, witnesses_of
 
 PROMOTIONS: Final = "promotions.ndjson"
 """In the models folder: one line per promotion, with the figures of its gate."""
+LIFT: Final = "lift of value, lower bound"
+SAMPLE: Final = "effective sample"
+SKILL: Final = "skill, lower bound"
+OF_RATE: Final = 0.25
+"""Predictions may be off by this part of the share of responses, whatever the spec allows."""
+WEEK: Final = 7 * DAY
 _CALLS: Final = 300
 _DOCUMENTS: Final = 100
 
@@ -71,20 +84,29 @@ class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
 def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[GateFigure]:
     """The figures that the spec's gate requires, in the order of the gate.
 
-    The lift is estimated by SNDR, on decisions that the model has not learned from; its lower bound
-    is the lower one of the normal and the bootstrap interval.
+    A version that was cross-fitted is judged on the whole log, by its witnesses, beside what is in
+    force; its bounds hold however often they are looked at (`always_valid`). Of another one the
+    lift is estimated by SNDR, on decisions that the model has not learned from; its lower bound is
+    the lower one of the normal and the bootstrap interval.
 
     Raises:
         EvaluationError: nothing can be judged by the log.
+        ModelError: the witnesses of a version cannot be read.
     """
     gate = evidence.spec.promotion
+    if evidence.champion is None:
+        gate = gate.at_first()
     figures = []
-    if gate.lift_at_least is not None or gate.effective_sample_at_least is not None:
-        figures += _of_value(evidence, gate, progress)
+    asked = (gate.lift_at_least, gate.effective_sample_at_least, gate.skill_at_least)
+    if any(each is not None for each in asked):
+        witnesses = witnesses_of(evidence.folder, evidence.model.manifest)
+        if witnesses and evidence.archive is not None:
+            figures += _of_whole_log(evidence, evidence.archive, witnesses, gate, progress)
+        else:
+            figures += _of_value(evidence, gate, progress)
     manifest = evidence.model.manifest
     if (bound := gate.calibration_error_at_most) is not None:
-        found = manifest.training.metrics.get("calibration_error")
-        figures.append(_at_most("calibration error", bound, found, "no rows were held out"))
+        figures.append(_calibration(manifest.training, bound))
     if gate.latency_at_most is not None:
         figures.append(_latency(evidence, gate.latency_at_most))
     if gate.parity_at_most is not None:
@@ -95,6 +117,42 @@ def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[Gate
     if gate.drift_at_most is not None:
         figures.append(_drift(evidence, gate.drift_at_most))
     return figures
+
+
+def _of_whole_log(
+    evidence: GateEvidence,
+    archive: Path,
+    witnesses: list[Model],
+    gate: PromotionGate,
+    progress: Progress,
+) -> list[GateFigure]:
+    """What the whole log says about the version, beside what is in force."""
+    rivals = Rivals(witnesses, _witnesses_in_force(evidence.champion))
+    least = gate.lift_at_least or 0.0
+    judged = judge_whole_log(
+        archive,
+        rivals,
+        evidence.spec.responses,
+        1 + least,
+        rules=evidence.rules,
+        progress=progress,
+    )
+    found = []
+    if gate.lift_at_least is not None:
+        found.append(_figure(LIFT, f"≥ {least:+.1%}", *lift_of(judged, least)))
+    if (bound := gate.effective_sample_at_least) is not None:
+        found.append(_figure(SAMPLE, f"≥ {bound:,.0f}", *sample_of(judged, bound)))
+    if (bound := gate.skill_at_least) is not None:
+        found.append(_figure(SKILL, f"≥ {bound:+.1%}", *skill_of(judged, bound)))
+    return found
+
+
+def _witnesses_in_force(champion: Path | None) -> list[Model]:
+    """Those of the version in force, or itself: it has seen the log, which flatters it."""
+    if champion is None:
+        return []
+    model = load_model(champion)
+    return witnesses_of(champion, model.manifest) or [model]
 
 
 def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
@@ -112,12 +170,17 @@ def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -
     found = []
     if (least := gate.lift_at_least) is not None:
         passed = lowest is not None and lowest >= least
-        found.append(_figure("lift of value, lower bound", f"≥ {least:+.1%}", lowest, passed, why))
+        found.append(_figure(LIFT, f"≥ {least:+.1%}", lowest, passed, why))
     if (least := gate.effective_sample_at_least) is not None:
         passed = sample is not None and sample >= least
         if sample is not None:
             why = "" if passed else f"{least - sample:,.0f} too few"
-        found.append(_figure("effective sample", f"≥ {least:,.0f}", sample, passed, why))
+        found.append(_figure(SAMPLE, f"≥ {least:,.0f}", sample, passed, why))
+    if (least := gate.skill_at_least) is not None:
+        why = "no log is given; give one with --log"
+        if evidence.archive is not None:
+            why = "it has no witnesses: write cross_fit: 3 in the spec, and train again"
+        found.append(_figure(SKILL, f"≥ {least:+.1%}", None, passed=False, detail=why))
     return found
 
 
@@ -159,6 +222,42 @@ def _at_most(name: str, bound: float, found: float | None, why: str) -> GateFigu
     return _figure(name, f"≤ {bound:g}", found, passed, detail)
 
 
+def _calibration(training: Training, bound: float) -> GateFigure:
+    """Where responses are rare, the bound is a share of them: 2 % is nothing at a rate of 0.1 %.
+
+    A quarter, and what chance makes of ten groups with that many responses.
+    """
+    found = training.metrics.get("calibration_error")
+    detail = ""
+    if found is not None and training.test_positives:
+        responses, rate = training.test_positives, training.test_positives / training.test_rows
+        share = rate * (OF_RATE + sqrt(PARTS / responses))
+        if share < bound:
+            bound, detail = share, f"{found / rate:.0%} of the share of responses, {rate:.2%}"
+    figure = _at_most("calibration error", bound, found, "no rows were held out")
+    if not detail or figure.passed:
+        return figure
+    return msgspec.structs.replace(figure, detail=f"{figure.detail}; {detail}")
+
+
+def _comparable(evidence: GateEvidence, champion: Path) -> Callable[[str], bool]:
+    """Which features can have drifted.
+
+    In less than a week not every day of the week has come. What was chosen, and what is predicted
+    of it, changes with every policy that learns: of versions with witnesses, skill says more of it.
+    """
+    spans = [evidence.model.manifest.training, read_version(champion)[0].training]
+    short = any(
+        one.from_time is not None and one.to_time is not None and one.to_time - one.from_time < WEEK
+        for one in spans
+    )
+    manifest = evidence.model.manifest
+    learned = {PREDICTION, *(each.name for each in manifest.features if varies(each))}
+    if WITNESSES not in manifest.files:
+        learned = set()
+    return lambda name: name not in learned and not (short and name.startswith("time."))
+
+
 def _drift(evidence: GateEvidence, bound: float) -> GateFigure:
     name = "drift (PSI)"
     if evidence.champion is None:
@@ -168,9 +267,10 @@ def _drift(evidence: GateEvidence, bound: float) -> GateFigure:
     if old is None or new is None:
         which = evidence.champion if old is None else evidence.folder
         return _at_most(name, bound, None, f"{which} has no profile; train this model again")
-    found = drift_between(old, new)
+    comparable = _comparable(evidence, evidence.champion)
+    found = {name: psi for name, psi in drift_between(old, new).items() if comparable(name)}
     if not found:
-        return _at_most(name, bound, None, "the two versions share no feature")
+        return _at_most(name, bound, None, "the two versions share no feature that can drift")
     furthest, most = next(iter(found.items()))
     figure = _at_most(name, bound, float(most) if most == most else None, f"{furthest} changed")
     return msgspec.structs.replace(figure, detail=f"{furthest} {figure.detail}".strip())

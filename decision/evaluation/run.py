@@ -29,7 +29,8 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     or, without a model, the goals of the messages. `arms`: also judge the impact arms.
     `by`: fields to break the figures down by. `count_silence`: silence earns what customers did
     without a message. `since` (microseconds): judge only later decisions; `held-out`: only those
-    that the model has not learned from, because its figures are too good on what it has seen.
+    that the model has not learned from, because its figures are too good on what it has seen
+    (witnesses judge all).
     `reward_model`: if false, only IPS and SNIPS are estimated.
     """
 
@@ -75,7 +76,9 @@ def evaluate(
         open_log(archive, responses, count_silence=request.count_silence, model=version) as log,
         progress.bar("Decisions") as move,
     ):
-        unseen = None if model is None else log.held_out_since(model.manifest.training)
+        unseen = None
+        if model is not None and not candidate.witnesses:
+            unseen = log.held_out_since(model.manifest.training)
         since = unseen if request.since == "held-out" else request.since
         if since is not None:
             log.judge_from(since)
@@ -157,6 +160,11 @@ def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[s
             f"probabilities now differ by {again.most:.2g} at most"
         )
     notes += notes_on(log.policies.versions())
+    if candidate.witnesses:
+        notes.append(
+            "the model was cross-fitted: each decision is judged by its witness that has not seen "
+            "the customer"
+        )
     if candidate.rules is None:
         notes.append("every decision is judged under the rules that it was made with")
     return notes

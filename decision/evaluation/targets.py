@@ -26,6 +26,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
 from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.reward_model import RewardModel
+from decision.learning.folds import fold_of
 from decision.rulebook.content import compile_contents
 from decision.scoring.model import Model
 from decision.scoring.scorers import bind, fields_read, unproven
@@ -49,11 +50,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     `rules` None: those that each decision was made under, so that only the model is new. `model`
     None: the prior. `exploration`: γ; None: always the best; UNSET: as the model or the rules say.
+    `witnesses`: those of the model, which then judge in its place: each decision the one that has
+    not seen its customer.
     """
 
     rules: PolicyDefinition | None = None
     model: Model | None = None
     exploration: float | msgspec.UnsetType | None = msgspec.UNSET
+    witnesses: tuple[Model, ...] = ()
 
 
 class ActionProbabilities(NamedTuple):
@@ -118,6 +122,24 @@ def _exploration(policy: Policy, candidate: Candidate) -> float | None:
     return model.manifest.exploration
 
 
+def decide_bound(bound: BoundPolicy, replay: ArchivedReplay) -> Verdict:
+    """A logged decision made again under a policy: its first selection, and nothing drawn."""
+    return decide(
+        bound.policy,
+        bound.matcher,
+        bound.scorer,
+        replay.document,
+        msgspec.structs.replace(replay.question, limit=1),
+        replay.decided_at,
+        _first,
+        spent=replay.spent_mask(bound.policy.candidates),
+        exploration=bound.exploration,
+        unproven=bound.unproven,
+        contents=bound.contents,
+        decision_id=replay.decision_id,
+    )
+
+
 class TargetPolicies:
     """Decides logged decisions again under a candidate, and under the impact arms if wanted."""
 
@@ -136,19 +158,34 @@ class TargetPolicies:
         self._policies = policies
         self._rewards = rewards
         self._fields = fields
-        self._bound: dict[str | None, BoundPolicy] = {}
+        self._bound: dict[tuple[str | None, int], BoundPolicy] = {}
 
-    def bound(self, version: str) -> BoundPolicy:
-        """The candidate, ready for decisions that were made under that policy version."""
-        key = version if self._candidate.rules is None else None
+    @property
+    def by_witnesses(self) -> bool:
+        """Whether witnesses judge in the model's place."""
+        return bool(self._candidate.witnesses)
+
+    def bound(self, version: str, fold: int = 0) -> BoundPolicy:
+        """The candidate, ready for decisions that were made under that policy version; if it has
+        witnesses, the one without that fold."""
+        candidate = self._candidate
+        key = (version if candidate.rules is None else None, fold)
         if key not in self._bound:
-            definition = self._candidate.rules or self._policies.get(version)
-            self._bound[key] = BoundPolicy(definition, self._candidate, self._rewards, self._fields)
+            definition = candidate.rules or self._policies.get(version)
+            if candidate.witnesses:
+                model = candidate.witnesses[fold]
+                candidate = msgspec.structs.replace(candidate, model=model)
+            self._bound[key] = BoundPolicy(definition, candidate, self._rewards, self._fields)
         return self._bound[key]
 
-    def decide_again(self, replay: ArchivedReplay) -> TargetProbabilities:
-        """What each target would have done in a logged decision."""
-        bound = self.bound(replay.policy_version)
+    def decide_again(
+        self, replay: ArchivedReplay, customer_id: str | None = None
+    ) -> TargetProbabilities:
+        """What each target would have done in a logged decision; of a customer who was merged,
+        `customer_id` is the id now."""
+        customer = customer_id or replay.customer_id
+        fold = fold_of(customer, len(self._candidate.witnesses)) if self.by_witnesses else 0
+        bound = self.bound(replay.policy_version, fold)
         policy = bound.policy
         document = replay.document
         nothing = ActionProbabilities(np.empty(0), 1.0)
@@ -158,20 +195,7 @@ class TargetPolicies:
             missing = [""] * len(policy.fields.fields)
             chances = dict.fromkeys(self.names, nothing)
             return TargetProbabilities(bound, document, none, chances, missing, np.empty(0))
-        verdict = decide(
-            policy,
-            bound.matcher,
-            bound.scorer,
-            document,
-            msgspec.structs.replace(replay.question, limit=1),
-            replay.decided_at,
-            _first,
-            spent=replay.spent_mask(policy.candidates),
-            exploration=bound.exploration,
-            unproven=bound.unproven,
-            contents=bound.contents,
-            decision_id=replay.decision_id,
-        )
+        verdict = decide_bound(bound, replay)
         chances = {name: self._chance(name, bound, verdict) for name in self.names}
         scores = verdict.scores
         return TargetProbabilities(
@@ -202,11 +226,11 @@ class TargetPolicies:
                     scores.candidates, verdict.values, verdict.document, verdict.now
                 )
                 priority = prior * values * scores.lever - costs
-        return _of(_selection(bound, verdict, priority, threshold))
+        return _of(selection_by(bound, verdict, priority, threshold))
 
 
-def _selection(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold: float) -> Array:
-    """The selection probabilities for these priorities."""
+def selection_by(bound: BoundPolicy, verdict: Verdict, priority: Array, threshold: float) -> Array:
+    """The selection probabilities of a policy's survivors, if these were their priorities."""
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
     above = priority > threshold

@@ -59,31 +59,35 @@ def categorical_columns(features: Sequence[Feature]) -> list[int]:
     return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
 
 
+def dataset_of(spec: Spec, examples: Examples, rows: slice, reference: Any = None) -> Any:
+    """LightGBM's own form of some rows."""
+    import lightgbm
+
+    return lightgbm.Dataset(
+        examples.matrix[rows],
+        examples.label[rows],
+        weight=examples.weights(rows),
+        reference=reference,
+        feature_name=column_names(len(examples.features)),
+        categorical_feature=categorical_columns(examples.features),
+        params=parameters(spec, examples.features),
+    )
+
+
 def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> FittedModel:
     """Fits on this machine, in memory; the held-out rows say when to stop."""
     import lightgbm
 
     chosen = parameters(spec, examples.features)
 
-    def dataset(rows: slice, reference: Any = None) -> Any:
-        return lightgbm.Dataset(
-            examples.matrix[rows],
-            examples.label[rows],
-            weight=examples.weights(rows),
-            reference=reference,
-            feature_name=column_names(len(examples.features)),
-            categorical_feature=categorical_columns(examples.features),
-            params=chosen,
-        )
-
     def tell(environment: Any) -> None:
         move((environment.iteration + 1) / spec.rounds)
 
-    fitted = dataset(slice(0, examples.fit))
+    fitted = dataset_of(spec, examples, slice(0, examples.fit))
     callbacks: list[Callable[..., Any]] = [tell]
     held_out = []
     if examples.judge > examples.fit:
-        held_out = [dataset(slice(examples.fit, examples.judge), fitted)]
+        held_out = [dataset_of(spec, examples, slice(examples.fit, examples.judge), fitted)]
         callbacks.append(lightgbm.early_stopping(spec.early_stopping, verbose=False))
     booster = lightgbm.train(chosen, fitted, spec.rounds, valid_sets=held_out, callbacks=callbacks)
     best = booster.best_iteration or -1

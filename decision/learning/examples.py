@@ -7,12 +7,14 @@ calibrates; the latest rows are used only to judge the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import Value
+from decision.learning.folds import folds_of
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError, TrainingTable, fit_to
 from decision.scoring.features import Feature, Matrix, encode_columns, learn_categories, varies
@@ -21,12 +23,19 @@ from decision.scoring.manifest import Evidence
 Floats = NDArray[np.float64]
 
 
+_BY_ROW: Final = (
+    *("label", "weight", "time", "probability", "position"),
+    *("message", "channel", "fold"),
+)
+
+
 class Examples(msgspec.Struct, kw_only=True):
     """Rows to learn from. `matrix` has a column per feature, encoded with `categories`.
 
     `label` is 1 for a response, else 0; `message` and `channel` are indices into `messages` and
     `channels`; `weight` is the weight of each row; times are microseconds. Rows [0, fit) are
-    fitted, [fit, judge) stop and calibrate, [judge, end) judge. `left_out` is the number of rows of
+    fitted, [fit, judge) stop and calibrate, [judge, end) judge. `fold` is the fold of each row's
+    customer, if the spec cross-fits. `left_out` is the number of rows of
     the log that do not count, by reason.
     """
 
@@ -44,11 +53,21 @@ class Examples(msgspec.Struct, kw_only=True):
     time: NDArray[np.int64] | None = None
     probability: Floats | None = None
     position: NDArray[np.int32] | None = None
+    fold: NDArray[np.int8] | None = None
     left_out: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def facts(self, rows: NDArray[np.intp]) -> Examples:
+        """Some rows without their features; all judge, as what is predicted was not learned."""
+
+        def of(column: Any) -> Any:
+            return None if column is None else column[rows]
+
+        changed = {name: of(getattr(self, name)) for name in _BY_ROW}
+        return msgspec.structs.replace(self, **changed, matrix=self.matrix[:0], fit=0, judge=0)
 
     def weights(self, rows: slice) -> Floats | None:
         """The weights of some rows, or None if all count the same."""
@@ -108,7 +127,7 @@ def examples_of(table: TrainingTable, spec: Spec) -> Examples:
     fitted, notes = fit_to(table, features)
     if table.time is not None:
         fitted = fitted.take(np.argsort(table.time, kind="stable"))
-    fit, judge = cuts(len(fitted), spec.validation)
+    fit, judge = cuts(len(fitted), 0.0 if spec.cross_fit else spec.validation)
     categories = learn_categories(features, fitted.take(np.arange(fit)).columns)
     messages, message = _coded(fitted.message)
     channels, channel = _coded(fitted.channel)
@@ -125,6 +144,7 @@ def examples_of(table: TrainingTable, spec: Spec) -> Examples:
         judge=judge,
         weight=fitted.weight,
         time=fitted.time,
+        fold=folds_of(fitted.customer, spec.cross_fit) if fitted.customer else None,
         notes=tuple(notes),
     )
 

@@ -75,6 +75,7 @@ class JoinedRows(msgspec.Struct, kw_only=True):
     message: NDArray[np.int32]
     channels: list[str]
     channel: NDArray[np.int32]
+    fold: NDArray[np.int8] | None
     closes_at: int | None
     left_out: dict[str, int]
     notes: tuple[str, ...] = ()
@@ -125,6 +126,7 @@ class _Join:
         self._default = spec.target or spec.without_goal
         self._goals = {} if spec.target else dict(goals)
         self._weighed = spec.weights is not None
+        self._folds = spec.cross_fit
         self._merges = ""
         # Only rows of decisions need their place.
         database.view_files("decision_files", sources.decisions, "*, file_index, file_row_number")
@@ -301,9 +303,11 @@ class _Join:
             ON one.decision_id = h.decision_id AND {REACHED}""")
 
     def _collect(self) -> JoinedRows:
-        found = self._relation("""
+        # As in `folds`.
+        fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
+        found = self._relation(f"""
             SELECT place, moment, tie, message, channel, probability, position,
-                   place IN (SELECT place FROM reached) AS label
+                   ({fold})::TINYINT AS fold, place IN (SELECT place FROM reached) AS label
             FROM judged WHERE why IS NULL""").to_arrow_table()
         position = found.column("position").fill_null(1).to_numpy()
         place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
@@ -328,6 +332,7 @@ class _Join:
             message=message[order],
             channels=channels,
             channel=channel[order],
+            fold=column("fold") if self._folds else None,
             closes_at=self._value(closes),
             left_out=left_out,
             notes=notes,

@@ -74,8 +74,11 @@ class SpecError(NextbestError, ValueError):
 class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
     """What a version must show before it is put in force; None means not required.
 
-    `lift_at_least`: the lower bound of the relative gain in value over what was logged (0: no
-    loss). `effective_sample_at_least`: of the off-policy estimate, in decisions.
+    `first`: what counts instead while no version is in force. `lift_at_least`: the lower bound of
+    the relative gain in value over what is in force, or over what was logged (0: no loss).
+    `skill_at_least`: the lower bound of the Brier skill score over what is in force, the relative
+    gain in squared error of the predictions.
+    `effective_sample_at_least`: of the off-policy estimate, in decisions.
     `calibration_error_at_most`: mean gap between predicted and observed shares, by decile.
     `latency_at_most`: microseconds to score the candidates of the policy in force.
     `parity_at_most`: the largest difference of compiled log-odds from LightGBM's.
@@ -89,6 +92,19 @@ class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
     latency_at_most: int | None = None
     parity_at_most: float | None = None
     drift_at_most: float | None = None
+    skill_at_least: float | None = None
+    first: PromotionGate | None = None
+
+    def at_first(self) -> PromotionGate:
+        """The gate while no version is in force."""
+        if self.first is None:
+            return self
+        named = {
+            name: value
+            for name in self.first.__struct_fields__
+            if (value := getattr(self.first, name)) is not None
+        }
+        return msgspec.structs.replace(self, **{"first": None, **named})
 
 
 class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +154,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     early_stopping: int = 30
     seed: int = 7
     validation: float = 0.2
+    cross_fit: int = 0
     missing: float = 0.05
     smoothing: Smoothing = Smoothing()
     calibration: Calibration = "none"
@@ -247,6 +264,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             early_stopping=entry.read("early_stopping", Checker.whole, 30),
             seed=entry.read("seed", Checker.whole, 7, least=0),
             validation=validation,
+            cross_fit=entry.read("cross_fit", Checker.whole, 0, least=2, most=10),
             missing=missing,
             smoothing=_smoothing(checker, entry.get("smoothing")),
             calibration=cast(Calibration, calibration),
@@ -373,14 +391,17 @@ _LATENCY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(us|ms|s)")
 _UNITS: Final = {"us": 1, "ms": MILLISECOND, "s": SECOND}
 
 
-def _gate(checker: Checker, node: Node | None) -> PromotionGate:
+def _gate(checker: Checker, node: Node | None, what: str = "promotion") -> PromotionGate:
     if node is None:
         return PromotionGate()
-    with checker.entry(node, "promotion") as entry:
-        lift = entry.get("lift_at_least")
+    with checker.entry(node, what) as entry:
+        lift, skill = entry.get("lift_at_least"), entry.get("skill_at_least")
+        first = entry.get("first") if what == "promotion" else None
         latency = entry.get("latency_at_most")
         return PromotionGate(
-            lift_at_least=_lift(checker, lift) if lift else None,
+            first=_gate(checker, first, "first of promotion") if first else None,
+            lift_at_least=_lift(checker, lift, "lift_at_least") if lift else None,
+            skill_at_least=_lift(checker, skill, "skill_at_least") if skill else None,
             effective_sample_at_least=entry.read(
                 "effective_sample_at_least", Checker.number, None, least=1
             ),
@@ -391,15 +412,15 @@ def _gate(checker: Checker, node: Node | None) -> PromotionGate:
         )
 
 
-def _lift(checker: Checker, node: Node) -> float | None:
+def _lift(checker: Checker, node: Node, what: str) -> float | None:
     """A share, which may be below 0: the tolerated loss."""
     found = _SHARE.fullmatch(node.value) if isinstance(node.value, str) else None
     if found:
         return float(found[1]) / 100
     if isinstance(node.value, str):
-        checker.wrong_type(node, "lift_at_least of promotion", "a share such as 0%, 2% or -1%")
+        checker.wrong_type(node, f"{what} of promotion", "a share such as 0%, 2% or -1%")
         return None
-    return checker.number(node, "lift_at_least of promotion", least=-1, most=10)
+    return checker.number(node, f"{what} of promotion", least=-1, most=10)
 
 
 def _latency(checker: Checker, node: Node) -> int | None:

@@ -26,13 +26,15 @@ class TableOptions(TypedDict, total=False):
     time: Sequence[int] | NDArray[Any] | None
     message: Sequence[str] | None
     channel: Sequence[str] | None
+    customer: Sequence[str] | None
 
 
 class TrainingTable(msgspec.Struct, kw_only=True):
     """Features by name, the response, and the time of each row.
 
     `label` is 1 for a response, else 0; `weight` is the weight of each row; `time` is microseconds
-    (None: the rows are in order of time). `message` and `channel` say what was given.
+    (None: the rows are in order of time). `message` and `channel` say what was given, `customer` to
+    whom, which is needed where the spec cross-fits.
     """
 
     columns: Columns
@@ -41,6 +43,7 @@ class TrainingTable(msgspec.Struct, kw_only=True):
     channel: Sequence[str]
     weight: NDArray[np.float64] | None = None
     time: NDArray[np.int64] | None = None
+    customer: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -60,6 +63,7 @@ class TrainingTable(msgspec.Struct, kw_only=True):
             channel=[self.channel[place] for place in places],
             weight=None if self.weight is None else self.weight[rows],
             time=None if self.time is None else self.time[rows],
+            customer=None if self.customer is None else [self.customer[place] for place in places],
         )
 
 
@@ -88,7 +92,8 @@ def table_of_columns(
         )
     lengths = {name: len(column) for name, column in columns.items()}
     lengths |= {"message": len(messages), "channel": len(channels)}
-    both = (("weight", weight), ("time", time))
+    customer = given.get("customer")
+    both = (("weight", weight), ("time", time), ("customer", customer))
     lengths |= {name: len(values) for name, values in both if values is not None}
     for name, length in lengths.items():
         if length != count:
@@ -110,6 +115,7 @@ def table_of_columns(
         channel=[str(each) for each in channels],
         weight=weights,
         time=None if time is None else np.asarray(time, dtype=np.int64),
+        customer=None if customer is None else [str(each) for each in customer],
     )
 
 

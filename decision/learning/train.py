@@ -10,42 +10,33 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from decision.core.definition import Goal
 from decision.learning import drift
-from decision.learning.boosting import FitModel, FittedModel, boost, log_odds, parameters
-from decision.learning.calibration import ChosenCalibration, calibrate
+from decision.learning.boosting import FitModel, boost
+from decision.learning.cross_fitting import cross_fit
 from decision.learning.dask_boosting import cluster
-from decision.learning.examples import Examples, check_split, evidence_of, examples_of
-from decision.learning.metrics import measure
-from decision.learning.missing import know_missing, some_missing
+from decision.learning.examples import Examples, examples_of
+from decision.learning.fitting import fit_examples
 from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
 from decision.learning.spec import Spec
-from decision.learning.table import TrainingTable
+from decision.learning.table import TrainingError, TrainingTable
 from decision.learning.training_table import examples_of_log
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import check_version, load_model, reference_trees
-from decision.scoring.manifest import (
-    Isotonic,
-    Manifest,
-    ModelError,
-    Parity,
-    Platt,
-    Training,
-    write_version,
-)
+from decision.scoring.manifest import Manifest, ModelError, Parity, write_version
 from decision.scoring.model import calibrator
 from decision.scoring.trial import probe_rows
 from decision.scoring.versions import latest_version
+from decision.scoring.witness import witness_files
 
 TRIAL_LIMIT: Final = 900.0
 """Seconds within which a new version must be scored and compiled."""
@@ -75,22 +66,26 @@ def train(
         ModelError: the version did not pass its trial.
     """
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
-    check_split(examples)
-    examples, lacked = know_missing(spec, examples)
-    with progress.bar("Training", total=1.0) as move, some_missing(spec, examples, lacked):
-        boosted = fit(spec, examples, move)
-    odds = log_odds(boosted, examples.matrix[examples.fit :])
-    chosen = _calibrate(spec, examples, odds)
-    when = (created_at or datetime.now(UTC)).astimezone(UTC).isoformat()
-    manifest = _manifest(spec, examples, boosted, odds, chosen, when)
-    probability = calibrator(chosen.fitted)(odds)
+    if spec.cross_fit and fit is not boost:
+        raise TrainingError("a cluster cannot cross-fit: train without --dask, or cross_fit")
+    others: dict[str, bytes] = {}
+    with progress.bar("Training", total=1.0) as move:
+        if spec.cross_fit:
+            crossed = cross_fit(spec, examples, created_at=created_at, move=move)
+            fitted = crossed.whole
+            others = witness_files([(one.manifest, one.boosted.text) for one in crossed.witnesses])
+        else:
+            fitted = fit_examples(spec, examples, created_at=created_at, fit=fit, move=move)
+    manifest, boosted, examples, odds = fitted
+    probability = calibrator(manifest.calibration or manifest.isotonic)(odds)
     profile = drift.profile_of(examples, probability)
     facts = None
     if report:
         with progress.step("Reporting"):
             facts = facts_of(spec, examples, boosted, probability, profile, against)
+    others[drift.PROFILE] = drift.encode_profile(profile)
     with progress.step("Compiling and trying"):
-        return _publish(manifest, boosted.text, profile, facts, examples, Path(out_dir) / spec.name)
+        return _publish(manifest, boosted.text, others, facts, examples, Path(out_dir) / spec.name)
 
 
 def train_on_log(
@@ -130,75 +125,16 @@ def train_on_log(
         )
 
 
-def _calibrate(spec: Spec, examples: Examples, odds: Any) -> ChosenCalibration:
-    """The calibration, fitted on the earlier half of the held-out rows."""
-    rows = slice(examples.fit, examples.judge)
-    count = examples.judge - examples.fit
-    if not count:
-        return ChosenCalibration(None, "none", {})
-    return calibrate(spec.calibration, odds[:count], examples.label[rows], examples.weights(rows))
-
-
-def _manifest(
-    spec: Spec,
-    examples: Examples,
-    boosted: FittedModel,
-    odds: Any,
-    chosen: ChosenCalibration,
-    when: str,
-) -> Manifest:
-    fit, held = slice(0, examples.fit), slice(examples.fit, len(examples))
-    judging = slice(examples.judge, len(examples))
-    metrics: dict[str, float | None] = {}
-    if judging.start < judging.stop:
-        probability = calibrator(chosen.fitted)(odds[examples.judge - examples.fit :])
-        metrics = measure(examples.label[judging], probability, examples.weights(judging))
-    time = examples.time
-    return Manifest(
-        name=spec.name,
-        created_at=when,
-        target=spec.responses.in_words(),
-        responses=spec.responses,
-        features=examples.features,
-        categories=examples.categories,
-        calibration=chosen.fitted if isinstance(chosen.fitted, Platt) else None,
-        isotonic=chosen.fitted if isinstance(chosen.fitted, Isotonic) else None,
-        smoothing=spec.smoothing,
-        exploration=spec.exploration_at(len(examples)),
-        evidence=evidence_of(examples, fit),
-        training=Training(
-            rows=examples.fit,
-            positives=examples.positives(fit),
-            validation_rows=held.stop - held.start,
-            validation_positives=examples.positives(held),
-            test_rows=judging.stop - judging.start,
-            test_positives=examples.positives(judging),
-            left_out=examples.left_out,
-            seed=spec.seed,
-            trees=boosted.trees,
-            from_time=None if time is None else int(time.min()),
-            to_time=None if time is None else int(time.max()),
-            learned_until=None if time is None else int(time[: examples.judge].max()),
-            parameters=parameters(spec, examples.features),
-            metrics=metrics,
-            calibrations=chosen.tried,
-            notes=examples.notes,
-            libraries={name: version(name) for name in ("lightgbm", "numpy")},
-        ),
-    )
-
-
 def _publish(
     manifest: Manifest,
     text: str,
-    profile: drift.Profile,
+    others: Mapping[str, bytes],
     facts: ReportFacts | None,
     examples: Examples,
     home: Path,
 ) -> Path:
     """Writes a temporary folder, tries the version there, and moves it to its place."""
     home.mkdir(parents=True, exist_ok=True)
-    others = {drift.PROFILE: drift.encode_profile(profile)}
     with TemporaryDirectory(dir=home, prefix=".making-") as scratch:
         made = Path(scratch) / "version"
         made.mkdir()

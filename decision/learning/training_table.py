@@ -155,7 +155,7 @@ def _examples(
     matrix = _room(count, len(features), room, scratch)
     columns = FeatureColumns(features, matrix)
     _fill(sources.decisions, joined, columns, move)
-    fit, judge = cuts(count, spec.validation)
+    fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
     categories, absent = columns.settle(fit)
     notes = [f"{name!r} has no value in any of {count:,} rows" for name in absent]
     weight, left_out = None, dict(joined.left_out)
@@ -176,6 +176,7 @@ def _examples(
         time=joined.at,
         probability=joined.probability,
         position=joined.position,
+        fold=joined.fold,
         left_out=left_out,
         notes=(*joined.notes, *notes),
     )

@@ -45,10 +45,12 @@ def estimate(
     from decision.evaluation.promotion import evidence_for
     from decision.evaluation.run import EvaluationRequest, evaluate
     from decision.evaluation.targets import Candidate
+    from decision.scoring.witness import witnesses_of
 
     folder = Path(_folder(archive) or archive)
     found = evidence_for(models, version, archive=folder, rules=rules)
-    candidate = Candidate(rules=rules, model=found.model)
+    witnesses = tuple(witnesses_of(version, found.model.manifest))
+    candidate = Candidate(rules=rules, model=found.model, witnesses=witnesses)
     return evaluate(folder, candidate, EvaluationRequest(spec=found.spec, since="held-out"))
 
 

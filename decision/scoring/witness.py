@@ -1,0 +1,75 @@
+"""The witnesses of a version: models of the same spec, each of which has not seen one fold.
+
+A cross-fitted version keeps them beside its own trees: `witnesses.json` and `witness-0.txt` …, with
+digests in the manifest. They never decide. They say what the version is worth for customers whom it
+has not seen, so that it can be judged by the whole log, and what comes later by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.files import read_regular
+from decision.scoring.loading import reference_trees
+from decision.scoring.manifest import Evidence, Isotonic, Manifest, ModelError, Platt
+from decision.scoring.model import Model
+
+WITNESSES: Final = "witnesses.json"
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What differs from the version's own manifest in one witness, and the file of its trees."""
+
+    trees: str
+    calibration: Platt | None = None
+    isotonic: Isotonic | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+
+def witness_files(models: Sequence[tuple[Manifest, str]]) -> dict[str, bytes]:
+    """The files of witnesses, by name: those without fold 0, 1, …, with their text models."""
+    names = [f"witness-{fold}.txt" for fold in range(len(models))]
+    listed = [
+        Witness(
+            trees=name,
+            calibration=manifest.calibration,
+            isotonic=manifest.isotonic,
+            evidence=manifest.evidence,
+        )
+        for name, (manifest, _) in zip(names, models, strict=True)
+    ]
+    texts = {name: text.encode() for name, (_, text) in zip(names, models, strict=True)}
+    return {WITNESSES: msgspec.json.encode(listed) + b"\n", **texts}
+
+
+def witnesses_of(folder: Path, manifest: Manifest) -> list[Model]:
+    """The witnesses of a version, in the order of folds; none where it was not cross-fitted.
+
+    Raises:
+        ModelError: a file is missing or damaged.
+    """
+    if WITNESSES not in manifest.files:
+        return []
+    path = folder / WITNESSES
+    try:
+        listed = msgspec.json.decode(read_regular(path), type=list[Witness])
+        texts = [read_regular(folder / Path(one.trees).name).decode() for one in listed]
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: {error}; train the model again") from None
+    return [
+        Model(
+            msgspec.structs.replace(
+                manifest,
+                calibration=one.calibration,
+                isotonic=one.isotonic,
+                evidence=one.evidence,
+            ),
+            reference_trees(text),
+            "lightgbm",
+        )
+        for one, text in zip(listed, texts, strict=True)
+    ]
