@@ -146,7 +146,36 @@ def _parquet(path: str) -> Iterator[Table]:
 def _parquet_rows(path: str, file: Any) -> Iterator[TableRow]:
     number = 0
     for batch in file.iter_batches(_BATCH):
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_values(column) for column in batch.columns]
         for cells in zip(*columns, strict=True):
             number += 1
             yield TableRow(f"{path}:row {number}", cells)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values: times to the microsecond; one beyond what Python has, as text."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_temporal(kind) and getattr(kind, "unit", "") == "ns":
+        column = column.cast(_in_microseconds(kind), safe=False)
+    try:
+        return list(column.to_pylist())
+    except OverflowError:
+        texts = column.cast(pa.string()).to_pylist()
+        return [_value(scalar, text) for scalar, text in zip(column, texts, strict=True)]
+
+
+def _in_microseconds(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz)
+    return pa.duration("us") if pa.types.is_duration(kind) else pa.time64("us")
+
+
+def _value(scalar: Any, text: str) -> Any:
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        return text

@@ -27,6 +27,7 @@ from decision.intake.decision_log.log_rows import (
     by_day,
     decisions_table,
     events_table,
+    nothing_happened,
     outcomes_table,
     replays_table,
     seen,
@@ -154,7 +155,12 @@ class Conversion:
                 if self._rows % 1024 == 0:
                     move(self._rows)
             flush()
-            flush_events()
+            if events or any(piece.dataset == "events" for piece in staged.pieces):
+                flush_events()
+            else:
+                last = rows.span()[1]
+                staged.add("events", day_of(last), events_table([nothing_happened(last)], until))
+                self.notes.append("no row has an outcome: nobody reached anything")
 
     def _seen(self, rows: SettledRows, offers: Offers) -> Iterator[tuple[Seen, list[Happened]]]:
         """Every decision as it is logged, in order of time, and what came of it."""

@@ -31,6 +31,7 @@ from decision.scoring.features import Feature
 from decision.scoring.scorers import bind
 
 OUTRANKED: Final = "outranked"
+COMPLETE: Final = "log.complete"
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -224,6 +225,12 @@ class Happened(NamedTuple):
 
     customer_id: str
     event: Occurrence
+
+
+def nothing_happened(last: int) -> Happened:
+    """An event of no customer, at the time of the last decision: by when it was received a log
+    without any other says up to when it is complete."""
+    return Happened(COMPLETE, Occurrence(id=f"{COMPLETE}-{last}", type=COMPLETE, at=last))
 
 
 def events_table(rows: Sequence[Happened], received_at: int) -> Any:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time, tzinfo
-from decimal import Decimal
+from datetime import tzinfo
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from decision.core import calendar
-from decision.core.clock import HOUR, MINUTE, time_in_zone, to_micros
+from decision.core.clock import HOUR, time_in_zone
 from decision.core.errors import InputError, unknown
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.values import Value
@@ -20,14 +18,15 @@ from decision.engine.identity import clean_id
 from decision.intake.cells import cell_value, exact_below, identifier, json_value
 from decision.intake.decision_log.arms import SILENCE, Arm, Arms, Uniform, check_probabilities
 from decision.intake.decision_log.header import Header
+from decision.intake.decision_log.values import (
+    DECIMAL_COMMA,
+    amount_of,
+    moment_of,
+    number_of,
+    shown,
+)
 
-_DECIMAL_COMMA: Final = re.compile(r"-?[0-9]+,[0-9]+")
-_SHARE: Final = re.compile(r"[0-9.]+\s*%")
-_BY_HAND: Final = re.compile(r"[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}([ T].*)?")
-_AHEAD: Final = 5 * MINUTE
-"""How far clocks may be ahead of ours."""
 _CACHED: Final = 100_000
-_EXAMPLE: Final = "2026-11-21T10:00:00+08:00"
 
 
 class LoggedRow(msgspec.Struct, array_like=True):
@@ -127,7 +126,7 @@ class RowReader:
         placement = self._word(cells, "placement") or self._only_placement()
         arm = self._arm(cells, placement)
         given = self._offered(cells, placement, arm)
-        probability = self._number("probability", fixed(cells, "probability"))
+        probability = number_of("probability", fixed(cells, "probability"))
         offered = None
         if given:
             probability = check_probabilities(given, arm, probability)
@@ -172,7 +171,7 @@ class RowReader:
         if cell is None:
             return ""
         if not isinstance(cell, str):
-            raise InputError(name, f"is {_shown(cell)}, must be a name")
+            raise InputError(name, f"is {shown(cell)}, must be a name")
         return cell.strip()
 
     def _only_placement(self) -> str:
@@ -204,7 +203,7 @@ class RowReader:
         found: dict[Arm, float] = {}
         for arm, place in self._header.probabilities:
             name = self._header.names[place]
-            chance = self._number(name, cells[place])
+            chance = number_of(name, cells[place])
             if chance is None or chance == 0:
                 continue
             if not 0 < chance <= 1:
@@ -229,65 +228,9 @@ class RowReader:
             hint = f" ({probability:g}% is {probability / 100:g})" if probability <= 100 else ""
             raise InputError("probability", f"is {probability:g}; must be at most 1{hint}")
 
-    def _number(self, name: str, cell: Any) -> float | None:
-        """A number; None for an empty cell."""
-        if cell is None:
-            return None
-        if isinstance(cell, str):
-            text = cell.strip()
-            if not text:
-                return None
-            if _DECIMAL_COMMA.fullmatch(text):
-                raise InputError(
-                    name, f"{_shown(text)} has a decimal comma; write {text.replace(',', '.')}"
-                )
-            if _SHARE.fullmatch(text):
-                share = float(text.rstrip("% ") or "nan") / 100
-                raise InputError(name, f"{_shown(text)} is a share; write {share:g}")
-            if "_" in text:
-                raise InputError(name, f"{_shown(text)} is not a number")
-            try:
-                cell = float(text)
-            except ValueError:
-                raise InputError(name, f"{_shown(text)} is not a number") from None
-        elif isinstance(cell, Decimal):
-            cell = float(cell)
-        if isinstance(cell, bool) or not isinstance(cell, int | float):
-            raise InputError(name, f"is {_shown(cell)}, must be a number")
-        if cell != cell:
-            raise InputError(
-                name, "is NaN, which says nothing; write the number, or leave it empty"
-            )
-        return float(cell)
-
     def _moment(self, name: str, cell: Any) -> int:
-        """Microseconds of a time; one without an offset is in the policy's zone."""
-        if cell is None:
-            raise InputError(name, "is empty")
-        found: Any = cell
-        if isinstance(cell, str):
-            text = cell.strip()
-            try:
-                found = None if text.isdigit() else datetime.fromisoformat(text)
-            except ValueError:
-                found = None
-            if found is None:
-                what = "is another way to write times" if _BY_HAND.fullmatch(text) else "is no time"
-                if text.isdigit():
-                    what = "is a number, not a time"
-                raise InputError(name, f"{_shown(text)} {what}; write it as {_EXAMPLE}")
-        elif isinstance(cell, date) and not isinstance(cell, datetime):
-            found = datetime.combine(cell, time())
-        elif not isinstance(cell, datetime):
-            raise InputError(name, f"is {_shown(cell)}; write it as {_EXAMPLE}, or as a timestamp")
-        if found.tzinfo is None:
-            self.naive += 1
-            found = found.replace(tzinfo=self._policy.zone)
-        at = to_micros(found)
-        if at > self._now + _AHEAD:
-            raise InputError(name, f"{cell} lies in the future")
-        if at < 0:
-            raise InputError(name, f"{cell} lies before 1970")
+        at, naive = moment_of(name, cell, self._policy.zone, self._now)
+        self.naive += naive
         return at
 
     def _timezone(self, cells: Sequence[Any]) -> str | None:
@@ -296,7 +239,7 @@ class RowReader:
             return None
         if calendar.known_zone(name) is None:
             hint = calendar.zone_hint(name)
-            raise InputError("timezone", f"{_shown(name)} is not a time zone; {hint}")
+            raise InputError("timezone", f"{shown(name)} is not a time zone; {hint}")
         return name
 
     def _mapping(
@@ -322,7 +265,7 @@ class RowReader:
             value = cell_value(cell)
             if len(self._values) < _CACHED:
                 self._values[cell] = value
-        if "," in cell and _DECIMAL_COMMA.fullmatch(cell):
+        if "," in cell and DECIMAL_COMMA.fullmatch(cell):
             self.commas[prefix + name] = self.commas.get(prefix + name, 0) + 1
         return value
 
@@ -330,7 +273,7 @@ class RowReader:
         found = []
         for number, (kind, place, at_place) in enumerate(self._header.outcomes):
             name = self._header.names[place]
-            amount = self._amount(name, cells[place])
+            amount = amount_of(name, cells[place])
             if not amount:
                 continue
             at = decided_at + HOUR
@@ -349,24 +292,6 @@ class RowReader:
             found.append((number, at, amount))
         return found
 
-    def _amount(self, name: str, cell: Any) -> float:
-        if cell is None or cell == "" or cell is False:
-            return 0.0
-        if cell is True:
-            return 1.0
-        if isinstance(cell, str) and (lower := cell.strip().lower()) in ("true", "false"):
-            return float(lower == "true")
-        amount = self._number(name, cell) or 0.0
-        if amount < 0:
-            raise InputError(
-                name,
-                f"is {amount:g}; must be 0, 1 or an amount (what was returned is an outcome of its "
-                "own, or none)",
-            )
-        if amount == float("inf"):
-            raise InputError(name, "is infinite")
-        return amount
-
 
 def _named(check: Callable[..., str], name: str, value: Any, exact: float) -> str:
     """`identifier` with the column's name as the path of its errors."""
@@ -374,10 +299,6 @@ def _named(check: Callable[..., str], name: str, value: Any, exact: float) -> st
         return check(name, value, exact)
     except InputError as error:
         raise InputError(name, error.detail.removeprefix(name).strip()) from None
-
-
-def _shown(value: Any) -> str:
-    return f'"{value[:40]}"' if isinstance(value, str) else f"{value!r}"[:40]
 
 
 def _local(at: int, zone: tzinfo) -> str:

@@ -43,6 +43,7 @@ def desk(tmp_path: Path) -> Desk:
         ("2026-10-01T10:00:00Z,c-2,spring,email,outbound,a third", "is not a number"),
         ('2026-10-01T10:00:00Z,c-2,spring,email,outbound,"0,5"', "decimal comma; write 0.5"),
         ("2026-10-01T10:00:00Z,c-2,spring,email,outbound,33 %", "write 0.33"),
+        ("2026-10-01T10:00:00Z,c-2,spring,email,outbound,3.3.3%", "is not a number"),
         ("01.10.2026,c-2,spring,email,outbound,0.5", "another way to write times"),
         ("10/01/2026 10:00,c-2,spring,email,outbound,0.5", "another way to write times"),
         ("1790000000,c-2,spring,email,outbound,0.5", "is a number, not a time"),
@@ -186,6 +187,29 @@ def test_types_of_parquet_are_taken_as_they_are(desk: Desk, tmp_path: Path) -> N
     path.write_bytes(b"PAR1 no")
     with pytest.raises(FileError, match="not a valid Parquet file"):
         desk.imports(path)
+
+
+def test_times_of_parquet_to_the_nanosecond_or_beyond_all_calendars_spoil_no_other_row(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Pandas writes nanoseconds; a time after the year 9999 is refused alone."""
+    times = [1_790_000_000_000_000_123, 1_790_000_001_000_000_000]
+    columns = {
+        "decided_at": pa.array(times, pa.timestamp("ns", tz="UTC")),
+        "customer_id": ["c-1", "c-2"],
+        "message": ["spring", "autumn"],
+        "placement": ["outbound", "inbox"],
+        "probability": [0.5, 0.5],
+    }
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert desk.imports(path).decisions == 2
+    assert desk.rows("decisions")[0]["decided_at"].microsecond == 0
+    late = pa.array([1_790_000_002_000_000, 253_402_300_800_000_000], pa.timestamp("us"))
+    pq.write_table(pa.table({**columns, "decided_at": late}), path)
+    found = desk.imports(path)
+    assert (found.decisions, found.bad_rows) == (1, 1)
+    assert "10000-01-01" in desk.problems[0][1]
 
 
 def test_what_looks_wrong_with_a_table_is_said_and_imported(desk: Desk) -> None:

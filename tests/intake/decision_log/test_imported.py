@@ -363,6 +363,17 @@ def test_a_dry_run_writes_nothing(desk: Desk) -> None:
     assert not desk.archive.exists()
 
 
+def test_where_nobody_reached_anything_the_windows_are_closed_all_the_same(desk: Desk) -> None:
+    drawn = Drawn(40)
+    drawn.reward[:] = 0
+    found = desk.imports(drawn.table())
+    assert found.outcomes == 0 and "no row has an outcome" in " ".join(found.notes)
+    report = judged(desk.archive)
+    assert report.log.judged == 40 and report.logged["responses"].value == 0
+    assert desk.imports(drawn.table(), now=NOW + DAY).known_decisions == 40
+    assert [row["type"] for row in desk.rows("events")] == ["log.complete"]
+
+
 def test_goal_windows_are_closed_by_the_time_up_to_which_outcomes_are_known(desk: Desk) -> None:
     """By now, at most 90 days after the last row; or as the caller says."""
     found = desk.imports(Drawn(20).table())
