@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from decision.cli.demo import demo as command
+from decision.cli.demo_shop import archive_of
 from decision.cli.demo_story import alone
 from decision.cli.looking_in import show_address
 from decision.cli.output import Fail
@@ -181,3 +182,14 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(
     opened.clear()
     show_address("http://127.0.0.1:8000", opens=False)
     assert not opened.is_set()
+
+
+def test_without_packages_the_demo_has_no_archive_and_says_how_to_install_them(
+    tmp_path, monkeypatch, capsys
+):
+    """It runs all the same."""
+    assert archive_of(tmp_path) == tmp_path / "archive"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert archive_of(tmp_path) is None
+    said = capsys.readouterr().err
+    assert "the console" in said and "needs pyarrow; install what is missing with: " in said
