@@ -132,6 +132,7 @@ class _Told:
         from decision.simulation.provider import Provider
         from decision.simulation.story import Story
         from decision.simulation.telling import Telling
+        from decision.simulation.visitors import OpenShop
 
         logging.getLogger("nextbest.audit").setLevel(logging.WARNING)  # it is not of the story
         logging.getLogger("decision.outbound").setLevel(logging.ERROR)
@@ -157,6 +158,8 @@ class _Told:
         async def begin() -> None:
             self._show(settings)
             work.append(asyncio.create_task(self._live(story)))
+            shop = OpenShop(f"http://{settings.host}:{settings.port}", range(self._customers))
+            work.append(asyncio.create_task(shop.broken_till()))
             if settings.archive is not None:
                 folder = Path(settings.archive)
                 work.append(asyncio.create_task(keep_archiving(settings.redis_url, folder)))

@@ -43,7 +43,7 @@ class OpenShop:
         """Goes on until it is cancelled; a server that does not answer is waited for."""
         rate = min(_MOST, len(self._numbers) * _VISITS)
         async with self._pool, asyncio.TaskGroup() as group:
-            group.create_task(self._broken_till())
+            group.create_task(self.broken_till())
             while True:
                 group.create_task(self._visit(self._somebody()))
                 await asyncio.sleep(-math.log(1 - self._draw()) / rate)
@@ -79,8 +79,8 @@ class OpenShop:
                 event = Event(type=kind, message=one.message, **about)
                 await self._call("/v1/events", {"events": [event]})
 
-    async def _broken_till(self) -> None:
-        """One of the shop's tills names customers and amounts in a way of its own."""
+    async def broken_till(self) -> None:
+        """One of the shop's tills names customers and amounts in a way of its own, for ever."""
         while True:
             who = self._somebody()
             told = {"type": "purchase", "customer": who.customer_id, "amount": "186,00 CNY"}
