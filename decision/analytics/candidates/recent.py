@@ -6,8 +6,8 @@ They become rows as they would in the archive, and are counted as those are.
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from threading import Lock
@@ -74,9 +74,10 @@ async def read_recent(
         if len(found.bodies) >= most or begin <= 0:
             break
         span *= _WIDER
-    decided, damaged = await run_in_worker(lambda: _decoded(found.bodies))
+    decided = _Bodies(found.bodies)
+    versions, damaged = await run_in_worker(decided.versions)
     files: dict[str, dict[str, str]] = {}
-    for version in dict.fromkeys(one.policy_version for one in decided):
+    for version in versions:
         if known and version in known:
             continue
         with suppress(msgspec.MsgspecError):
@@ -94,13 +95,25 @@ async def read_recent(
     )
 
 
-def _decoded(bodies: Sequence[bytes]) -> tuple[list[DecisionRecord], int]:
-    """The records, and how many cannot be read."""
-    decided = []
-    for body in bodies:
-        with suppress(msgspec.MsgspecError):
-            decided.append(records.decode_decision(body))
-    return decided, len(bodies) - len(decided)
+class _Bodies:
+    """Records that are decoded each time they are gone through, so that no objects of theirs stay,
+    which the collector of garbage would have to look at."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self._bodies = bodies
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def __iter__(self) -> Iterator[DecisionRecord]:
+        for body in self._bodies:
+            with suppress(msgspec.MsgspecError):
+                yield records.decode_decision(body)
+
+    def versions(self) -> tuple[list[str], int]:
+        """The policies that made them, and how many cannot be read."""
+        made = Counter(one.policy_version for one in self)
+        return list(made), len(self) - made.total()
 
 
 async def _since(log: Log, position: str, most: int) -> _Newest:
@@ -140,7 +153,7 @@ class RecentCandidates:
 
     def __init__(
         self,
-        decided: Sequence[DecisionRecord],
+        decided: Collection[DecisionRecord] | _Bodies,
         files: dict[str, dict[str, str]],
         *,
         limit: int | None = None,
@@ -153,7 +166,7 @@ class RecentCandidates:
         self._records = decided
         self._files = files
         self._not_given = not_given
-        self._limit = limit if limit is not None and len(decided) + damaged >= limit else None
+        self._limit = limit if limit is not None and len(decided) >= limit else None
         self._erasures = erasures
         self._damaged = damaged
         self._unpack = unpack
