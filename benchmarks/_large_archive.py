@@ -34,6 +34,12 @@ SEED: Final = 3
 BASE: Final = 2_000
 """Decisions that are really made; the rest are their copies."""
 PEOPLE_PER_DECISION: Final = 0.2
+_VARIANT: Final = (
+    "CASE WHEN cardinality(experiments) > 0 THEN map_from_entries([row(map_keys(experiments)[1], "
+    "CASE hash(new_customer) % 2 WHEN 0 THEN 'control' ELSE 'short' END)]) ELSE experiments END"
+)
+"""A customer is always in the same variant, and in the control group or not."""
+_HELD: Final = "hash(new_customer) % 50 = 1"
 
 
 async def real(folder: Path) -> None:
@@ -143,8 +149,9 @@ def _copied(
     own = {"decision_id": "new_id", "customer_id": "new_customer"}
     later = "new_at + INTERVAL 1 SECOND * (1 + hash(event_id) % 1500)"
     free = "SELECT *, row_number() OVER () AS place FROM"
+    decided = own | {"decided_at": "new_at", "experiments": _VARIANT, "holdout": _HELD}
     queries = {
-        "decisions": f"SELECT {_but(tables, 'decisions', own | {'decided_at': 'new_at'})} "
+        "decisions": f"SELECT {_but(tables, 'decisions', decided)} "
         f"FROM decisions {about} ORDER BY decided_at, position",
         "replays": f"SELECT {_but(tables, 'replays', own | {'decided_at': 'new_at'})} "
         f"FROM replays {about} ORDER BY decided_at",

@@ -30,6 +30,7 @@ from decision.files import open_regular, read_regular
 from decision.store.codec import UnreadableDocument
 
 _TRIES = 3
+_ROWS_AT_ONCE = 512
 _OF_RECORD = (
     "decision_id", "request_id", "decided_at", "customer_id", "placement", "event_type", "outcome",
     "reason", "policy_version", "model_version", "latency_us",
@@ -122,10 +123,25 @@ def _find(path: Path, decision_id: str, column: str) -> Any:
             for number in range(file.num_row_groups):
                 ids = file.read_row_group(number, columns=[column]).column(0)
                 if pc.index(ids, decision_id).as_py() >= 0:
-                    return file.read_row_group(number).filter(pc.equal(ids, decision_id))
+                    return _taken(file, number, np.flatnonzero(pc.equal(ids, decision_id)))
     except pa.ArrowException as error:
         raise UnreadableFile(f"{path} cannot be read: {error}") from error
     return None
+
+
+def _taken(file: Any, group: int, places: Any) -> Any:
+    """Some rows of a group of rows, without those after the last one."""
+    import pyarrow as pa
+
+    found, begin = [], 0
+    for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group]):
+        own = places[(places >= begin) & (places < begin + len(batch))] - begin
+        begin += len(batch)
+        if len(own):
+            found.append(batch.take(pa.array(own)))
+        if begin > places[-1]:
+            break
+    return pa.Table.from_batches(found)
 
 
 def _near(archive: Path, dataset: str, decision_id: str) -> list[Path]:
