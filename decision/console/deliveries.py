@@ -37,6 +37,13 @@ STATES: Final[dict[DeliveryState, str]] = {
 }
 
 
+DONE: Final = {
+    "retry": N_("The delivery is due again: it is sent within seconds, if its gateway works."),
+    "drop": N_("The delivery is dropped: it is not sent any more."),
+}
+"""What was done just now, as the address says it."""
+
+
 class Gateway(NamedTuple):
     """A gateway: its channels, why it is paused, how it fails."""
 
@@ -79,6 +86,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             gateways=found,
             problem=problem,
             now=runtime.clock(),
+            done=DONE.get(asked.text("done"), ""),
         )
 
     @post("/operations/deliveries/retry", status_code=200, opt={"scope": "operate"})
@@ -113,7 +121,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         if refused is not None:
             raise PageError(409, _REFUSED, reason=refused)
         state = _state(form.text("state")) or "any"
-        return go(request, link(HERE, state=state, channel=form.text("channel")))
+        done = action.removeprefix("delivery.")
+        return go(request, link(HERE, state=state, channel=form.text("channel"), done=done))
 
     return [listed, retry, drop, resume]
 

@@ -16,11 +16,14 @@ from decision.console.console import Console
 from decision.console.forms import query_of
 from decision.console.language import N_, zone_of
 from decision.console.rendering import link
-from decision.console.visitors import visitor_of
+from decision.console.visitors import Visitor, visitor_of
 from decision.console.words import OUTCOMES, REASONS
 from decision.core.clock import to_micros
 from decision.core.errors import NotReady, StoreUnavailable
+from decision.drafts.draft import Draft
+from decision.drafts.drafts import Drafts
 from decision.server.activity import Glance, glances
+from decision.server.drafting import why_read_only
 from decision.server.notices import Notice, notices
 
 K = TypeVar("K")
@@ -80,13 +83,15 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         except StoreUnavailable:
             found, answered = [], False
         steps = found if chosen in _BY_HOUR else by_day(found, zone)
-        gettext = visitor_of(request).language.gettext
+        visitor = visitor_of(request)
+        gettext = visitor.language.gettext
         return await console.page(
             request,
             "home.html",
             snapshot=snapshot,
             answered=answered,
             notices=[(one, page_of(one, console.linked)) for one in await notices(console.upkeep)],
+            drafts=await awaiting(console, visitor),
             ranges=[(gettext(text), f"/console?range={name}") for name, text in RANGES.items()],
             range=f"/console?range={chosen}",
             since=since,
@@ -101,6 +106,27 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         )
 
     return [home]
+
+
+async def awaiting(console: Console, visitor: Visitor) -> list[Draft]:
+    """The drafts that wait for whom the page is for: for a review, or to be published."""
+    if why_read_only(console.settings) is not None:
+        return []
+    try:
+        drafts = await Drafts(console.engine.runtime.store).all()
+    except StoreUnavailable:
+        return []
+    reviews = visitor.may("edit") or visitor.may("publish")
+    return [
+        one
+        for one in drafts
+        if (
+            one.state == "in_review"
+            and reviews
+            and visitor.name not in (*one.authors, one.created_by)
+        )
+        or (one.state == "approved" and visitor.may("publish"))
+    ]
 
 
 def begin(chosen: str, now: datetime) -> datetime:

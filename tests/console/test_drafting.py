@@ -327,9 +327,14 @@ async def test_a_second_person_reviews_what_was_written(tmp_path: Path, keys: Ke
         await browser.post(f"{path}/do/review", comment="please <i>")
         _, draft = await the_draft(store)
         assert draft.state == "in_review"
+        assert "waits for a review" not in (await browser.get("/console")).text  # of others
         own = await browser.post(f"{path}/do/approve", of=draft.fingerprint)
         assert own.status_code == 409 and "somebody else approves" in own.text
         await browser.sign_in(keys.secrets["publish-key"])
+        home = await browser.get("/console")
+        assert (
+            "Draft of edit-key waits for a review:" in home.text and f'href="{path}"' in home.text
+        )
         page = await browser.get(path)
         assert "Approve" in page.text and "please &lt;i&gt;" in page.text
         assert "Discard the draft" not in page.text
@@ -338,6 +343,7 @@ async def test_a_second_person_reviews_what_was_written(tmp_path: Path, keys: Ke
         await browser.post(f"{path}/do/approve", of=draft.fingerprint, comment="good")
         assert (await the_draft(store))[1].approved
         assert "has approved exactly this" in (await browser.get(path)).text
+        assert "waits to be published:" in (await browser.get("/console")).text
         await browser.sign_in(keys.secrets["bo"])
         await browser.post(f"{path}/do/return", comment="not yet")
         assert (await the_draft(store))[1].state == "open"

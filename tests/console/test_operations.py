@@ -96,7 +96,11 @@ async def test_a_held_delivery_is_sent_again_or_dropped_with_a_reason(rules: Pat
         fields = {"id": one, "customer": "客户<1>", "state": "unknown"}
         assert (await browser.post(f"{path}/retry", **fields, why=" ")).status_code == 400
         done = await browser.post(f"{path}/retry", **fields, why="provider works again")
-        assert (done.status_code, done.headers["location"]) == (303, f"{path}?state=unknown")
+        assert (done.status_code, done.headers["location"]) == (
+            303,
+            f"{path}?state=unknown&done=retry",
+        )
+        assert "is due again" in (await browser.get(done.headers["location"])).text
         [row] = await store.deliveries_of("客户<1>")
         assert row.status.state == "queued"
         other = await held(browser, store, "c-2", "failed")
@@ -104,7 +108,7 @@ async def test_a_held_delivery_is_sent_again_or_dropped_with_a_reason(rules: Pat
         done = await browser.post(f"{path}/drop", **fields, why="wrong text")
         assert (done.status_code, done.headers["location"]) == (
             303,
-            f"{path}?state=any&channel=%3Cb%3E",
+            f"{path}?state=any&channel=%3Cb%3E&done=drop",
         )
         assert await store.deliveries_of("c-2") == []
         gone = await browser.post(f"{path}/drop", **fields, why="again")

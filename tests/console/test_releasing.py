@@ -144,6 +144,9 @@ async def test_a_draft_is_published_with_a_reason_and_goes_live(tmp_path: Path) 
             until, lambda: engine.runtime.ready and engine.snapshot.policy_version == last.version
         )
         assert "it is time &lt;b" in (await browser.get("/console/rules")).text
+        done = await browser.get(f"/console/rules?done={last.version}")
+        assert f"Policy {last.version} is published" in done.text
+        assert "is published:" not in (await browser.get("/console/rules?done=other")).text
         assert (await publish(browser, path))[0] == 303  # the answer was lost
         assert len(await history(store)) == 2
         audit = (await browser.get("/console/operations/audit")).text

@@ -12,6 +12,7 @@ from decision.console.console import go
 from decision.console.errors import PageError
 from decision.console.forms import form_of
 from decision.console.language import N_
+from decision.console.rendering import link
 from decision.console.rules.desk import Desk, refusals
 from decision.console.visitors import visitor_of
 from decision.drafts.draft import Draft
@@ -70,6 +71,6 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         if not found.again:
             version = found.publication.version
             await console.audit(request, "policy.publish", target=version, reason=why)
-        return go(request, "/console/rules")
+        return go(request, link("/console/rules", done=found.publication.version))
 
     return [asked, publish]

@@ -55,6 +55,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             closed=sum(draft.closed for draft in drafts),
             entries=entries[: -_LATEST - 1 : -1],
             total=len(entries),
+            done=query_of(request).text("done"),
         )
 
     @get("/rules/files/{file:path}")

@@ -12,6 +12,7 @@ from decision.console.console import go
 from decision.console.errors import PageError
 from decision.console.forms import form_of, query_of
 from decision.console.language import N_
+from decision.console.rendering import link
 from decision.console.rules.desk import Desk
 from decision.console.visitors import visitor_of
 from decision.drafts.draft import LONGEST_COMMENT, checked_text
@@ -59,6 +60,6 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
         except CannotRollBack as error:
             raise PageError(409, N_("It cannot be rolled back: %(why)s"), why=str(error)) from None
         await console.audit(request, "policy.rollback", target=entry.version, reason=why)
-        return go(request, "/console/rules")
+        return go(request, link("/console/rules", done=entry.version))
 
     return [asked, done]
