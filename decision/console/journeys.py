@@ -30,7 +30,7 @@ from decision.outbound import holding
 from decision.outbound.journey_views import JourneyView, coming_runs, journey_views, step_views
 
 PATH: Final = "/console/journeys"
-_NEXT: Final = 10
+_NEXT: Final = 50
 _DAYS: Final = {"week": 7, "month": 30, "quarter": 90, "all": None}
 _WITHIN: Final = 20.0
 _DATASETS: Final = ("journeys", "decisions", "events")

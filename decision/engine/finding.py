@@ -33,6 +33,8 @@ class Finding(msgspec.Struct, frozen=True):
 async def find_customers(runtime: Runtime, text: str) -> Finding:
     """The customers whom a text leads to: as an id, as `type:value`, as a value of any known type.
 
+    An e-mail address is also looked for in small letters: people paste it as they find it.
+
     Raises:
         InputError: it can be neither an id nor an alias.
         StoreUnavailable: the store does not answer.
@@ -43,6 +45,8 @@ async def find_customers(runtime: Runtime, text: str) -> Finding:
     kind, colon, value = text.partition(":")
     named = [Alias(kind.strip(), value.strip())] if colon and kind.strip() and value.strip() else []
     aliases = [*named, *(Alias(one, text) for one in await alias_types.known(runtime.store))]
+    small = (Alias(one.type, one.value.lower()) for one in aliases if "@" in one.value)
+    aliases = list(dict.fromkeys((*aliases, *small)))
     customers = await asyncio.gather(
         _known(runtime, text), *(_owner(runtime, alias) for alias in aliases)
     )
@@ -50,7 +54,9 @@ async def find_customers(runtime: Runtime, text: str) -> Finding:
     for customer, by in zip(customers, ("id", *(one.type for one in aliases)), strict=True):
         if customer is not None:
             found.setdefault(customer, by)
-    return Finding([FoundBy(*one) for one in found.items()], [one.type for one in aliases])
+    return Finding(
+        [FoundBy(*one) for one in found.items()], list(dict.fromkeys(one.type for one in aliases))
+    )
 
 
 async def _known(runtime: Runtime, customer_id: str) -> str | None:

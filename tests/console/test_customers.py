@@ -43,7 +43,10 @@ async def actions(browser: Browser) -> list[str]:
     return [one.action for one in await entries(browser.api.engine.runtime.store)]
 
 
-@pytest.mark.parametrize("text", ["li", "li@example.com", "loyalty card:7/7", "7/7", " li "])
+@pytest.mark.parametrize(
+    "text",
+    ["li", "li@example.com", "Li@Example.COM", "email:LI@example.com", "loyalty card:7/7", " li "],
+)
 async def test_a_customer_is_found_by_id_and_by_an_alias_of_any_type(
     rules: Path, text: str
 ) -> None:
@@ -71,6 +74,8 @@ async def test_who_is_not_found_is_said_with_what_was_tried(rules: Path) -> None
         assert page.status_code == 200
         assert "Nobody is found by &lt;img" in page.text
         assert "email, phone" in page.text
+        typed = await browser.client.get("/console/customers", params={"q": "email:x"})
+        assert typed.text.count("types email, phone") == 1  # each once
         assert "Whom do you look for?" in (await browser.get("/console/customers")).text
         bad = await browser.client.get("/console/customers", params={"q": "a\x01b"})
         assert "This can be no id" in bad.text
@@ -96,6 +101,8 @@ async def test_the_page_has_who_consents_caps_and_what_happened(rules: Path) -> 
             assert (words in page.text) == (words != "may not be used")
         assert "<img src=x" not in page.text
         assert "style=" not in page.text
+        assert "any other message" in page.text
+        assert 'href="/console/messages/' in page.text
         assert ">full</span>" in page.text  # the message that was given, of its cap
         assert f'href="/console/decisions/{decision_id}"' in page.text
         assert "<strong>purchase</strong>" in page.text

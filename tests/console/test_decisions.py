@@ -69,9 +69,7 @@ async def test_the_grid_is_the_explanation_of_the_api(rules: Path) -> None:
         assert len(rows) == len(answer["explanation"])
         for one in answer["explanation"]:
             [row] = [
-                row
-                for row in rows
-                if row.startswith(f"{one['message']}</th><td>{one['channel']}</td>")
+                row for row in rows if f">{one['message']}</a></th><td>{one['channel']}</td>" in row
             ]
             assert one["detail"] in row
             assert one["source"] in row

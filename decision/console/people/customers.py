@@ -26,6 +26,7 @@ from decision.console.visitors import visitor_of
 from decision.core.errors import InputError, NextbestError, NotFound, StoreUnavailable
 from decision.core.explanation import explain
 from decision.core.identifiers import parse_decision_id
+from decision.core.said import SELECTED
 from decision.core.schema import Decision
 from decision.engine.balances import balances
 from decision.engine.finding import Finding, find_customers
@@ -99,6 +100,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             asked_for=path_text(request, "customer_id"),
             view=view,
             balances=left,
+            kinds_of_caps=SELECTED,
             consents=consent_lines(policy, document),
             channels=list(policy.channels),
             runs=await all_runs_of_customer(runtime.store, view.customer_id),
