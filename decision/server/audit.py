@@ -131,7 +131,7 @@ async def audit_command(
 
 
 async def _keep(store: BlobStore, entry: AuditEntry) -> None:
-    history = LOOKS if entry.action in _LOOKS else HISTORY
+    history = LOOKS if entry.action in LOOK_ACTIONS else HISTORY
     if entry.action.startswith("draft."):
         history = DRAFTS
     await store.append_history(history, msgspec.msgpack.encode(entry), KEPT)
@@ -151,7 +151,7 @@ async def entries(store: BlobStore, last: int | None = None) -> list[AuditEntry]
     return found if last is None else found[-last:]
 
 
-_LOOKS: Final = frozenset(
+LOOK_ACTIONS: Final = frozenset(
     {
         "customer.find",
         "customer.timeline",
@@ -164,6 +164,7 @@ _LOOKS: Final = frozenset(
         "console.sign-out",
     }
 )
+"""The actions that change nothing: looks at customers, and who signed in and out."""
 
 _LOGGED_ALONE: Final = frozenset({"customer.consents"})
 """Too many to be kept beside the others: they would push those out."""

@@ -67,6 +67,30 @@ async def test_the_audit_is_filtered_and_paged_by_its_address(rules: Path) -> No
             assert (await browser.get(f"/console/operations/audit?page={odd}")).status_code == 200
 
 
+async def test_changes_can_be_seen_without_looks_and_lead_to_what_was_changed(rules: Path) -> None:
+    store = MemoryStore()
+    async with browsing(rules, None, store) as browser:
+        await noted(store, action="customer.view", target="p-1")
+        await noted(store, action="console.sign-in")
+        for action, target in (
+            ("draft.save", "0d3e20 messages/tea.yaml"),
+            ("policy.publish", "5c1d9f"),
+            ("journey.pause", f"周 {HTML}"),
+            ("model.promote", "engagement/c7f2"),
+        ):
+            await noted(store, action=action, target=target)
+        page = await browser.get("/console/operations/audit?action=changes")
+        assert "4 entries" in page.text and "p-1" not in page.text
+        for path in (
+            "rules/drafts/0d3e20",
+            "rules/history",
+            "journeys/%E5%91%A8%20",
+            "models/version?version=engagement%2Fc7f2",
+        ):
+            assert f'href="/console/{path}' in page.text, path
+        assert HTML not in page.text
+
+
 def odd_pages(console: Console) -> list[ControllerRouterHandler]:
     """Pages that do what a page may do wrong."""
 
