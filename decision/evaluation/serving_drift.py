@@ -3,6 +3,10 @@
 Compared are messages that were given, with the features as the model saw them, and what it predicts
 for them, by the profile that its version keeps (`learning.drift`).
 
+What the version itself chooses is no drift: it gives other messages than the policy before it, by
+which its training rows came about. So features of messages (`message.…`) and the predictions are
+shown, and never reported; features of customers and events are.
+
 What moves with the calendar alone is no drift. Weekdays of a log that is shorter than a week differ
 from those of a longer one, although nobody has changed; so do counts over windows that neither log
 had filled. Such features are left out, and why is said.
@@ -29,7 +33,7 @@ from decision.core.records import DecisionRecord, made_without_store
 from decision.core.said import marked
 from decision.core.schema import Moment
 from decision.core.values import MISSING, Value
-from decision.learning.drift import drift_between, profile_of_matrix, read_profile
+from decision.learning.drift import PREDICTION, drift_between, profile_of_matrix, read_profile
 from decision.scoring.features import encode_columns
 from decision.scoring.loading import check_version, reference_trees
 from decision.scoring.model import calibrator
@@ -92,8 +96,12 @@ class ServingDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def beyond(self) -> dict[str, float]:
-        """Features whose index is above the bound."""
-        return {name: index for name, index in self.indexes.items() if index > self.bound}
+        """Features whose index is above the bound, but for what the version itself chooses."""
+        return {
+            name: index
+            for name, index in self.indexes.items()
+            if index > self.bound and name != PREDICTION and not name.startswith("message.")
+        }
 
 
 def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = None) -> ServingDrift:
