@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
@@ -21,6 +22,7 @@ import msgspec
 
 from decision.children import Child
 from decision.core.errors import NextbestError
+from decision.engine.worker import giving_way
 from decision.observability import get_logger
 from decision.server.aside import Aside
 
@@ -37,6 +39,9 @@ PATIENCE: Final = 0.4
 """Seconds that a page waits before it says how far it is."""
 AGAIN: Final = {"refresh": "2"}
 """The header of a page that says how far it is: without script, it is loaded again."""
+EVERY: Final = 5.0
+"""Seconds between two looks at what is new, while somebody looks at reports."""
+_WATCHED: Final = 600.0
 _LOOK: Final = 0.5
 _WITHIN: Final = 3_600.0
 _MOST: Final = 8
@@ -61,6 +66,7 @@ class Archive:
         self.folder = folder
         self._aside = Aside(f"the archive {folder}", 2)
         self._lock = Lock()
+        self._viewed = -_WATCHED
         self._results: dict[Hashable, tuple[Any, Any]] = {}
         self._ready: dict[bytes, None] = {}
         self._making: dict[bytes, asyncio.Task[None]] = {}
@@ -110,6 +116,7 @@ class Archive:
 
         `wanted` are fields of `analytics.summarizing.Wanted`.
         """
+        self._viewed = time.monotonic()
         name = self._name(wanted)
         if name in self._ready:
             return None
@@ -124,6 +131,15 @@ class Archive:
         from decision.analytics.summarizing import USUAL
 
         await self._started(self._name({"timezone": timezone, "amount": USUAL, "customers": True}))
+
+    async def follow(self) -> None:
+        """Takes in what is new in the archive while somebody looks at reports, so that they need
+        not wait for it: they see what it had some seconds ago."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if time.monotonic() < self._viewed + _WATCHED and "columns" in self.__dict__:
+                with suppress(NextbestError, OSError), giving_way():
+                    await self._aside.run(partial(self.columns.follow, 3 * EVERY), _WITHIN)
 
     def _name(self, wanted: dict[str, Any]) -> bytes:
         from decision.analytics.summarizing import Wanted

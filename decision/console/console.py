@@ -79,7 +79,7 @@ class Console:
         return Recent(self.engine)
 
     async def prepare(self) -> None:
-        """Counts the archive from the server's start on, so that first views are short."""
+        """Counts the archive from the server's start on, so that views are short."""
         if self.archive is None:
             return
         while not self.upkeep.supply.ready:  # noqa: ASYNC110 - it has no event
@@ -87,6 +87,7 @@ class Console:
         with suppress(PackagesMissing):
             require("the console's reports")
             await self.archive.prepare(self.zone())
+            await self.archive.follow()
 
     async def counting(self, **wanted: Any) -> Counting | None:
         """How far the archive is counted, while a page has to wait for it; see `Archive`.

@@ -298,3 +298,17 @@ def test_files_without_a_customer_are_passed_over_and_nothing_of_theirs_is_misse
                 assert of_one(tmp_path, customer, where) == everything
                 assert of_one(tmp_path, customer, Whereabouts(tmp_path)) == everything
     assert opened < sum(len(files(tmp_path, name)) for name in ("decisions", "events", "changes"))
+
+
+def test_who_follows_spares_others_the_look_at_the_files_for_a_while(tmp_path: Path) -> None:
+    made = Made(tmp_path, 6)
+    made.batch()
+    source, amount = LogColumns(tmp_path), log_columns.Amount("buy", "m")
+    before = source.with_amounts(amount)[0]
+    source.follow(600)
+    made.batch()
+    assert source.state() is before and source.with_amounts(amount)[0] is before
+    source.follow(0)
+    after, _ = source.with_amounts(amount)
+    assert after is source.state() is not before
+    agree(tmp_path, source)

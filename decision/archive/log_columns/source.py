@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,7 @@ from decision.archive.query import Database, OpenedLater, open_database
 from decision.archive.summaries import FileKey, Job, Summaries, keys_of
 
 THREADS: Final = 2
+_TRIES: Final = 3
 _KEPT: Final = 4
 """Properties with amounts that are kept in memory at once."""
 
@@ -57,6 +59,7 @@ class LogColumns:
         self._of_amounts: dict[Amount, _Dataset] = {}
         self._state: LogState | None = None
         self._doubtful: Any = None
+        self._until = 0.0
         self._lock = Lock()
 
     def state(self) -> LogState:
@@ -65,6 +68,9 @@ class LogColumns:
         Raises:
             ArchiveError: the archive lacks a file, or one is damaged.
         """
+        state = self._state
+        if state is not None and self._fresh():
+            return state
         with self._looking() as later:
             return self._refreshed(later)
 
@@ -74,19 +80,41 @@ class LogColumns:
         Raises:
             ArchiveError: the archive lacks a file, or one is damaged.
         """
+        known = self._amounts.get(amount)
+        if known is not None and self._fresh():
+            return known
+        with self._looking() as later:
+            return self._amounts_of(amount, self._refreshed(later), later)
+
+    def follow(self, patience: float) -> None:
+        """Brings everything up to date, so that for so many seconds nobody else has to.
+
+        Raises:
+            ArchiveError: the archive lacks a file, or one is damaged.
+        """
         with self._looking() as later:
             state = self._refreshed(later)
-            known = self._amounts.get(amount)
-            if known is None or known[0] is not state:
-                dataset = self._of_amounts.pop(amount, None) or self._dataset_of(amount)
-                self._of_amounts[amount] = dataset  # the last one that was asked for
-                dataset.refresh(self._events.keys, later)
-                tables = self._each_once(dataset.tables, amount, later)
-                known = self._amounts[amount] = state, state.amounts(tables)
-                for name in list(self._of_amounts)[:-_KEPT]:
-                    del self._of_amounts[name]
-                    self._amounts.pop(name, None)
-            return known
+            for amount in list(self._of_amounts):
+                self._amounts_of(amount, state, later)
+            self._until = time.monotonic() + patience
+
+    def _fresh(self) -> bool:
+        return time.monotonic() < self._until
+
+    def _amounts_of(
+        self, amount: Amount, state: LogState, later: OpenedLater
+    ) -> tuple[LogState, Amounts]:
+        known = self._amounts.get(amount)
+        if known is None or known[0] is not state:
+            dataset = self._of_amounts.pop(amount, None) or self._dataset_of(amount)
+            self._of_amounts[amount] = dataset  # the last one that was asked for
+            dataset.refresh(self._events.keys, later)
+            tables = self._each_once(dataset.tables, amount, later)
+            known = self._amounts[amount] = state, state.amounts(tables)
+            for name in list(self._of_amounts)[:-_KEPT]:
+                del self._of_amounts[name]
+                self._amounts.pop(name, None)
+        return known
 
     def jobs(self, amount: Amount | None = None) -> list[Job]:
         """The summaries that are still to be made, also of these amounts; the newest files first.
@@ -110,8 +138,7 @@ class LogColumns:
 
     def _refreshed(self, later: OpenedLater) -> LogState:
         changed = [
-            one.refresh(keys_of(self.archive, one.dataset), later)
-            for one in (self._decisions, self._events, self._changes)
+            self._taken_in(one, later) for one in (self._decisions, self._events, self._changes)
         ]
         if self._state is None or any(changed):
             self._doubtful = _twice(self._events.tables)
@@ -121,6 +148,12 @@ class LogColumns:
                 [nothing_of("changes"), *self._changes.tables.values()],
             )
         return self._state
+
+    def _taken_in(self, dataset: _Dataset, later: OpenedLater) -> bool:
+        for _ in range(_TRIES - 1):
+            with suppress(FileNotFoundError):  # an erasure put another file in its place
+                return dataset.refresh(keys_of(self.archive, dataset.dataset), later)
+        return dataset.refresh(keys_of(self.archive, dataset.dataset), later)
 
     def _each_once(
         self, tables: Tables, amount: Amount | None, later: OpenedLater

@@ -92,8 +92,7 @@ class LogState:
     ) -> None:
         made, happened = _joined(decisions), _joined(events)
         merges, not_given = _said(changes)
-        ids = [made["customer_id"], happened["customer_id"], *merges]
-        self.ids, numbers = _numbered(ids)
+        self.ids, numbers = _numbered([made["customer_id"], happened["customer_id"], *merges])
         self.owner = _owners(len(self.ids), *numbers[2:])
         self.until_decided = _until(decisions)
         self.until_received = _until(events)
@@ -145,48 +144,54 @@ class LogState:
         import pyarrow.compute as pc
 
         found = _joined(tables)
-        column = found["customer_id"]
-        numbers = np.asarray(pc.index_in(column.dictionary, value_set=self.ids))
-        money = found["money"].to_numpy(zero_copy_only=False)
-        person = self.owner[numbers[_codes(column)]]
-        return Amounts(person, _plain(found["at"]), money, _plain(found["text"]))
+        own = found["customer_id"].unify_dictionaries()
+        numbers = np.asarray(pc.index_in(own.chunk(0).dictionary, value_set=self.ids))
+        person = self.owner[numbers[_codes(own.chunks)]]
+        return Amounts(person, *(_plain(found[name]) for name in ("at", "money", "text")))
 
 
 _NAMES: Final = ("outcome", "placement", "message", "channel", "tests")
 
 
 def _joined(tables: Sequence[Any]) -> dict[str, Any]:
-    """The columns of all tables, each as one array."""
+    """The columns of all tables, in one chunk for each table."""
     import pyarrow as pa
 
-    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    return {name: table.column(name).combine_chunks() for name in table.column_names}
+    table = pa.concat_tables(tables)
+    return {name: table.column(name) for name in table.column_names}
 
 
 def _plain(column: Any) -> Any:
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    return column.to_numpy()
 
 
-def _codes(column: Any) -> Codes:
-    codes = column.indices
-    return np.asarray(codes.fill_null(_NONE) if codes.null_count else codes)
+def _codes(chunks: Sequence[Any]) -> Codes:
+    own = (one.indices for one in chunks)
+    parts = [np.asarray(one.fill_null(_NONE) if one.null_count else one) for one in own]
+    return np.concatenate([np.empty(0, np.int32), *parts])
 
 
 def _named(column: Any) -> Named:
-    return Named(_codes(column), column.dictionary.to_pylist())
+    own = column.unify_dictionaries()
+    return Named(_codes(own.chunks), own.chunk(0).dictionary.to_pylist())
 
 
 def _numbered(columns: Sequence[Any]) -> tuple[Any, list[Codes]]:
     """All texts once, and each column as numbers of them."""
     import pyarrow as pa
 
-    coded = [
-        one if pa.types.is_dictionary(one.type) else one.dictionary_encode() for one in columns
-    ]
     kind = pa.dictionary(pa.int32(), pa.string())
-    every = pa.chunked_array([one.cast(kind) for one in coded], kind).unify_dictionaries()
-    texts = every.chunk(0).dictionary if every.num_chunks else pa.array([], pa.string())
-    return texts, [_codes(one) for one in every.chunks]
+    coded = [
+        chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode().cast(kind)
+        for column in columns
+        for chunk in column.chunks
+    ]
+    every = pa.chunked_array(coded, kind).unify_dictionaries().chunks
+    numbers, begin = [], 0
+    for column in columns:
+        numbers.append(_codes(every[begin : begin + column.num_chunks]))
+        begin += column.num_chunks
+    return every[0].dictionary, numbers
 
 
 def _said(changes: Sequence[Any]) -> tuple[tuple[Any, Any], Any]:
@@ -198,14 +203,13 @@ def _said(changes: Sequence[Any]) -> tuple[tuple[Any, Any], Any]:
     not_given = every.filter(pc.equal(every.column("kind"), NOT_GIVEN)).column("change_id")
     merges = every.filter(pc.equal(every.column("kind"), "merge"))
     if not len(merges):
-        nobody = pa.array([], pa.string())
+        nobody = pa.chunked_array([], pa.string())
         return (nobody, nobody), not_given
     with open_database() as database:
         database.connection.register("said", merges)
         follow_merges(database.execute, "said")
         merged = database.connection.sql("SELECT from_id, into_id FROM merged").to_arrow_table()
-    pair = tuple(merged.column(name).combine_chunks() for name in ("from_id", "into_id"))
-    return (pair[0], pair[1]), not_given
+    return (merged.column("from_id"), merged.column("into_id")), not_given
 
 
 def _owners(people: int, earlier: Codes, later: Codes) -> Codes:
@@ -220,7 +224,7 @@ def _given(ids: Any, not_given: Any) -> Mask:
 
     if not len(not_given):
         return np.ones(len(ids), np.bool_)
-    found: Mask = ~_plain(pc.is_in(ids, value_set=not_given.combine_chunks()))
+    found: Mask = ~_plain(pc.is_in(ids, value_set=not_given))
     return found
 
 
