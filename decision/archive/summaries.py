@@ -105,6 +105,13 @@ class Summaries:
         return self._folder / f"{key.name}{SUFFIX}"
 
 
+def release() -> None:
+    """Gives memory back that PyArrow keeps for later, after much was read."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 class Job(NamedTuple):
     """A summary that is still to be made."""
 

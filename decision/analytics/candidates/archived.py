@@ -22,7 +22,7 @@ from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
 from decision.archive.journal import reading
 from decision.archive.policies import policy_path, read_policy
-from decision.archive.summaries import FileKey, Job, Summaries, keys_of
+from decision.archive.summaries import FileKey, Job, Summaries, keys_of, release
 from decision.core.clock import from_micros
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import NOT_GIVEN
@@ -147,6 +147,7 @@ class ArchivedCandidates:
                 self._withhold(loaded, ungiven, timezone, segment)
             if gone or new:
                 summaries.tidy(keys)
+                release()
         return sum(one.erasures for one in changes)
 
     def _summaries(self, timezone: str, segment: str | None) -> Summaries:

@@ -26,7 +26,7 @@ from decision.archive.log_columns.made import (
 )
 from decision.archive.log_columns.state import Amounts, LogState
 from decision.archive.query import Database, OpenedLater, open_database
-from decision.archive.summaries import FileKey, Job, Summaries, keys_of
+from decision.archive.summaries import FileKey, Job, Summaries, keys_of, release
 
 THREADS: Final = 2
 _TRIES: Final = 3
@@ -147,6 +147,7 @@ class LogColumns:
                 self._each_once(self._events.tables, None, later),
                 [nothing_of("changes"), *self._changes.tables.values()],
             )
+            release()
         return self._state
 
     def _taken_in(self, dataset: _Dataset, later: OpenedLater) -> bool:

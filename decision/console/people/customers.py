@@ -160,7 +160,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         try:
             kinds = kinds_of(asked.text("kinds") or None)
             before = asked.text("before") or None
-            where = console.archive.whereabouts if console.archive else None
+            counting = await console.counting(columns=False, customers=True)
+            where = console.archive.whereabouts if console.archive and not counting else None
             timelines = Timelines(console.engine, console.settings.archive, where)
             found = await timelines.page(customer_id, kinds, before, _ROWS)
         except InputError:
