@@ -7,7 +7,7 @@ While it is in force, deliveries wait for ever where nobody sends, or no attempt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -24,6 +24,8 @@ from decision.store.damage import readable
 
 if TYPE_CHECKING:
     from decision.engine.runtime import Runtime
+
+Subject = Literal["policy", "budgets", "deliveries", "journeys"]
 
 _BEHIND: Final = 60_000
 """Milliseconds for which deliveries may be due before it is a warning."""
@@ -74,16 +76,22 @@ async def present_cautions(runtime: Runtime) -> tuple[str, ...]:
     The latter are not about the policy: whoever puts it in force may be the one that acts. Where
     the store does not answer, those of when it was put in force.
     """
+    return tuple([text for _, text in await cautions_by_subject(runtime)])
+
+
+async def cautions_by_subject(runtime: Runtime) -> list[tuple[Subject, str]]:
+    """The same, each with what it is about."""
     snapshot, now = runtime.snapshot, runtime.clock()
+    about: list[tuple[Subject, tuple[str, ...]]] = [("policy", snapshot.lasting_cautions)]
     try:
-        passing = (
-            *await passing_cautions(snapshot.policy, runtime.store, now),
-            *await _late_deliveries(snapshot.policy, runtime.store, now),
-            *await journey_cautions(snapshot.policy, runtime.store, now),
-        )
+        about += [
+            ("budgets", await passing_cautions(snapshot.policy, runtime.store, now)),
+            ("deliveries", await _late_deliveries(snapshot.policy, runtime.store, now)),
+            ("journeys", await journey_cautions(snapshot.policy, runtime.store, now)),
+        ]
     except StoreUnavailable:
-        return snapshot.cautions
-    return (*snapshot.lasting_cautions, *passing)
+        about = [("policy", snapshot.cautions)]
+    return [(subject, text) for subject, texts in about for text in texts]
 
 
 async def lasting_cautions(

@@ -32,8 +32,8 @@ async def journey_cautions(policy: Policy, store: Store, now: int) -> tuple[str,
         if name in policy.journeys.by_name:
             found.append(
                 Said(
-                    "journey %(name)s is %(what)s since %(lasts)s: %(why)s; run nextbest journeys "
-                    "resume %(name)s to let it go on",
+                    "journey %(name)s has been %(what)s for %(lasts)s: %(why)s; run nextbest "
+                    "journeys resume %(name)s to let it go on",
                     name=name,
                     what=Said("stopped") if hold.ends else Said("paused"),
                     lasts=lasting_about(max(0, now - hold.at)),

@@ -17,7 +17,7 @@ from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
 from decision.core.said import Joined, Said
 from decision.engine.budget_views import BudgetView, budget_views
-from decision.engine.cautions import present_cautions
+from decision.engine.cautions import cautions_by_subject
 from decision.engine.left_alone import left_alone
 from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot
@@ -34,6 +34,7 @@ Subject = Literal[
     "policy",
     "budgets",
     "deliveries",
+    "journeys",
     "experiments",
     "servers",
     "other",
@@ -80,8 +81,10 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
         )
         found.append(Notice(severity="error", subject="rules", text=text))
     runtime = supply.engine.runtime
-    for text in (*await present_cautions(runtime), *supply.delivery_cautions):
-        found.append(Notice(severity="warning", subject="policy", text=text))
+    for subject, text in await cautions_by_subject(runtime):
+        found.append(Notice(severity="warning", subject=subject, text=text))
+    for text in supply.delivery_cautions:
+        found.append(Notice(severity="warning", subject="deliveries", text=text))
     try:
         held = (await runtime.store.count_deliveries()).held
     except StoreUnavailable:
@@ -107,8 +110,8 @@ async def stopped(runtime: Runtime) -> list[Notice]:
     found = []
     for name, pause in sorted((await store.paused_gateways()).items()):
         text = Said(
-            "gateway %(name)s is paused since %(time)s: %(why)s; what is to be sent waits until "
-            "somebody resumes it",
+            "gateway %(name)s has been paused since %(time)s: %(why)s; what is to be sent waits "
+            "until somebody resumes it",
             name=name,
             time=f"{from_micros(pause.at):%Y-%m-%d %H:%M %Z}",
             why=pause.why,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ async def test_the_page_has_who_consents_caps_and_what_happened(rules: Path) -> 
         assert "<img src=x" not in page.text
         assert "style=" not in page.text
         assert "any other message" in page.text
+        assert re.search(r"</strong> (push|email) <small>outbound</small> <a ", page.text)  # apart
         assert 'href="/console/messages/' in page.text
         assert ">full</span>" in page.text  # the message that was given, of its cap
         assert f'href="/console/decisions/{decision_id}"' in page.text

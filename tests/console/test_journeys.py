@@ -69,6 +69,9 @@ async def test_a_journey_is_paused_with_a_reason_and_goes_on_again(rules: Path) 
         assert (done.status_code, done.headers["location"]) == (303, path)
         page = await browser.get(path)
         assert "wrong &lt;coupon&gt;" in page.text
+        home = (await browser.get("/console")).text
+        notice = home[home.index("journey welcome has been paused for") :]
+        assert notice[: notice.index("</p>")].endswith('<a href="/console/journeys">Look</a>')
         assert set(await store.held_journeys()) == {"welcome"}
         await browser.post(f"{path}/stop", why="over")
         assert (await store.held_journeys())["welcome"].ends

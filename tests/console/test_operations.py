@@ -145,7 +145,10 @@ async def test_a_gateway_that_sends_nothing_needs_a_look_at_once(rules: Path) ->
         assert "&lt;script&gt;alert(1)&lt;/script&gt; 400" in page.text and HTML not in page.text
         await store.pause_gateway("apns", GatewayPause("complaints", now))
         page = await browser.get("/console")
-        assert "gateway apns is paused since" in page.text and "gateway apns fails" not in page.text
+        assert (
+            "gateway apns has been paused since" in page.text
+            and "gateway apns fails" not in page.text
+        )
         zh = await browser.get("/console", **{"accept-language": "zh-CN"})
         assert "网关 apns 自" in zh.text
 

@@ -257,7 +257,7 @@ async def test_journeys_that_nobody_runs_or_that_stand_still_are_a_warning(clock
     await pause(world.store, "welcome", clock.now, "looking into it")
     clock.now += 2 * MINUTE
     [paused] = await cautions(world)
-    assert paused.startswith("journey welcome is paused since 2m: looking into it;")
+    assert paused.startswith("journey welcome has been paused for 2m: looking into it;")
     await resume(world.store, "welcome")
     await tell(world.engine, "follow", "late", cart="1")
     clock.now += 2 * MINUTE
