@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from decision.cli.options import json_option, log_option, moment
+from decision.cli.options import json_option, log_option, moment, until_option
 from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.installation import require
 
@@ -60,6 +60,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     metavar="TIME|held-out",
     help="Judge only later decisions; held-out: only those the model has not learned from.",
 )
+@until_option()
 @click.option(
     "--silence-counts",
     is_flag=True,
@@ -118,6 +119,7 @@ def evaluate(
     arms: bool,
     fields: tuple[str, ...],
     since: int | Literal["held-out"] | None,
+    until: int | None,
     silence_counts: bool,
     reward_model: bool,
     confidence: float,
@@ -159,6 +161,7 @@ def evaluate(
         by=fields,
         count_silence=silence_counts,
         since=since,
+        until=until,
         reward_model=reward_model,
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )

@@ -50,6 +50,16 @@ def log_option(required: bool = True) -> Callable[[F], F]:
     )
 
 
+def until_option() -> Callable[[F], F]:
+    """`--until TIME`: the time up to which the log is complete, given as `until`."""
+    return click.option(
+        "--until",
+        callback=moment,
+        metavar="TIME",
+        help="The time up to which the log is complete. Default: its latest entry.",
+    )
+
+
 def metrics_options(help: str) -> Callable[[F], F]:
     """`--metrics-port PORT` and `--metrics-host ADDRESS` of commands that run as a service."""
     port = click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", help=help)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import json_option, log_option, settings_from, settings_options
+from decision.cli.options import (
+    json_option,
+    log_option,
+    settings_from,
+    settings_options,
+    until_option,
+)
 from decision.cli.output import TERMINAL, console, print_json, say
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 @click.argument("version", required=False)
 @settings_options("models")
 @log_option(required=False)
+@until_option()
 @click.option("--rules", metavar="DIR", help="The rules it will serve. Default: those of the log.")
 @click.option(
     "--spec",
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 def promote(
     version: str | None,
     archive: Path | None,
+    until: int | None,
     rules: str | None,
     spec: Path | None,
     force: bool,
@@ -81,7 +89,7 @@ def promote(
         challenge(models, folder)
         _tell(folder, models, [], as_json, "shadow")
         return 0
-    found = _promote(models, folder, archive, rules, spec, reason)
+    found = _promote(models, folder, archive, until, rules, spec, reason)
     _tell(folder, models, found.figures, as_json, found.outcome)
     return 1 if found.outcome == "refused" else 0
 
@@ -100,6 +108,7 @@ def _promote(
     models: Path,
     folder: Path,
     archive: Path | None,
+    until: int | None,
     rules: str | None,
     spec: Path | None,
     reason: str | None,
@@ -108,7 +117,9 @@ def _promote(
     from decision.evaluation.promotion import evidence_for, promote_if_passed
 
     definition = read_rules(rules) if rules is not None else None
-    evidence = evidence_for(models, folder, spec=spec, archive=archive, rules=definition)
+    evidence = evidence_for(
+        models, folder, spec=spec, archive=archive, rules=definition, until=until
+    )
     return promote_if_passed(models, evidence, force=reason, progress=TERMINAL)
 
 

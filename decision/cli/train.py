@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.options import json_option, moment, settings_from, settings_options
+from decision.cli.options import json_option, settings_from, settings_options, until_option
 from decision.cli.output import Fail, Terminal, on_terminal, print_json, progress, say
 from decision.installation import require
 
@@ -38,12 +38,7 @@ class _Steps(Terminal):
     type=click.Path(path_type=Path),
     help="What `nextbest archive --out` wrote.",
 )
-@click.option(
-    "--until",
-    callback=moment,
-    metavar="TIME",
-    help="The time up to which the log is complete. Default: its latest entry.",
-)
+@until_option()
 @click.option(
     "--dask",
     metavar="ADDRESS",

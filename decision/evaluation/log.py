@@ -149,12 +149,14 @@ def open_log(
     *,
     count_silence: bool = False,
     model: str | None = None,
+    until: int | None = None,
 ) -> Iterator[ArchivedLog]:
     """Opens an archive for evaluation; it is closed at the end of the context.
 
     `responses` says what counts as one (None: the goals of the messages). `count_silence`: also
     count what customers did after silence; needs one target for all messages. `model` is the
-    version for which logged probabilities are looked up.
+    version for which logged probabilities are looked up. `until` (microseconds) is the time up to
+    which the log is complete; default: its latest entry.
 
     Raises:
         EvaluationError: it is not an archive, or it says too little.
@@ -178,7 +180,9 @@ def open_log(
         policies = LoggedPolicies(archive)
         _lay_out_goals(database, policies, responses, count_silence=count_silence)
         database.execute(_HAPPENED)
-        yield ArchivedLog(archive, database, decisions, policies, model or "", count_silence)
+        until = _until(database) if until is None else until
+        _note_young(database, until)
+        yield ArchivedLog(archive, database, decisions, policies, model or "", count_silence, until)
 
 
 class ArchivedLog:
@@ -192,6 +196,7 @@ class ArchivedLog:
         policies: LoggedPolicies,
         model: str,
         counts_silence: bool,
+        until: int,
     ) -> None:
         self.archive = archive
         self.policies = policies
@@ -201,8 +206,7 @@ class ArchivedLog:
         self._days: defaultdict[date, list[Path]] = defaultdict(list)
         for path in decisions:
             self._days[date.fromisoformat(path.parent.name.removeprefix("date="))].append(path)
-        self._until = _until(database)
-        _note_young(database, self._until)
+        self._until = until
         self.judge_from(0)
 
     def judge_from(self, since: int) -> None:

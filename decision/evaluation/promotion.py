@@ -70,7 +70,8 @@ class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
 class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a version that is to be promoted.
 
-    `champion` is the folder of the version in force. `rules` None: those of the log.
+    `champion` is the folder of the version in force. `rules` None: those of the log. `until`
+    (microseconds) is the time up to which the log is complete; None: its latest entry.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     champion: Path | None = None
     archive: Path | None = None
     rules: PolicyDefinition | None = None
+    until: int | None = None
 
 
 def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[GateFigure]:
@@ -135,6 +137,7 @@ def _of_whole_log(
         evidence.spec.responses,
         1 + least,
         rules=evidence.rules,
+        until=evidence.until,
         progress=progress,
     )
     found = []
@@ -162,7 +165,7 @@ def _of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -
         report = evaluate(
             evidence.archive,
             Candidate(rules=evidence.rules, model=evidence.model),
-            EvaluationRequest(spec=evidence.spec, since="held-out"),
+            EvaluationRequest(spec=evidence.spec, since="held-out", until=evidence.until),
             progress,
         )
         sample = report.policies[-1].weights.effective_sample_size
@@ -376,6 +379,7 @@ def evidence_for(
     spec: Path | None = None,
     archive: Path | None = None,
     rules: PolicyDefinition | None = None,
+    until: int | None = None,
 ) -> GateEvidence:
     """Gathers what the gate needs. Without `spec`: the spec of that name in the models folder.
 
@@ -393,6 +397,7 @@ def evidence_for(
         champion=current_version(models) if (models / CURRENT).exists() else None,
         archive=archive,
         rules=rules,
+        until=until,
     )
 
 

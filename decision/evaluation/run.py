@@ -31,6 +31,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     without a message. `since` (microseconds): judge only later decisions; `held-out`: only those
     that the model has not learned from, because its figures are too good on what it has seen
     (witnesses judge all).
+    `until` (microseconds): the time up to which the log is complete; default: its latest entry.
     `reward_model`: if false, only IPS and SNIPS are estimated.
     """
 
@@ -39,6 +40,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     by: tuple[str, ...] = ()
     count_silence: bool = False
     since: int | Literal["held-out"] | None = None
+    until: int | None = None
     reward_model: bool = True
     options: EvaluationOptions = EvaluationOptions()
 
@@ -73,7 +75,13 @@ def evaluate(
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses, count_silence=request.count_silence, model=version) as log,
+        open_log(
+            archive,
+            responses,
+            count_silence=request.count_silence,
+            model=version,
+            until=request.until,
+        ) as log,
         progress.bar("Decisions") as move,
     ):
         unseen = None
@@ -114,7 +122,7 @@ def _nothing(log: ArchivedLog) -> str:
         return (
             f"{log.archive}: all {counted.open_windows} decisions are younger than the longest "
             f"goal window of what could have been chosen ({days} at most), so their outcomes are "
-            "not known yet"
+            "not known yet (if nothing was logged since, say how far the log goes: --until)"
         )
     return (
         f"{log.archive}: none of {counted.decisions} decisions can be decided again "

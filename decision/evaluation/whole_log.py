@@ -78,6 +78,7 @@ def judge_whole_log(
     factor: float,
     *,
     rules: PolicyDefinition | None = None,
+    until: int | None = None,
     progress: Progress = SILENT,
 ) -> Judged:
     """Decides the log again under both, and keeps some numbers per decision.
@@ -94,7 +95,7 @@ def judge_whole_log(
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses) as log,
+        open_log(archive, responses, until=until) as log,
         progress.bar("Decisions") as move,
     ):
         share = MOST / max(1, log.counted.decisions)

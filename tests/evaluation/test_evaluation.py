@@ -516,6 +516,21 @@ def test_what_is_too_young_contended_or_unknown_is_left_out_and_counted(
         )
 
 
+def test_how_far_a_log_goes_can_be_said(world: World, archive: Path) -> None:
+    """A log whose latest entry is old closes no window of the latest decisions; nor one cut off."""
+    middle = world.moments[len(world.moments) // 2].at
+    request = EvaluationRequest(until=middle, reward_model=False, options=QUICK)
+    counted = evaluate(archive, Candidate(), request).log
+    assert counted.to_time == middle
+    assert counted.judged == sum(
+        row["decided_at"] + timedelta(days=2 if "cups" in _possible(row) else 1)
+        <= from_micros(middle)
+        for row in _rows(archive, "decisions")
+    )
+    with pytest.raises(EvaluationError, match="--until"):
+        evaluate(archive, Candidate(), msgspec.structs.replace(request, until=world.moments[5].at))
+
+
 def _possible(row: dict[str, Any]) -> set[str]:
     found = {one["message"] for one in row["candidates"] if (one["selection_probability"] or 0) > 0}
     return found | ({row["message"]} if row["message"] else set())
