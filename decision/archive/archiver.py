@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -21,6 +19,7 @@ from uuid import uuid4
 import msgspec
 
 from decision.archive import readers
+from decision.archive.collecting import without_collecting
 from decision.archive.erased import ErasedCustomers, pseudonymous
 from decision.archive.erasing import erase_in
 from decision.archive.erasure_notes import ArchiveNote, note_archive, note_missed
@@ -209,7 +208,7 @@ class Archiver:
         waiting = deque(range(PARTITIONS))
         trimmed: set[int] = set()
         while waiting and not stopped():
-            with _without_collecting():
+            with without_collecting():
                 if pages := await self._read(waiting):
                     await self._archive(pages)
                     trimmed |= pages.keys()
@@ -365,18 +364,6 @@ class Archiver:
             )
         )
         self.counts.trimmed += sum(removed)
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """A batch makes many objects and no cycles; looking for cycles takes a third of its time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from decision.archive.collecting import without_collecting
 from decision.archive.journal import Step
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import FileError, InputError
@@ -93,7 +94,7 @@ def import_log(
         FileError: the table as a whole cannot be imported, or the archive cannot be written.
         OSError: a file cannot be read or written; nothing was imported.
     """
-    with TemporaryDirectory(prefix="nextbest-import-") as name:
+    with TemporaryDirectory(prefix="nextbest-import-") as name, without_collecting():
         return _Import(path, definition, archive, options, now, Path(name)).run(
             refuse, progress, step
         )
