@@ -15,6 +15,7 @@ from markupsafe import Markup
 from decision.console import charts
 from decision.console.assets import asset
 from decision.core.clock import to_micros
+from decision.core.said import unpacked
 from decision.releases.publishing import Publication
 
 FOLDER: Final = Path(__file__).with_name("templates")
@@ -38,6 +39,7 @@ def environment() -> Environment:
         "bars": charts.bars,
         "stacked": charts.stacked,
         "band": charts.band,
+        "unpacked": unpacked,
     }
     made.filters |= {
         "path": path_part,

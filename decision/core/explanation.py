@@ -44,12 +44,12 @@ def explain(policy: Policy, verdict: Verdict, say: Say = str) -> list[Explanatio
     return [explainer.row(index, reasons.get(index)) for index in range(len(policy.candidates))]
 
 
-def why(policy: Policy, verdict: Verdict, candidate: int) -> ExplanationRow:
-    """The row of one candidate alone."""
+def why(policy: Policy, verdict: Verdict, candidate: int, say: Say = str) -> ExplanationRow:
+    """The row of one candidate alone, see `explain`."""
     reason = next(
         (reason for reason, mask in verdict.fallen.items() if mask >> candidate & 1), None
     )
-    return _Explainer(policy, verdict, str).row(candidate, reason)
+    return _Explainer(policy, verdict, say).row(candidate, reason)
 
 
 class _Explainer:

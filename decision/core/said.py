@@ -68,6 +68,41 @@ class Joined(Said):
         return made
 
 
+def packed(text: str) -> Any:
+    """A text as plain data for another process, where `unpacked` makes it again.
+
+    >>> unpacked(packed(Joined("; ", [Said("rule %(name)s holds", name="a"), "b"]))).parts
+    ('rule a holds', 'b')
+    """
+    match text:
+        case Joined():
+            return ["joined", text.template, [packed(one) for one in text.parts]]
+        case Counted():
+            return ["counted", [text.template, text.many, text.n], _packed(text.values)]
+        case Said():
+            return ["said", text.template, _packed(text.values)]
+    return text
+
+
+def _packed(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: packed(value) if isinstance(value, str) else str(value)
+        for name, value in values.items()
+    }
+
+
+def unpacked(data: Any) -> str:
+    """The text of what `packed` gave."""
+    match data:
+        case ["joined", separator, parts]:
+            return Joined(separator, map(unpacked, parts))
+        case ["counted", [one, many, n], values]:
+            return Counted(one, many, n, **{name: unpacked(v) for name, v in values.items()})
+        case ["said", template, values]:
+            return Said(template, **{name: unpacked(value) for name, value in values.items()})
+    return str(data)
+
+
 def marked(template: str) -> str:
     """Marks a template for catalogues where it is written, of which a text is made elsewhere."""
     return template
@@ -79,6 +114,11 @@ _UNITS: Final = {
     "h": marked("%(n)sh"),
     "d": marked("%(n)sd"),
 }
+
+
+def as_it_is(text: str) -> str:
+    """A text with what it was made of: for those who say it later."""
+    return text
 
 
 def lasting(micros: int) -> Said:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from decision.core.schema import Moment
@@ -55,13 +57,16 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one policy does not choose what the other does: a reason code, and the rule's place."""
+    """Why one policy does not choose what the other does: a reason code, and the rule's place.
+
+    `for_example` is what was compared in one of the cases, as `packed` gives it.
+    """
 
     choice: str
     reason: str
     source: str
     count: int
-    for_example: str
+    for_example: Any
 
 
 class Affected(msgspec.Struct, frozen=True, kw_only=True):

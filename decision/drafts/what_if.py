@@ -14,6 +14,7 @@ from decision.archive.replays import ArchivedReplay
 from decision.archive.replays import read_replays as read_archived
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
+from decision.core.said import packed
 from decision.drafts.logged import read_replays
 from decision.drafts.request import CannotCompare, Request, Tell
 from decision.drafts.results import Affected, Cause, Move, Row, WhatIf
@@ -158,6 +159,6 @@ def _row(name: str, line: Line) -> Row:
 
 def _causes(causes: Causes) -> list[Cause]:
     return [
-        Cause(choice=choice, reason=reason, source=source, count=count, for_example=detail)
+        Cause(choice=choice, reason=reason, source=source, count=count, for_example=packed(detail))
         for (choice, reason, source), (count, detail) in by_count(causes)[:_MOST_SHOWN]
     ]

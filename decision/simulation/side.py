@@ -12,6 +12,7 @@ from decision.core.definition import PolicyDefinition, Reservation, Selector
 from decision.core.document import Document
 from decision.core.explanation import why
 from decision.core.records import JourneyRecord
+from decision.core.said import as_it_is
 from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.engine.transaction import commit_of
@@ -159,7 +160,7 @@ class Simulated:
         if place is None:
             return Cause("not in the policy", "")
         assert self._verdict is not None
-        row = why(self.world.engine.snapshot.policy, self._verdict, place)
+        row = why(self.world.engine.snapshot.policy, self._verdict, place, as_it_is)
         return Cause(row.reason or "selected", row.source or "", row.detail or "")
 
     async def tell(self, event: Event) -> EventsAnswer:

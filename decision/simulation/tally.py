@@ -192,7 +192,7 @@ class Tally:
                     "reason": reason,
                     "source": source,
                     "count": count,
-                    "for_example": detail,
+                    "for_example": str(detail),
                 }
                 for (choice, reason, source), (count, detail) in by_count(found)
             ]

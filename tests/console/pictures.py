@@ -281,6 +281,7 @@ def _drafts(page: Page, url: str, redis: str) -> tuple[str, list[str]]:
         return text.replace("Still in your basket", "Your basket is waiting")
 
     def rarer(text: str) -> str:
+        text = text.replace("Shall we send it?", "Shall we pack it for you?", 1)
         return text.replace("value: 10", "value: 3", 1)
 
     first = begin(page, url, "A friendlier basket", "The old title sounded strict.", friendlier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import pickle
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ from decision.core.conditions import All, AnyOf, Clause, FieldOperand, Not
 from decision.core.definition import Cap, FieldLimit, Selector
 from decision.core.journeys.definition import Ask, Split, Wait, WaitUntil
 from decision.core.journeys.words import condition_words, step_words
-from decision.core.said import Counted, Joined, Said, lasting
+from decision.core.said import Counted, Joined, Said, lasting, packed, unpacked
 from decision.core.values import MISSING
 from decision.engine.message_views import cap_words
 
@@ -113,3 +114,13 @@ def test_what_stays_english_is_marked_so_and_escaped() -> None:
     assert ZH.told(Said("rule %(name)s holds: %(facts)s", name="<b>", facts="x")) == (
         "规则 &lt;b&gt; 成立：x"
     )
+
+
+def test_a_text_of_another_process_is_said_as_one_of_this() -> None:
+    cap = Cap(name="c", of=Selector(), at_most=2, within="day", per="channel")
+    when = All((Clause("customer.tier", "eq", "gold"), Clause("customer.n", "gt", 3)))
+    told = failures(when, ["red", MISSING], ["customer.tier", "customer.n"].index)
+    many = Counted("%(n)s contact", "%(n)s contacts", 2)
+    for text in (cap_words(cap), Joined("; ", told), Said("%(n)s of %(all)s", n=1, all=many), "x"):
+        sent = json.loads(json.dumps(packed(text)))
+        assert unpacked(sent) == text and ZH.say(unpacked(sent)) == ZH.say(text)
