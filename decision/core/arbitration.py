@@ -156,25 +156,26 @@ def draw_probabilities(
     """
     found: list[float] = scores.priority[places].tolist()
     if gamma is None or not (policy.unexplored or unproven):
-        return _gap_weights(found, gamma)
+        return gap_weights(found, gamma)
     candidates: list[int] = scores.candidates[places].tolist()
     best = found.index(max(found))
     if policy.unexplored >> candidates[best] & 1:
-        return _gap_weights(found, None)
+        return gap_weights(found, None)
     tried = [place for place, index in enumerate(candidates) if not policy.unexplored >> index & 1]
     groups = [
         policy.message_index[candidates[place]] if unproven >> candidates[place] & 1 else -1
         for place in tried
     ]
     weights = [0.0] * len(found)
-    gaps = _gap_weights([found[place] for place in tried], gamma)
+    gaps = gap_weights([found[place] for place in tried], gamma)
     floors = with_floors(gaps, groups, policy.settings.exploration_floor)
     for place, weight in zip(tried, floors, strict=True):
         weights[place] = weight
     return weights
 
 
-def _gap_weights(priorities: list[float], gamma: float | None) -> list[float]:
+def gap_weights(priorities: list[float], gamma: float | None) -> list[float]:
+    """The selection probability of each priority, if nothing but their gaps counts."""
     largest = max(*priorities, -min(priorities))
     scale = 1 / largest if largest > 0 and isfinite(1 / largest) else 1.0
     return inverse_gap_weights([priority * scale for priority in priorities], gamma)

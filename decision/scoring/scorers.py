@@ -82,8 +82,12 @@ class ModelScorer:
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> Floats:
         """The smoothed probability of each candidate; the prior if the model gives no number."""
-        start = self._start
         found = self._model.probabilities(self._encoder.encode(candidates, values, document, now))
+        return self.smooth(candidates, found)
+
+    def smooth(self, candidates: Indices, found: Floats) -> Floats:
+        """The model's probabilities of candidates, smoothed; NaN becomes the prior."""
+        start = self._start
         found = start.weight[candidates] * found + start.offset[candidates]
         nothing = np.isnan(found)
         if nothing.any():
