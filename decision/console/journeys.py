@@ -162,7 +162,7 @@ async def _report(console: Console, name: str, chosen: str) -> tuple[JourneyRepo
         return None, ""
     except PageError:
         raise
-    except NextbestError as error:
+    except (NextbestError, OSError) as error:
         return None, str(error)
 
 

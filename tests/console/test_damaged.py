@@ -90,3 +90,27 @@ async def test_no_damaged_value_takes_a_page_away_without_a_word(
                 if held is not None:
                     redis.restore(key, 0, held)
             assert not failed
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a file", "an empty folder", "garbage"])
+async def test_whatever_stands_in_the_place_of_the_archive_no_page_fails(
+    tmp_path: Path, instead: str
+) -> None:
+    archive, rules = tmp_path / "archive", Path(__file__).parents[2] / "rules"
+    archive.mkdir()
+    async with browsing(rules, archive=str(archive)) as browser:
+        body = {"attributes": {"first_name": "li"}}
+        assert (await browser.client.put("/v1/customers/li", json=body)).is_success
+        if instead == "garbage":
+            for place in ("_journal/manifest.json", "decisions/date=2026-11-27/part-1.parquet"):
+                (archive / place).parent.mkdir(parents=True)
+                (archive / place).write_bytes(BAD)
+        elif instead != "an empty folder":
+            archive.rmdir()
+        if instead == "a file":
+            archive.write_bytes(BAD)
+        for page in [*every_page(), "/console/reports/data", "/console/candidates/data"]:
+            answer = await browser.get(page)
+            assert answer.status_code != 500, page
+            if answer.is_redirect:
+                assert (await browser.get(answer.headers["location"])).status_code != 500, page

@@ -168,7 +168,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             raise PageError(400, NO_CURSOR) from None
         except (NotFound, StoreUnavailable):
             raise
-        except (SettingsError, NextbestError) as error:
+        except (SettingsError, NextbestError, OSError) as error:
             return None, str(error)
         await console.audit(request, "customer.timeline", customer=customer_id)
         return found, ""

@@ -98,7 +98,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             found = await ArchivedDecisions(archive, engine.replay).look(decision_id, say)
         except (StoreUnavailable, InputError):
             raise
-        except (SettingsError, NextbestError) as error:
+        except (SettingsError, NextbestError, OSError) as error:
             raise PageError(503, NO_ARCHIVE, error=error) from None
         if found is None:
             raise PageError(404, NOWHERE)

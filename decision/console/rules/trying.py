@@ -63,7 +63,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             try:
                 with desk.trying(visitor_of(request).name):
                     return await work(tell)
-            except NextbestError as error:
+            except (NextbestError, OSError) as error:
                 return str(error)
 
         def progress(one: Progressed) -> str:
@@ -181,7 +181,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
                     found = await desk.trials.estimate(
                         files, Path(settings.archive), models=settings.models
                     )
-            except NextbestError as error:
+            except (NextbestError, OSError) as error:
                 problem = str(error)
         return await console.page(
             request,
