@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import math
-import shutil
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from decision.cli.demo_alone import alone
 from decision.cli.looking_in import show_address
-from decision.cli.output import TERMINAL, Fail, console, say
+from decision.cli.output import TERMINAL, console, say
 from decision.core.clock import SECOND
 
 if TYPE_CHECKING:
@@ -35,7 +32,6 @@ FASTEST: Final = 10_000
 _OPENS: Final = 9 * 60
 """The story begins on a Monday, at this minute of the shop's day."""
 
-_ENDS_WITHIN: Final = 30.0
 
 _WITHIN: Final = 240.0
 """Seconds of the machine in which `--check` must have seen a journey go by."""
@@ -236,8 +232,8 @@ async def _prepare(
     """Loads the shop as of its first morning."""
     from decision.engine import Engine, EngineSettings
     from decision.engine.loading import Loading
+    from decision.simulation.cast import cast_of
     from decision.simulation.hurried_store import HurriedStore
-    from decision.simulation.life import cast_of
     from decision.simulation.sample import load_customers, make_ready
 
     store = HurriedStore(redis, clock)
@@ -251,28 +247,3 @@ async def _prepare(
             await loading.put(person.row)
     finally:
         await store.close()
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the folder, and removes what a shop of before has left in it.
-
-    Raises:
-        Fail: another demo has it.
-    """
-    from decision.store import EmbeddedRedis
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Fail(
-                f"another demo with --speed runs in {folder}; end it, or start this one elsewhere"
-            ) from None
-        redis, until = EmbeddedRedis(folder / "redis"), time.monotonic() + _ENDS_WITHIN
-        while redis.folder.exists() and redis.lives() and time.monotonic() < until:
-            time.sleep(0.05)  # that of a demo that was killed ends by itself
-        for left in (redis.folder, folder / "outbox", folder / "archive"):
-            shutil.rmtree(left, ignore_errors=True)
-        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from decision.core.policy import Policy
-from decision.simulation.life import CLICKED
+from decision.simulation.deeds import CLICKED
 from decision.simulation.people import ShopCustomer, draw_customer, number_of
 from decision.simulation.shop import Shop
 

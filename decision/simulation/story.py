@@ -28,7 +28,8 @@ from decision.gateways.settings import Configured, GatewaySettings
 from decision.outbound.observer import DeliveryObserver, Unobserved, WakeObserver
 from decision.outbound.runner import Runner
 from decision.outbound.worker import Outbound
-from decision.simulation.life import OUTBOUND, Deed, Life
+from decision.simulation.deeds import OUTBOUND, Deed
+from decision.simulation.life import Life
 from decision.simulation.telling import Telling
 
 _TICK: Final = 0.05

@@ -13,7 +13,7 @@ import msgspec
 from decision.core.clock import SECOND
 from decision.core.schema import Decision, Event
 from decision.engine.runtime import wall_clock
-from decision.simulation.life import CLICKED, OUTBOUND, Deed, visit
+from decision.simulation.deeds import CLICKED, OUTBOUND, Deed, visit
 from decision.simulation.people import SEED, ShopCustomer, draw_customer
 
 _VISITS: Final = 1 / 600

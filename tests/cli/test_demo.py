@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from decision.cli.demo import demo as command
+from decision.cli.demo_alone import alone
 from decision.cli.demo_shop import archive_of
-from decision.cli.demo_story import alone
 from decision.cli.looking_in import show_address
 from decision.cli.output import Fail
 from decision.simulation.sample import Calls
