@@ -122,8 +122,11 @@ def _run(
 
     url, rules, (descriptor, variables) = f"http://{HOST}:{port}", sample("rules"), kept
     definition = read_rules(str(rules))
-    calls = asyncio.run(demo_shop.prepare(redis, HOME, definition, customers, lives=not check))
     archive = None if check else demo_shop.archive_of(HOME)
+    prepare = demo_shop.prepare(
+        redis, HOME, definition, customers, lives=not check, archive=archive
+    )
+    calls = asyncio.run(prepare)
     flags = [
         *("--rules", str(rules), "--models", str(HOME / "models")),
         *("--host", HOST, "--port", str(port), "--workers", "1"),
@@ -138,8 +141,6 @@ def _run(
         pass_fds=[descriptor],
     )
     try:
-        if archive is not None:  # meanwhile the server starts
-            asyncio.run(demo_shop.archive_once(redis, archive))
         _wait_until_ready(url, server)
         if check:
             return 0 if make_calls(url, calls) else 1

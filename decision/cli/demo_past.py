@@ -41,9 +41,9 @@ _LIVED: Final = "demo:past"
 
 async def live_through(
     url: str, models: Path, definition: PolicyDefinition, numbers: range, progress: Progress
-) -> None:
-    """Lets those customers, who are in the store as they were at its beginning, live until now,
-    unless they did so already; what was interrupted goes on where it was.
+) -> bool:
+    """Lets those customers, who are in the store as they were at its beginning, live until now;
+    what was interrupted goes on where it was. False where they did so already.
 
     Raises:
         StoreUnavailable: the embedded Redis ended.
@@ -57,7 +57,7 @@ async def live_through(
         if lived is not None:
             clock.now, until = map(int, lived.split())
         if clock.now >= until:
-            return
+            return False
         engine = Engine(store, EngineSettings(seed="past"), clock=clock)
         found = current_version(models)
         model = None if found is None else load_model(found)
@@ -79,6 +79,7 @@ async def live_through(
                 await activity.flush(store)
                 await store.put_blob(_LIVED, f"{clock.now} {until}".encode())
                 move((clock.now - until + PAST) / DAY)
+        return True
     finally:
         await store.close()
 

@@ -32,9 +32,17 @@ _ENDS_WITHIN: Final = 10.0
 
 
 async def prepare(
-    redis: str, home: Path, definition: PolicyDefinition, customers: int, *, lives: bool
+    redis: str,
+    home: Path,
+    definition: PolicyDefinition,
+    customers: int,
+    *,
+    lives: bool,
+    archive: Path | None = None,
 ) -> Calls:
-    """Makes ready what is not yet, and chooses calls to try; with a past, where the shop `lives`.
+    """Makes ready what is not yet, and chooses calls to try.
+
+    Where the shop `lives`, it has a past, which is archived.
 
     Raises:
         SampleUnusable: the sample's customers do not fit its rules.
@@ -46,8 +54,11 @@ async def prepare(
         engine, models = Engine(store), home / "models"
         await make_ready(engine, models, definition, TERMINAL)
         numbers = await load_living(engine, customers)
-        if lives:  # alone in the shop: what is for all customers is for those
-            await live_through(redis, models, definition, numbers, TERMINAL)
+        # Alone in the shop: what is for all customers is for those.
+        lived = lives and await live_through(redis, models, definition, numbers, TERMINAL)
+        if lived and archive is not None:
+            with TERMINAL.step("Archiving them"):
+                await _archive(redis, archive, asyncio.Event(), None)
         await load_customers(engine, customers, TERMINAL, but=numbers)
         if not await entries(store, 1):
             await audit_command(store, "model.promote", target=_in_force(models))
@@ -68,17 +79,6 @@ def archive_of(home: Path) -> Path | None:
         say(problem)
         return None
     return home / ARCHIVE
-
-
-async def archive_once(redis: str, folder: Path) -> None:
-    """Archives what has happened.
-
-    Raises:
-        ArchiveError, OSError: the folder cannot be used.
-        StoreUnavailable: the embedded Redis ended.
-    """
-    with TERMINAL.step("Archiving what happened"):
-        await _archive(redis, folder, asyncio.Event(), None)
 
 
 async def keep_archiving(redis: str, folder: Path) -> None:
