@@ -1,5 +1,6 @@
 // Who leaves a page, or has a part of it exchanged, is warned of text that was not sent. It is about
-// forms that change something and have a text of several lines; the editor is one of them.
+// forms that change something and have a text of several lines, such as the editor, or one that is
+// needed, such as the reason of a pause.
 
 type Field = HTMLInputElement | HTMLTextAreaElement;
 
@@ -9,6 +10,7 @@ interface Exchange {
   response?: { status: number };
 }
 
+const FORMS = "form[method=post]:has(textarea, input[required]:not([type=password]))";
 const FIELDS = "input:not([type=hidden]), textarea";
 
 export function watchUnsaved(): void {
@@ -17,7 +19,7 @@ export function watchUnsaved(): void {
 
   const fields = (form: HTMLFormElement) => [...form.querySelectorAll<Field>(FIELDS)];
   const unsaved = () =>
-    [...document.querySelectorAll<HTMLFormElement>("form[method=post]:has(textarea)")].filter(
+    [...document.querySelectorAll<HTMLFormElement>(FORMS)].filter(
       (form) => form !== leaving && fields(form).some((field) => field.value !== field.defaultValue),
     );
   const formOf = (source: Element | undefined) => source?.closest("form") ?? undefined;
