@@ -17,7 +17,7 @@ from decision import __version__
 from decision.cli.output import Fail
 
 COMMANDS = {
-    "demo": "Start the sample on this machine, with calls to try.",
+    "demo": "Start the sample on this machine, with its console and calls to try.",
     "init": "Write a small rules folder to start from.",
     "serve": "Answer decisions and events over HTTP.",
     "check": "Check a rules folder.",
@@ -46,7 +46,7 @@ COMMANDS = {
     "train": "Train a model version from the log.",
     "evaluate": "Judge a policy by what was logged.",
     "promote": "Put a model version in force, if it passes.",
-    "report": "Report on journeys, and on what became of candidates.",
+    "report": "Report on journeys, on candidates, and on who comes back.",
     "segments": "Compute RFM and user states from the archive, as attributes.",
     "rebuild": "Fill measures and scores of a changed policy from the archive.",
     "bench": "Measure what a decision costs, step by step.",

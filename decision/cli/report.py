@@ -24,7 +24,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group(epilog="Example: nextbest report journey welcome --log archive")
 def report() -> None:
-    """Report on journeys, on what became of candidates, and on who comes back."""
+    """Report on journeys, on candidates, and on who comes back."""
 
 
 for _command in (candidates, win_loss, sensitivity, retention):
