@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,10 +29,10 @@ from urllib.error import URLError
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from decision.archive.replays import ArchivedReplay
 from decision.console.rendering import moment
+from decision.core.identifiers import PARTITIONS
 from decision.core.ports import BlobStore, Store
-from decision.drafts.logged import newest_replays, read_replays
+from decision.core.records import DecisionRecord, decode_decision
 from decision.installation import sample
 from decision.releases.publishing import history
 from decision.store import RedisStore
@@ -147,21 +146,20 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def choose(redis: str) -> tuple[str, str]:
-    """A customer to look at, and a decision: of those who were asked about most, the newest."""
+    """A customer to look at, and a decision: the newest that chose among several messages."""
 
-    async def look() -> list[ArchivedReplay]:
+    async def look() -> list[DecisionRecord]:
         store: Store = RedisStore(redis)
         await store.start()
         try:
-            return list(read_replays(await newest_replays(store, 3000)))
+            found = await store.newest_records(range(PARTITIONS), 50)
         finally:
             await store.close()
+        return [decode_decision(one.body) for one in found if one.kind == "decision"]
 
-    found = asyncio.run(look())
-    assert found, "nothing was decided: let the demo run for a while, or make its calls"
-    home = [one for one in found if one.question.placement == "app_home"] or found
-    often = Counter(one.customer_id for one in found)
-    best = max(home, key=lambda one: (often[one.customer_id], one.decided_at))
+    found = [one for one in asyncio.run(look()) if one.outcome == "selected"]
+    assert found, "nothing was chosen: let the demo run for a while"
+    best = max(found, key=lambda one: (one.placement == "app_home", one.decided_at))
     return best.customer_id, best.decision_id
 
 
