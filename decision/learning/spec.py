@@ -96,15 +96,16 @@ class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
     first: PromotionGate | None = None
 
     def at_first(self) -> PromotionGate:
-        """The gate while no version is in force."""
+        """The gate while no version is in force: of what the log says only what `first` asks."""
         if self.first is None:
             return self
+        log = dict.fromkeys(("lift_at_least", "skill_at_least", "effective_sample_at_least"))
         named = {
             name: value
             for name in self.first.__struct_fields__
             if (value := getattr(self.first, name)) is not None
         }
-        return msgspec.structs.replace(self, **{"first": None, **named})
+        return msgspec.structs.replace(self, **{"first": None, **log, **named})
 
 
 class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
