@@ -67,17 +67,17 @@ def probes(console: Console) -> list[ControllerRouterHandler]:
     async def grid(request: Request[Any, Any, Any]) -> Answer:
         return shown(request, GRID, rows=ROWS)
 
-    @post("/probe/save", status_code=200)
+    @post("/probe/save", status_code=200, opt={"scope": "view"})
     async def save(request: Request[Any, Any, Any]) -> Answer:
         return shown(request, EDITOR, text=form_of(request).long_text("text"), line=0)
 
-    @post("/probe/lint", status_code=200)
+    @post("/probe/lint", status_code=200, opt={"scope": "view"})
     async def lint(request: Request[Any, Any, Any]) -> Answer:
         text = form_of(request).text("text")
         found = load_files({"rules.yaml": text}).diagnostics
         return as_json([msgspec.to_builtins(one) for one in found])
 
-    @post("/probe/complete", status_code=200)
+    @post("/probe/complete", status_code=200, opt={"scope": "view"})
     async def complete(request: Request[Any, Any, Any]) -> Answer:
         form = form_of(request)
         row = form.text("text").split("\n")[form.number("line", 1) - 1]
@@ -90,7 +90,7 @@ def probes(console: Console) -> list[ControllerRouterHandler]:
         ]
         return as_json({"start": start, "end": column, "candidates": found})
 
-    @post("/probe/hover", status_code=200)
+    @post("/probe/hover", status_code=200, opt={"scope": "view"})
     async def hover(request: Request[Any, Any, Any]) -> Answer:
         return as_json({"name": "caps", "text": "How often.", "allowed": ""})
 

@@ -82,6 +82,7 @@ def test_keys_lead_to_pages_and_list_themselves(watched: Watched) -> None:
     page.keyboard.press("g")
     page.keyboard.press("o")
     expect(page).to_have_url(watched.url + "/console/operations")
+    page.wait_for_load_state()  # its script listens
     page.keyboard.press("g")
     page.keyboard.press("h")
     expect(page).to_have_url(watched.url + "/console")

@@ -153,9 +153,10 @@ async def test_an_earlier_version_is_put_in_force_again_with_a_reason(tmp_path: 
         assert (await browser.post(path, **{**form, "version": "x"}, why="y")).status_code == 409
         assert (await browser.get(f"{path}?version=x")).status_code == 404
         done = await browser.post(path, **form, why=f"wrong {HTML}")
-        assert (done.status_code, done.headers["location"]) == (303, "/console/rules")
+        leads = f"/console/rules?done={first.version}"
+        assert (done.status_code, done.headers["location"]) == (303, leads)
         assert (await browser.post(path, **form, why="again")).status_code == 409
-        page = await browser.get("/console/rules")
+        page = await browser.get(leads)
         assert "rolled back" in page.text and "wrong &lt;b" in page.text
         assert "policy.rollback" in (await browser.get("/console/operations/audit")).text
 

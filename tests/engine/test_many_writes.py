@@ -90,7 +90,7 @@ async def test_all_that_is_written_for_one_customer_at_once_is_written_once(
 ) -> None:
     """Events, decisions, rows, updates, and events of others that name them."""
     monkeypatch.setattr(engine_turns, "LONGEST_WAIT", 60)
-    engine = await inviting(make_engine, "anna", store=yielding, timeout=60)
+    engine = await inviting(make_engine, "anna", store=yielding, attempts=1_000)
     engines = [engine, *(beside(engine) for _ in range(processes - 1))]
     works: list[Coroutine[Any, Any, Any]] = []
     for number in range(30):
