@@ -15,7 +15,7 @@ import msgspec
 from decision.analytics.sample_ratio import SampleRatio
 from decision.core.clock import from_micros
 from decision.core.errors import StoreUnavailable
-from decision.core.said import Joined, Said
+from decision.core.said import Counted, Joined, Said
 from decision.engine.budget_views import BudgetView, budget_views
 from decision.engine.cautions import cautions_by_subject
 from decision.engine.left_alone import left_alone
@@ -92,8 +92,10 @@ async def notices(upkeep: Upkeep) -> list[Notice]:
     with suppress(StoreUnavailable):
         found += await stopped(runtime)
     if held:
-        text = Said(
-            "%(n)s deliveries failed or are unknown, and nobody tries them again by itself", n=held
+        text = Counted(
+            "%(n)s delivery failed or is unknown; it is not sent again by itself",
+            "%(n)s deliveries failed or are unknown; they are not sent again by themselves",
+            held,
         )
         found.append(Notice(severity="warning", subject="deliveries", text=text))
     now = from_micros(runtime.clock())

@@ -89,6 +89,8 @@ async def test_a_held_delivery_is_sent_again_or_dropped_with_a_reason(rules: Pat
     async with browsing(rules, store=store) as browser:
         path = "/console/operations/deliveries"
         one = await held(browser, store, "客户<1>", "unknown")
+        said = "1 delivery failed or is unknown; it is not sent again by itself"
+        assert said in (await browser.get("/console")).text
         page = await browser.get(f"{path}?state=unknown")
         assert one in page.text and "客户&lt;1&gt;" in page.text
         assert HTML not in page.text and "&lt;script&gt;alert(1)" in page.text
