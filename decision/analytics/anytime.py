@@ -36,11 +36,20 @@ Interval = tuple[float, float]
 
 
 class Sample(NamedTuple):
-    """What customers of one variant had: how many they are, the mean, and the variance of one."""
+    """What customers of one variant had: how many they are, the mean, and the variance of one.
+
+    `raw` is the mean before something was taken out of it; relative differences are shares of that.
+    """
 
     n: int
     mean: float
     variance: float
+    raw: float | None = None
+
+    @property
+    def unadjusted(self) -> float:
+        """The mean as it was."""
+        return self.mean if self.raw is None else self.raw
 
     @classmethod
     def of_share(cls, hits: int, n: int) -> Sample:
@@ -91,6 +100,18 @@ def always_half_width(variance: float, n: int, alpha: float = ALPHA) -> float:
     tuned = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / TUNED_FOR
     weight = n * tuned + 1
     return math.sqrt(variance * n * 2 * weight * math.log(math.sqrt(weight) / alpha) / tuned) / n
+
+
+def always_p_value(estimate: float, variance: float, n: int) -> float:
+    """The p-value of an estimate with this variance, from `n`, that may be looked at always.
+
+    It is at most alpha exactly where an interval tuned like this one's excludes zero (equation 155;
+    the tuning is that of `ALPHA`).
+    """
+    tuned = (-2 * math.log(ALPHA) + math.log(-2 * math.log(ALPHA) + 1)) / TUNED_FOR
+    weight = n * tuned + 1
+    exponent = tuned * n * estimate * estimate / (variance * 2 * weight)
+    return min(1.0, math.sqrt(weight) * math.exp(-exponent))
 
 
 def _compared(estimate: float, variance: float, n: int, alpha: float) -> Compared:
