@@ -19,7 +19,8 @@ from decision.cli.output import TERMINAL, console, print_json, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from decision.evaluation.promotion import GateFigure, Promoted
+    from decision.evaluation.gate_figures import GateFigure
+    from decision.evaluation.promotion import Promoted
 
 
 @click.command(epilog="Example: nextbest promote engagement/02450e50e31b --log archive")
@@ -114,7 +115,8 @@ def _promote(
     reason: str | None,
 ) -> Promoted:
     from decision.cli.policies import read_rules
-    from decision.evaluation.promotion import evidence_for, promote_if_passed
+    from decision.evaluation.gate import evidence_for
+    from decision.evaluation.promotion import promote_if_passed
 
     definition = read_rules(rules) if rules is not None else None
     evidence = evidence_for(

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from decision.evaluation.promotion import PROMOTIONS, GateFigure
+from decision.evaluation.gate_figures import GateFigure
+from decision.evaluation.promotion import PROMOTIONS
 from decision.files import read_regular
 from decision.learning.drift import drift_between, read_profile
 from decision.scoring.manifest import MANIFEST, Manifest, ModelError

@@ -19,16 +19,10 @@ from decision.core.clock import DAY, from_micros
 from decision.core.definition import Goal
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.evaluation.gate import judge_gate
+from decision.evaluation.gate_figures import GateEvidence, GateFigure
 from decision.evaluation.log import open_log
-from decision.evaluation.promotion import (
-    PROMOTIONS,
-    GateEvidence,
-    GateFigure,
-    challenge,
-    clear_shadow,
-    judge_gate,
-    promote,
-)
+from decision.evaluation.promotion import PROMOTIONS, challenge, clear_shadow, promote
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate

@@ -9,8 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from decision.evaluation.gate import judge_gate
+from decision.evaluation.gate_by_log import LIFT, SAMPLE, SKILL
+from decision.evaluation.gate_figures import GateEvidence
 from decision.evaluation.log import open_log
-from decision.evaluation.promotion import LIFT, SAMPLE, SKILL, GateEvidence, judge_gate
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound
 from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.learning.folds import fold_of

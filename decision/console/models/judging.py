@@ -12,7 +12,7 @@ from decision.installation import require
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
-    from decision.evaluation.promotion import GateEvidence, GateFigure
+    from decision.evaluation.gate_figures import GateEvidence, GateFigure
     from decision.evaluation.report import EvaluationReport
 
 
@@ -28,7 +28,7 @@ def evidence(
         EvaluationError: nothing can be judged by the archive.
         PackagesMissing: what reads archives is not installed.
     """
-    from decision.evaluation.promotion import evidence_for, judge_gate
+    from decision.evaluation.gate import evidence_for, judge_gate
 
     found = evidence_for(models, version, archive=_folder(archive), rules=rules)
     return found, judge_gate(found)
@@ -42,7 +42,7 @@ def estimate(
     Raises:
         As `evidence`.
     """
-    from decision.evaluation.promotion import evidence_for
+    from decision.evaluation.gate import evidence_for
     from decision.evaluation.run import EvaluationRequest, evaluate
     from decision.evaluation.targets import Candidate
     from decision.scoring.witness import witnesses_of

@@ -27,8 +27,8 @@ from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
     from decision.core.definition import PolicyDefinition
+    from decision.evaluation.gate_figures import GateFigure
     from decision.evaluation.model_views import ModelsView, ModelView
-    from decision.evaluation.promotion import GateFigure
     from decision.evaluation.report import EvaluationReport
 
 PATH: Final = "/console/models"

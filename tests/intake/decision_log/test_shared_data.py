@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import hillstrom
-from decision.evaluation.promotion import evidence_for, promote_if_passed
+from decision.evaluation.gate import evidence_for
+from decision.evaluation.promotion import promote_if_passed
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate

@@ -1,0 +1,116 @@
+"""The figures of the gate that need the log: lift of value, effective sample, skill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
+from decision.evaluation.gate_figures import GateEvidence, GateFigure, gate_figure
+from decision.evaluation.report import UNSUPPORTED, EvaluationReport
+from decision.evaluation.run import EvaluationRequest, evaluate
+from decision.evaluation.targets import Candidate
+from decision.evaluation.whole_log import Rivals, judge_whole_log
+from decision.learning.spec import PromotionGate
+from decision.progress import Progress
+from decision.scoring.loading import load_model
+from decision.scoring.model import Model
+from decision.scoring.witness import witnesses_of
+
+LIFT: Final = "lift of value, lower bound"
+SAMPLE: Final = "effective sample"
+SKILL: Final = "skill, lower bound"
+
+
+def of_whole_log(
+    evidence: GateEvidence,
+    archive: Path,
+    witnesses: list[Model],
+    gate: PromotionGate,
+    progress: Progress,
+) -> list[GateFigure]:
+    """What the whole log says about the version, beside what is in force."""
+    rivals = Rivals(witnesses, _witnesses_in_force(evidence.champion))
+    least = gate.lift_at_least or 0.0
+    judged = judge_whole_log(
+        archive,
+        rivals,
+        evidence.spec.responses,
+        1 + least,
+        rules=evidence.rules,
+        until=evidence.until,
+        progress=progress,
+    )
+    found = []
+    if gate.lift_at_least is not None:
+        found.append(gate_figure(LIFT, f"≥ {least:+.1%}", *lift_of(judged, least)))
+    if (bound := gate.effective_sample_at_least) is not None:
+        found.append(gate_figure(SAMPLE, f"≥ {bound:,.0f}", *sample_of(judged, bound)))
+    if (bound := gate.skill_at_least) is not None:
+        found.append(gate_figure(SKILL, f"≥ {bound:+.1%}", *skill_of(judged, bound)))
+    return found
+
+
+def _witnesses_in_force(champion: Path | None) -> list[Model]:
+    """Those of the version in force, or itself: it has seen the log, which flatters it."""
+    if champion is None:
+        return []
+    model = load_model(champion)
+    return witnesses_of(champion, model.manifest) or [model]
+
+
+def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
+    """Lift and effective sample: what the log says about the version."""
+    lowest, sample, why = None, None, "no log is given; give one with --log"
+    if evidence.archive is not None:
+        report = evaluate(
+            evidence.archive,
+            Candidate(rules=evidence.rules, model=evidence.model),
+            EvaluationRequest(spec=evidence.spec, since="held-out", until=evidence.until),
+            progress,
+        )
+        sample = report.policies[-1].weights.effective_sample_size
+        lowest, why = _lower_bound(report)
+    found = []
+    if (least := gate.lift_at_least) is not None:
+        passed = lowest is not None and lowest >= least
+        found.append(gate_figure(LIFT, f"≥ {least:+.1%}", lowest, passed, why))
+    if (least := gate.effective_sample_at_least) is not None:
+        passed = sample is not None and sample >= least
+        if sample is not None:
+            why = "" if passed else f"{least - sample:,.0f} too few"
+        found.append(gate_figure(SAMPLE, f"≥ {least:,.0f}", sample, passed, why))
+    if (least := gate.skill_at_least) is not None:
+        why = "no log is given; give one with --log"
+        if evidence.archive is not None:
+            why = "it has no witnesses: write cross_fit: 3 in the spec, and train again"
+        found.append(gate_figure(SKILL, f"≥ {least:+.1%}", None, passed=False, detail=why))
+    return found
+
+
+def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
+    """The lower bound of the lift of value, and how it was estimated.
+
+    If more than 1 % of what the policy does could not have been logged, that part counts as earning
+    nothing (IPS): only a model says anything about it.
+    """
+    policy = report.policies[-1]
+    judged = [policy.metrics["value"].get(report.best)]
+    detail = ""
+    if policy.unsupported > UNSUPPORTED:
+        judged.append(policy.metrics["value"]["ips"])
+        detail = f"; {policy.unsupported:.1%} of its choices could not have happened in the log"
+    lifts = [each.lift for each in judged if each is not None]
+    if not lifts or judged[0] is None:
+        return None, "the log says nothing about this policy"
+    bounds = []
+    for lift in lifts:
+        if lift.relative is None or lift.relative_interval is None:
+            return (
+                None,
+                "the logged decisions earned no value above 0, so there is no relative lift",
+            )
+        bounds.append(lift.relative_interval[0])
+        if lift.relative_bootstrap is not None:
+            bounds.append(lift.relative_bootstrap[0])
+    return min(bounds), f"estimated {lifts[0].relative:+.1%}{detail}"

@@ -1,0 +1,51 @@
+"""What a gate says of a version: figures, each with what is wanted, what was found, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from decision.core.definition import PolicyDefinition
+from decision.learning.spec import Spec
+from decision.scoring.model import Model
+
+
+class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of the gate. `found` is None if it is not known; then `detail` says why."""
+
+    name: str
+    wanted: str
+    found: float | None
+    passed: bool
+    detail: str = ""
+
+
+class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a version that is to be promoted.
+
+    `champion` is the folder of the version in force. `rules` None: those of the log. `until`
+    (microseconds) is the time up to which the log is complete; None: its latest entry.
+    """
+
+    folder: Path
+    model: Model
+    spec: Spec
+    champion: Path | None = None
+    archive: Path | None = None
+    rules: PolicyDefinition | None = None
+    until: int | None = None
+
+
+def gate_figure(
+    name: str, wanted: str, found: float | None, passed: bool, detail: str
+) -> GateFigure:
+    """A figure of the gate."""
+    return GateFigure(name=name, wanted=wanted, found=found, passed=passed, detail=detail)
+
+
+def at_most(name: str, bound: float, found: float | None, why: str) -> GateFigure:
+    """A figure that must not be above a bound; `why` it is not known, where it is not."""
+    passed = found is not None and found <= bound
+    detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
+    return gate_figure(name, f"≤ {bound:g}", found, passed, detail)
