@@ -78,6 +78,7 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
         "a text that may be too long for a channel, or needs several SMS",
     ),
     "foreign-placeholder": ("warning", "a placeholder that is printed as it is"),
+    "doubtful-key": ("warning", "a key of a content that is probably another one"),
     "doubtful-template": ("warning", "a template that prints something else than it seems to"),
     "doubtful-comparison": ("warning", "a comparison that is probably not what was meant"),
     "doubtful-value": ("warning", "a value that is probably not what was meant"),

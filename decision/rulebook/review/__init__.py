@@ -20,6 +20,7 @@ from decision.rulebook.review.contact import (
     review_seeds,
     review_states,
 )
+from decision.rulebook.review.content_keys import review_content_keys
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
@@ -56,6 +57,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_dates(context)
     review_attributes(context)
     review_spelling(context)
+    review_content_keys(context)
     review_values(context)
     review_fallbacks(context)
     review_quiet_hours(context)
