@@ -1,10 +1,14 @@
-"""Home: what was said lately, what is in force, and what needs a look."""
+"""Home: what was said lately, what is in force, and what needs a look.
+
+Where its address names no range, it shows the shortest in which anything happened: a minute after
+midnight there is nothing yet of today.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final, TypeVar
 
 from litestar import Request, get
@@ -19,6 +23,7 @@ from decision.console.rendering import link
 from decision.console.visitors import Visitor, visitor_of
 from decision.console.words import OUTCOMES, REASONS
 from decision.core.clock import to_micros
+from decision.core.counts import CountStore
 from decision.core.errors import NotReady, StoreUnavailable
 from decision.drafts.draft import Draft
 from decision.drafts.drafts import Drafts
@@ -36,6 +41,7 @@ RANGES: Final = {
 }
 _DAYS: Final = {"day": 1, "week": 7, "month": 30}
 _BY_HOUR: Final = ("today", "day")
+_HALF: Final = timedelta(minutes=30)
 _ROWS: Final = 12
 
 PAGES_OF: Final = {
@@ -68,20 +74,21 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @get("/")
     async def home(request: Request[Any, Any, Any]) -> Answer:
-        chosen = query_of(request).text("range")
-        chosen = chosen if chosen in RANGES else "today"
+        asked = query_of(request).text("range")
         try:
             snapshot = console.engine.snapshot
         except NotReady:
             snapshot = None
         now, zone = console.now().astimezone(zone_of(console.zone())), console.zone()
-        since = begin(chosen, now)
+        first = asked if asked in RANGES else "today"
         try:
-            store = console.engine.runtime.store
-            found = await glances(store, to_micros(since), to_micros(now), by="hour")
+            filled, found = await lately(console.engine.runtime.store, first, now)
             answered = True
         except StoreUnavailable:
-            found, answered = [], False
+            filled, found, answered = first, [], False
+        chosen = first if asked == first else filled
+        if chosen != filled:
+            found = []  # of the wider range, to which the page leads
         steps = found if chosen in _BY_HOUR else by_day(found, zone)
         visitor = visitor_of(request)
         gettext = visitor.language.gettext
@@ -94,7 +101,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             drafts=await awaiting(console, visitor),
             ranges=[(gettext(text), f"/console?range={name}") for name, text in RANGES.items()],
             range=f"/console?range={chosen}",
-            since=since,
+            wider=(f"/console?range={filled}", gettext(RANGES[filled])),
+            since=begin(chosen, now),
             totals=totals(found),
             times=[one.at for one in steps],
             step=timedelta(hours=1) if chosen in _BY_HOUR else timedelta(days=1),
@@ -137,14 +145,37 @@ def begin(chosen: str, now: datetime) -> datetime:
     return midnight - timedelta(days=_DAYS.get(chosen, 1) - 1)
 
 
+async def lately(store: CountStore, first: str, now: datetime) -> tuple[str, list[Glance]]:
+    """The shortest range, from `first` on, in which anything happened, and its hours.
+
+    Where nothing happened in any, it is `first`, and there are no hours.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    names = list(RANGES)
+    for name in names[names.index(first) :]:
+        found = await glances(store, to_micros(begin(name, now)), to_micros(now), by="hour")
+        if any(one.decisions or one.events for one in found):
+            return name, found
+    return first, []
+
+
 def by_day(found: Sequence[Glance], zone: str) -> list[Glance]:
-    """Hours put together to local days; the time is when the day's first hour began."""
-    days: dict[str, list[Glance]] = {}
+    """Hours put together to local days, each at its midnight.
+
+    In some zones an hour that is counted goes over midnight: it is of the day in which it ends.
+    """
+    own = zone_of(zone)
+    days: dict[date, list[Glance]] = {}
     for one in found:
-        days.setdefault(one.at.astimezone(zone_of(zone)).date().isoformat(), []).append(one)
+        days.setdefault((one.at + _HALF).astimezone(own).date(), []).append(one)
     return [
-        Glance(at=day[0].at, decisions=dict(added(one.decisions for one in day)))
-        for day in days.values()
+        Glance(
+            at=datetime.combine(day, time(), own),
+            decisions=dict(added(one.decisions for one in hours)),
+        )
+        for day, hours in days.items()
     ]
 
 

@@ -13,7 +13,7 @@ from tests.docs.shop import Shop
 _OPERATIONS = ("", "/budgets", "/deliveries", "/rejected", "/audit")
 PAGES = [
     "",
-    *(f"?range={name}" for name in ("today", "day", "week", "month")),
+    *(f"?range={name}" for name in ("day", "week", "month")),
     "/customers/c-anna",
     "/customers/c-anna/timeline",
     "/rules",
@@ -28,8 +28,8 @@ PAGES = [
     "/models",
     *(f"/operations{part}" for part in _OPERATIONS),
 ]
-"""All but those on which nothing is what there is: whom to look for, drafts, published
-rules (those of a folder are in force), erasures, API keys."""
+"""All but those on which nothing is what there is: today (it may have just begun), whom to look
+for, drafts, published rules (those of a folder are in force), erasures, API keys."""
 
 
 _EMPTY = re.compile(r'class="empty">\s*<h2>(?!Nobody has looked yet)')
