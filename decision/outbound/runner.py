@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Final
 
 from decision.core.clock import MINUTE
-from decision.core.errors import NotReady, StoreUnavailable
+from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS, partition_of
 from decision.core.timers import ClaimedWake, Wake
 from decision.engine import Engine
@@ -25,6 +25,7 @@ from decision.observability import named
 from decision.outbound.failing import Failing
 from decision.outbound.holding import Holding
 from decision.outbound.observer import Unobserved, WakeObserver
+from decision.outbound.rounds import Rounds
 from decision.outbound.sweeping import Sweeping
 from decision.store.codec import UnreadableDocument
 from decision.store.damage import DamagedValue
@@ -49,9 +50,6 @@ _WATCH: Final = 1.0
 
 _FULL: Final = 0.005
 """Seconds between two looks where as many are looked at as may be."""
-
-_UNAVAILABLE: Final = 1.0
-"""Seconds until the store is asked again after it did not answer."""
 
 _DEFECT_WAITS: Final = 10 * MINUTE
 """How long a customer waits on whom a look failed for no reason that would go by itself."""
@@ -78,20 +76,13 @@ class Runner:
             _Group(range(first, first + _TOGETHER), monotonic())
             for first in range(0, PARTITIONS, _TOGETHER)
         ]
-        self._working: set[asyncio.Task[None]] = set()
+        self._rounds = Rounds("timers", "timers")
         self._duties = (Holding(engine), Sweeping(engine), Failing(engine))
         self._look_at = 0.0
-        self._unavailable = False
 
     async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
         """Runs until `stop` is set; then waits up to `patience` seconds for what is under way."""
-        try:
-            while not stop.is_set():
-                wait = await self._round()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), wait)
-        finally:
-            await self._end(patience)
+        await self._rounds.run(self._round, stop, patience)
 
     async def step_due(self, partitions: Collection[int] | None = None) -> int:
         """Looks at everybody whose timer is due now, until none is; how many looks that were.
@@ -105,30 +96,19 @@ class Runner:
             groups = [_Group([*partitions], 0)]
         while found := sum([await self._claim(group) for group in groups]):
             looks += found
-            await asyncio.gather(*self._working)
+            await asyncio.gather(*self._rounds.working)
         return looks
 
     async def _round(self) -> float:
         """Begins what is due in a group whose time has come; seconds to wait before the next."""
-        if len(self._working) >= self.at_once:
+        if len(self._rounds.working) >= self.at_once:
             return _FULL
         group = min(self._groups, key=lambda one: one.at)
         if (early := group.at - monotonic()) > 0:
             return early
-        try:
-            if monotonic() >= self._look_at:
-                await self._watch()
-            await self._claim(group)
-        except NotReady:
-            return _UNAVAILABLE
-        except StoreUnavailable as error:
-            if not self._unavailable:
-                _log.warning("timers wait: %s", error, extra=named("timers_unavailable"))
-            self._unavailable = True
-            return _UNAVAILABLE
-        if self._unavailable:
-            _log.info("timers go on: the store is back", extra=named("timers_back"))
-        self._unavailable = False
+        if monotonic() >= self._look_at:
+            await self._watch()
+        await self._claim(group)
         return 0
 
     async def _watch(self) -> None:
@@ -145,13 +125,13 @@ class Runner:
     async def _claim(self, group: _Group) -> int:
         """Claims what is due in a group, and begins to look at it; how many there were."""
         journeys = self.engine.snapshot.policy.journeys
-        most = max(1, (self.at_once - len(self._working)) // len(group.partitions))
+        most = max(1, (self.at_once - len(self._rounds.working)) // len(group.partitions))
         claimed = await self._store.claim_wakes(group.partitions, most, LEASE)
         self.observer.claimed(len(claimed))
         for one in claimed:
             task = asyncio.create_task(self._look(one, monotonic()))
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            self._rounds.working.add(task)
+            task.add_done_callback(self._rounds.working.discard)
         longest = _ASLEEP if journeys is None else _QUIET
         group.pace = _SOON if claimed else min(2 * group.pace, longest)
         each = Counter(partition_of(one.customer_id) for one in claimed)
@@ -175,11 +155,3 @@ class Runner:
         else:
             waited = (claimed.lease - LEASE * 1000 - claimed.due) / 1e6
             self.observer.looked(max(0.0, waited) + monotonic() - began, looked)
-
-    async def _end(self, patience: float) -> None:
-        """Waits for what is under way."""
-        if self._working:
-            _, late = await asyncio.wait(self._working, timeout=patience)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)

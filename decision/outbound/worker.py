@@ -14,13 +14,11 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import cycle, islice
 from time import monotonic
 from typing import Final
 
-from decision.core.errors import NotReady, StoreUnavailable
 from decision.core.identifiers import PARTITIONS
 from decision.core.policy import Policy
 from decision.engine import Engine
@@ -32,6 +30,7 @@ from decision.outbound.lanes import Lane
 from decision.outbound.observer import DeliveryObserver, Unobserved
 from decision.outbound.pausing import PauseWatch
 from decision.outbound.reopening import LaneWatch
+from decision.outbound.rounds import Rounds
 
 _TOGETHER: Final = 32
 _GROUPS: Final = [range(at, at + _TOGETHER) for at in range(0, PARTITIONS, _TOGETHER)]
@@ -48,9 +47,6 @@ _FULL: Final = 0.01
 
 _LOOK: Final = 1.0
 """Seconds between two looks at pauses, and at who was resumed."""
-
-_UNAVAILABLE: Final = 1.0
-"""Seconds until the store is asked again after it did not answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +74,7 @@ class Outbound:
         self._gateways: dict[str, Gateway] = {}
         self._lanes: dict[str, Lane] = {}
         self._policy: Policy | None = None
-        self._working: set[asyncio.Task[None]] = set()
+        self._rounds = Rounds("deliveries", "outbox")
         self._groups = cycle(_GROUPS)
         self._next_group = 0.0
         self._quiet_at = monotonic() + _BUSY
@@ -86,17 +82,13 @@ class Outbound:
         self._fresh: set[int] = set()
         """Partitions that have a new mark."""
         self._looked = -_LOOK
-        self._unavailable = False
 
     async def run(self, stop: asyncio.Event, patience: float = 30.0) -> None:
         """Sends until `stop` is set; then waits up to `patience` seconds for what is on its way."""
         try:
-            while not stop.is_set():
-                wait = await self._round()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), wait)
+            await self._rounds.run(self._round, stop, patience)
         finally:
-            await self._end(patience)
+            await self._close()
 
     async def send_due(self, partitions: Collection[int] | None = None) -> int:
         """Looks at everything that is due now, once; how many deliveries that were.
@@ -110,29 +102,17 @@ class Outbound:
         for group in _GROUPS if partitions is None else [[*partitions]]:
             while found := await self._begin(group):
                 claimed += found
-                await asyncio.gather(*self._working)
+                await asyncio.gather(*self._rounds.working)
         return claimed
 
     async def _round(self) -> float:
         """Begins what is due in some partitions; how many seconds to wait before the next round."""
-        try:
-            self._open_lanes()
-            if monotonic() - self._looked >= _LOOK:
-                await self._look()
-            if not any(lane.room for lane in self._lanes.values()):
-                return _FULL if self._working else _IDLE
-            found = await self._begin_some()
-        except NotReady:
-            return _UNAVAILABLE
-        except StoreUnavailable as error:
-            if not self._unavailable:
-                _log.warning("deliveries wait: %s", error, extra=named("outbox_unavailable"))
-            self._unavailable = True
-            return _UNAVAILABLE
-        if self._unavailable:
-            _log.info("deliveries go on: the store is back", extra=named("outbox_back"))
-        self._unavailable = False
-        return 0 if found else _IDLE
+        self._open_lanes()
+        if monotonic() - self._looked >= _LOOK:
+            await self._look()
+        if not any(lane.room for lane in self._lanes.values()):
+            return _FULL if self._rounds.working else _IDLE
+        return 0 if await self._begin_some() else _IDLE
 
     async def _begin_some(self) -> int:
         """Begins what is due in partitions with new marks, and in a group whose time has come."""
@@ -159,13 +139,13 @@ class Outbound:
             lane = self._lanes[one.delivery.channel]
             lane.busy += 1
             task = asyncio.create_task(self._attempts.deliver(one, lane))
-            self._working.add(task)
+            self._rounds.working.add(task)
             task.add_done_callback(partial(self._done, lane))
         return len(claimed)
 
     def _done(self, lane: Lane, task: asyncio.Task[None]) -> None:
         lane.busy -= 1
-        self._working.discard(task)
+        self._rounds.working.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error(
                 "a delivery failed unexpectedly; its lease will end",
@@ -215,13 +195,8 @@ class Outbound:
         self.observer.failing({(one.name, one.channel): one.failing for one in lanes})
         self.observer.paused(await self._pauses.look(lanes, self.engine.runtime.clock()))
 
-    async def _end(self, patience: float) -> None:
-        """Waits for what is on its way, and closes the gateways."""
-        if self._working:
-            _, late = await asyncio.wait(self._working, timeout=patience)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+    async def _close(self) -> None:
+        """Closes the gateways."""
         for gateway in self._gateways.values():
             await gateway.close()
         self._gateways.clear()

@@ -12,7 +12,7 @@ from decision.core.clock import HOUR, MINUTE
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.engine.journeys.stepping import Looked
-from decision.outbound import runner as module
+from decision.outbound import rounds
 from decision.outbound.runner import Runner
 from decision.store import RedisStore
 from tests.engine.journeys.world import tell
@@ -131,7 +131,7 @@ async def test_it_goes_on_once_the_store_is_back(
         return await claim(*arguments)
 
     monkeypatch.setattr(store, "claim_wakes", failing)
-    monkeypatch.setattr(module, "_UNAVAILABLE", 0.01)
+    monkeypatch.setattr(rounds, "_UNAVAILABLE", 0.01)
     caplog.set_level("INFO")
     await tell(engine, "follow", cart="1")
     running = asyncio.create_task(Runner(engine).run(stop))

@@ -144,7 +144,7 @@ class Story(RuleBasedStateMachine):
         defects = [one for one in found if isinstance(one, BaseException)]
         assert all(isinstance(one, StoreUnavailable) for one in defects), defects
         for one in runners:
-            await asyncio.gather(*one._working, return_exceptions=True)
+            await asyncio.gather(*one._rounds.working, return_exceptions=True)
 
     @rule(seconds=st.sampled_from([1, 16, 61, 299, 1200]))
     def pass_(self, seconds: int) -> None:
