@@ -30,9 +30,12 @@ from decision.archive.replays import ArchivedReplay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
-from decision.learning.goals import REACHED, goals_of
-from decision.scoring.manifest import Responses, Training
+from decision.learning.attribution import credits_of, never_seen
+from decision.learning.goals import goals_of
+from decision.scoring.manifest import Attribution, Responses, Training
 
+DEFAULT: Final[Attribution] = "last_touch"
+"""The attribution where neither a model nor a spec says it."""
 SILENCE: Final = ""
 """Stands for "no message" where messages are keys."""
 
@@ -42,7 +45,8 @@ class EvaluationError(NextbestError, ValueError):
 
 
 class LoggedChoice(NamedTuple):
-    """What was chosen, with which probability, and whether it reached its goal.
+    """What was chosen, with which probability, and whether it reached its goal: 1 or 0; less than
+    1 where a response is shared among several messages.
 
     `message` and `channel` are empty for silence. `support` names the candidates
     (`message/channel`, empty for silence) that could have been chosen. If silence is chosen at
@@ -58,7 +62,7 @@ class LoggedChoice(NamedTuple):
     message: str
     channel: str
     probability: float
-    reached: bool
+    reached: float
     holdout: bool
     policy_version: str
     said: float | None
@@ -154,7 +158,8 @@ def open_log(
     """Opens an archive for evaluation; it is closed at the end of the context.
 
     `responses` says what counts as one (None: the goals of the messages). `count_silence`: also
-    count what customers did after silence; needs one target for all messages. `model` is the
+    count what customers did after silence; needs one target for all messages, and counts an event
+    for each decision, as silence has the same time as a message. `model` is the
     version for which logged probabilities are looked up. `until` (microseconds) is the time up to
     which the log is complete; default: its latest entry.
 
@@ -180,13 +185,21 @@ def open_log(
         policies = LoggedPolicies(archive)
         _lay_out_goals(database, policies, responses, count_silence=count_silence)
         database.execute(_HAPPENED)
+        attribution = DEFAULT if responses is None else responses.attribution
+        if count_silence:
+            attribution = "each"
+        _credit(database, attribution)
         until = _until(database) if until is None else until
         _note_young(database, until)
-        yield ArchivedLog(archive, database, decisions, policies, model or "", count_silence, until)
+        log = ArchivedLog(archive, database, decisions, policies, model or "", count_silence, until)
+        log.attribution = attribution
+        yield log
 
 
 class ArchivedLog:
     """An open archive (see `open_log`): choices, their outcomes, and what decisions saw."""
+
+    attribution: Attribution = DEFAULT
 
     def __init__(
         self,
@@ -309,6 +322,25 @@ def _lay_out_goals(
         database.connection.executemany("INSERT INTO goals VALUES (?, ?, ?, ?)", rows)
 
 
+def _credit(database: Database, attribution: Attribution) -> None:
+    """Table `reached`: the responses of first selections, by decision.
+
+    Every selection that was given may have an event, judged or not. Where an event counts for one
+    of them, or is shared, none is lost to what was released and never seen, as in training.
+    """
+    sql = database.execute
+    sql(_SELECTIONS)
+    if attribution != "each":
+        withheld = never_seen("selections", "outcomes")
+        sql(f"DELETE FROM selections WHERE place IN ({withheld})")
+    sql(
+        "CREATE TEMP TABLE reached AS SELECT decision_id, max(credit) AS credit "
+        f"FROM ({credits_of(attribution, 'selections', 'happened')}) JOIN selections USING (place) "
+        "WHERE position = 1 GROUP BY decision_id"
+    )
+    sql("DROP TABLE selections")
+
+
 def _until(database: Database) -> int:
     """The time up to which the log is known: that of its latest entry."""
     latest = [database.value("SELECT max(epoch_us(decided_at)) FROM decisions")]
@@ -396,9 +428,18 @@ ANTI JOIN outcomes o ON o.customer_id = e.customer_id AND o.event_id = e.event_i
 WHERE e.type IN (SELECT event FROM goals) AND {BY_PEOPLE})
 """
 _HAPPENED: Final = (
-    "CREATE TEMP TABLE happened AS SELECT customer_id AS customer, * EXCLUDE customer_id "
-    f"FROM {merged_view(_EVENTS)}"
+    "CREATE TEMP TABLE happened AS SELECT customer_id AS customer, * EXCLUDE customer_id, "
+    f"row_number() OVER () AS id FROM {merged_view(_EVENTS)}"
 )
+_SELECTIONS: Final = f"""
+CREATE TEMP TABLE selections AS
+SELECT DISTINCT hash(decision_id, d.message, channel) AS place, place AS tie, decision_id,
+  coalesce(d.message, '') AS message, customer_id AS customer, epoch_us(decided_at) AS moment,
+  coalesce(position, 1) AS position, g.event, g.within
+FROM {merged_view("decisions")} d
+JOIN goals g ON g.policy = d.policy_version AND g.message = coalesce(d.message, '')
+WHERE NOT {_NOT_GIVEN}
+"""
 
 _FACTS: Final = f"""
 WITH d AS (
@@ -412,13 +453,9 @@ WITH d AS (
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
     AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
-    AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN}),
-one AS (
-  SELECT d.decision_id, d.moment, d.customer, d.message, g.event, g.within FROM d
-  JOIN goals g ON g.policy = d.policy_version AND g.message = d.message),
-reached AS (SELECT DISTINCT one.decision_id FROM one JOIN happened h ON {REACHED})
+    AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN})
 SELECT decision_id, moment, customer, message, channel, probability,
-  decision_id IN (FROM reached) AS reached, holdout, policy_version, said,
+  coalesce(credit, 0) AS reached, holdout, policy_version, said,
   list_concat([c.message || '/' || c.channel for c in candidates if c.selection_probability > 0],
     CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
       THEN [''] ELSE [] END) AS support,
@@ -426,5 +463,5 @@ SELECT decision_id, moment, customer, message, channel, probability,
     CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
       THEN [1 - coalesce(list_sum([c.selection_probability for c in candidates]), 0)]
       ELSE [] END) AS shares
-FROM d
+FROM d LEFT JOIN reached USING (decision_id)
 """

@@ -110,12 +110,12 @@ def fit_reward_model(log: ArchivedLog) -> RewardModel:
 
 def _sample(
     log: ArchivedLog,
-) -> tuple[list[tuple[str, dict[str, Value], bool, int]], list[tuple[int, bool]]]:
+) -> tuple[list[tuple[str, dict[str, Value], float, int]], list[tuple[int, float]]]:
     """(id, features, reward, fold) of logged contacts, in order of ids whatever the order of rows
     in the files, and (fold, reward) of silent decisions."""
     share = MOST_ROWS / max(1, log.counted.decisions)
-    rows: list[tuple[str, dict[str, Value], bool, int]] = []
-    silent: list[tuple[int, bool]] = []
+    rows: list[tuple[str, dict[str, Value], float, int]] = []
+    silent: list[tuple[int, float]] = []
     for day in log.days():
         facts = log.judged_on(day)
         for row in log.features_on(day):
@@ -174,7 +174,7 @@ def _fit(features: Sequence[Feature], matrix: Array, label: Array) -> Callable[[
     return predict
 
 
-def _silence(silent: Sequence[tuple[int, bool]]) -> list[float]:
+def _silence(silent: Sequence[tuple[int, float]]) -> list[float]:
     """The share of responses among silent decisions outside each fold."""
     found = []
     for part in range(FOLDS):

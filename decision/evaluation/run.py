@@ -16,6 +16,7 @@ from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, EvaluationReport, ReportBuilder
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, TargetPolicies
+from decision.learning.attribution import IN_WORDS
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
 
@@ -103,6 +104,8 @@ def evaluate(
         notes.insert(0, f"a response is {responses.in_words()}")
     elif model is not None:
         notes.insert(0, "the version does not say what a response is; here: the messages' goals")
+    attribution = log.attribution
+    notes.append(f"attribution is {attribution}: {IN_WORDS[attribution]}")
     if unseen is not None and (since is None or since < unseen):
         moment = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
         notes.append(

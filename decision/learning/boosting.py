@@ -24,6 +24,8 @@ FIXED: Final[dict[str, Any]] = {
     "feature_pre_filter": False,
     "verbosity": -1,
 }
+SHARED: Final = "cross_entropy"
+"""The objective for labels between 0 and 1; its trees are served as those of `binary`."""
 Move = Callable[[float], None]
 
 
@@ -45,6 +47,8 @@ class FitModel(Protocol):
 def parameters(spec: Spec, features: Sequence[Feature]) -> dict[str, Any]:
     """LightGBM's parameters: the fixed ones, the spec's, the seed, the constraints."""
     found = {"num_threads": THREADS, **FIXED, "seed": spec.seed, **spec.lightgbm}
+    if spec.attribution == "discounted":  # labels are shares of a response
+        found |= {"objective": SHARED, "metric": SHARED}
     if spec.monotone:
         signs = {"increasing": 1, "decreasing": -1}
         found["monotone_constraints"] = [
@@ -91,8 +95,14 @@ def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Fi
         callbacks.append(lightgbm.early_stopping(spec.early_stopping, verbose=False))
     booster = lightgbm.train(chosen, fitted, spec.rounds, valid_sets=held_out, callbacks=callbacks)
     best = booster.best_iteration or -1
-    text: str = booster.model_to_string(num_iteration=best)
-    return FittedModel(booster, text, int(booster.best_iteration or booster.num_trees()))
+    trees = int(booster.best_iteration or booster.num_trees())
+    return FittedModel(booster, text_of(booster, best), trees)
+
+
+def text_of(booster: Any, rounds: int) -> str:
+    """The text model of so many rounds (−1: all). Both objectives give log-odds."""
+    text: str = booster.model_to_string(num_iteration=rounds)
+    return text.replace(f"objective={SHARED}\n", "objective=binary sigmoid:1\n", 1)
 
 
 def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:

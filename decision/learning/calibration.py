@@ -122,7 +122,7 @@ def fit_platt(log_odds: Array, label: Array, weight: Array | None = None) -> Pla
     weights = np.ones(len(label)) if weight is None else weight
     positives = float(weights @ label)
     negatives = float(weights.sum()) - positives
-    target = np.where(label == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    target = label * ((positives + 1) / (positives + 2)) + (1 - label) / (negatives + 2)
     design = np.column_stack([log_odds, np.ones_like(log_odds)])
     point = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
     loss = _loss(design @ point, target, weights)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from decision.learning.boosting import FittedModel, Move, boost, dataset_of, parameters
+from decision.learning.boosting import FittedModel, Move, boost, dataset_of, parameters, text_of
 from decision.learning.calibration import Array, calibrate
 from decision.learning.examples import Examples, check_split
 from decision.learning.fitting import Fitted, manifest_of
@@ -76,7 +76,7 @@ def cross_fit(
         _fitted(
             spec,
             examples,
-            FittedModel(booster, booster.model_to_string(num_iteration=rounds), rounds),
+            FittedModel(booster, text_of(booster, rounds), rounds),
             odds,
             everything[examples.fold != fold],
             when,

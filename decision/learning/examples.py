@@ -176,7 +176,7 @@ def evidence_of(examples: Examples, rows: slice) -> tuple[Evidence, ...]:
             message=examples.messages[each // channels],
             channel=examples.channels[each % channels],
             shows=int(shows[each]),
-            responses=int(responses[each]),
+            responses=round(responses[each]),
         )
         for each in np.flatnonzero(shows).tolist()
     ]

@@ -22,8 +22,7 @@ from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
 from decision.core.event_effects import RELEASING
-from decision.core.machines import SEEN
-from decision.learning.goals import IN_TIME, REACHED
+from decision.learning.attribution import credits_of, never_seen
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 
@@ -39,8 +38,6 @@ ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
 _REASONS: Final = (SILENT, INCOMPLETE, TWICE, IMPOSSIBLE, UNWEIGHED, NO_GOAL, NOT_GIVEN, OPEN)
-_MANY: Final = 10_000
-"""With more events of one type by one customer, pairs are found by sorting, not by trying all."""
 _FILE: Final = 1 << 40
 """A place in the archive is one number: the file's number × this + the row's number."""
 
@@ -127,6 +124,7 @@ class _Join:
         self._goals = {} if spec.target else dict(goals)
         self._weighed = spec.weights is not None
         self._folds = spec.cross_fit
+        self._attribution = spec.attribution
         self._merges = ""
         # Only rows of decisions need their place.
         database.view_files("decision_files", sources.decisions, "*, file_index, file_row_number")
@@ -186,9 +184,10 @@ class _Join:
             "(decision_id VARCHAR, message VARCHAR, type VARCHAR, moment BIGINT, one UBIGINT)"
         )
         sql(
-            "CREATE TEMP TABLE happened (customer VARCHAR, type VARCHAR, moment BIGINT, "
+            "CREATE TEMP TABLE entries (customer VARCHAR, type VARCHAR, moment BIGINT, "
             "decision_id VARCHAR, message VARCHAR)"
         )
+        sql("CREATE TEMP VIEW happened AS SELECT *, rowid AS id FROM entries")
         known = ""
         if sources.outcomes:
             sql(
@@ -196,7 +195,7 @@ class _Join:
                 "hash(customer_id, event_id) FROM outcomes"
             )
             sql(
-                f'INSERT INTO happened SELECT {self._own()}, type, epoch_us("at"), decision_id, '
+                f'INSERT INTO entries SELECT {self._own()}, type, epoch_us("at"), decision_id, '
                 f"message FROM outcomes {self._merges} WHERE {wanted}",
                 given,
             )
@@ -209,7 +208,7 @@ class _Join:
             people = f" AND {BY_PEOPLE}" if sources.has_properties else ""
             events = f"(SELECT * FROM events WHERE {wanted}{people})"
             sql(
-                f'INSERT INTO happened SELECT {self._own()}, type, epoch_us("at"), NULL, NULL '
+                f'INSERT INTO entries SELECT {self._own()}, type, epoch_us("at"), NULL, NULL '
                 f'FROM (SELECT customer_id, type, "at" FROM {events} AS all_events {known}) AS log '
                 f"{self._merges}",
                 given,
@@ -236,30 +235,11 @@ class _Join:
                   (SELECT tie FROM decisions WHERE message IS NOT NULL
                    GROUP BY tie HAVING count(*) > 1)
             GROUP BY ALL HAVING count(*) > 1""")
-        sql(
-            """
-            CREATE TEMP TABLE released AS
-            SELECT DISTINCT decision_id, message FROM about
-            WHERE decision_id IS NOT NULL AND list_contains($1, type)""",
-            [sorted(RELEASING)],
-        )
-        if self._sources.changes:
-            sql(f"INSERT INTO released SELECT decision_id, NULL FROM {IDS_NOT_GIVEN}")
-        sql(
-            """
-            CREATE TEMP TABLE seen AS
-            SELECT DISTINCT decision_id, message FROM about
-            WHERE list_contains($1, type) AND decision_id IN (SELECT decision_id FROM released)""",
-            [sorted(SEEN)],
-        )
-        same = (
-            "{0}.decision_id = one.decision_id AND coalesce({0}.message, one.message) = one.message"
-        )
-        sql(f"""
-            CREATE TEMP TABLE withheld AS
-            SELECT DISTINCT place FROM decisions AS one
-            JOIN released ON {same.format("released")}
-            WHERE NOT EXISTS (SELECT 1 FROM seen WHERE {same.format("seen")})""")
+        gone = f" UNION ALL SELECT decision_id, NULL, '{RELEASING[0]}' FROM {IDS_NOT_GIVEN}"
+        about = "(SELECT decision_id, message, type FROM about"
+        about += (gone if self._sources.changes else "") + ")"
+        given = "(SELECT * FROM decisions WHERE message IS NOT NULL)"
+        sql(f"CREATE TEMP TABLE withheld AS {never_seen(given, about)}")
         sql(
             f"""
             CREATE TEMP TABLE judged AS
@@ -280,35 +260,26 @@ class _Join:
         )
 
     def _label(self) -> None:
-        """Table `reached`: the places of selections with the goal reached in time."""
-        most = "SELECT max(n) FROM (SELECT count(*) AS n FROM happened GROUP BY customer, type)"
-        if (self._value(most) or 0) <= _MANY:
-            self._sql(f"""
-                CREATE TEMP TABLE reached AS
-                SELECT place FROM judged AS one SEMI JOIN happened AS h ON {REACHED}
-                WHERE why IS NULL""")
-            return
-        next_after = "one.customer = h.customer AND one.event = h.type AND one.moment < h.moment"
-        self._sql(f"""
-            CREATE TEMP TABLE reached AS
-            WITH one AS (SELECT * FROM judged WHERE why IS NULL),
-                 free AS (SELECT * FROM happened WHERE decision_id IS NULL)
-            SELECT place FROM one ASOF JOIN (SELECT * FROM free WHERE message IS NULL) AS h
-            ON {next_after} WHERE {IN_TIME}
-            UNION ALL
-            SELECT place FROM one ASOF JOIN (SELECT * FROM free WHERE message IS NOT NULL) AS h
-            ON {next_after} AND one.message = h.message WHERE {IN_TIME}
-            UNION ALL
-            SELECT place FROM one JOIN (SELECT * FROM happened WHERE decision_id IS NOT NULL) AS h
-            ON one.decision_id = h.decision_id AND {REACHED}""")
+        """Table `reached`: the places of selections with a response, and how much of one.
+
+        What was given but does not count, as it is too young or has no usable probability, has its
+        own responses all the same.
+        """
+        given = f"why IS NULL OR why IN ('{OPEN}', '{IMPOSSIBLE}', '{UNWEIGHED}')"
+        touches = (
+            f"(SELECT * REPLACE (coalesce(position, 1) AS position) FROM judged WHERE {given})"
+        )
+        self._sql(
+            f"CREATE TEMP TABLE reached AS {credits_of(self._attribution, touches, 'happened')}"
+        )
 
     def _collect(self) -> JoinedRows:
         # As in `folds`.
         fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
         found = self._relation(f"""
             SELECT place, moment, tie, message, channel, probability, position,
-                   ({fold})::TINYINT AS fold, place IN (SELECT place FROM reached) AS label
-            FROM judged WHERE why IS NULL""").to_arrow_table()
+                   ({fold})::TINYINT AS fold, coalesce(credit, 0) AS label
+            FROM judged LEFT JOIN reached USING (place) WHERE why IS NULL""").to_arrow_table()
         position = found.column("position").fill_null(1).to_numpy()
         place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
         order = np.lexsort([place, position, tie, moment])

@@ -3,6 +3,7 @@
 name: engagement
 target: goal                       # or {event: purchase, within: 7d} for all messages
 without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
+attribution: last_touch            # or each, discounted: which messages an event counts for
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
 weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; default: all the same
 monotone: {message.count_30d: decreasing}
@@ -38,7 +39,7 @@ from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
-from decision.scoring.manifest import Responses, Smoothing
+from decision.scoring.manifest import Attribution, Responses, Smoothing
 
 PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "bagging_fraction": (float, 0.01, 1),
@@ -148,6 +149,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...]
     target: Goal | None = None
     without_goal: Goal | None = None
+    attribution: Attribution = "last_touch"
     weights: PropensityWeights | None = None
     monotone: dict[str, Direction] = {}
     lightgbm: dict[str, int | float] = {}
@@ -171,7 +173,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def responses(self) -> Responses:
         """What counts as a response, for a version's manifest."""
-        return Responses(target=self.target, without_goal=self.without_goal)
+        return Responses(
+            target=self.target, without_goal=self.without_goal, attribution=self.attribution
+        )
 
 
 def load_spec(path: Path | str, *, name: str | None = None) -> Spec:
@@ -239,6 +243,9 @@ def _read(checker: Checker, root: Node) -> Spec:
         if (node := entry.get("target")) and node.value != "goal":
             target = _goal(checker, node, "target")
         without = entry.get("without_goal")
+        attribution = entry.read(
+            "attribution", Checker.choice, "last_touch", ["last_touch", "each", "discounted"]
+        )
         features = _features(checker, entry.need("features"))
         calibration = entry.read(
             "calibration", Checker.choice, "none", ["auto", "platt", "isotonic", "none"]
@@ -257,6 +264,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             name=name,
             target=target,
             without_goal=_goal(checker, without, "without_goal") if without else None,
+            attribution=cast(Attribution, attribution),
             features=features,
             weights=_weights(checker, entry.get("weights")),
             monotone=_monotone(checker, entry.get("monotone"), features),

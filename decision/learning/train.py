@@ -68,6 +68,8 @@ def train(
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
     if spec.cross_fit and fit is not boost:
         raise TrainingError("a cluster cannot cross-fit: train without --dask, or cross_fit")
+    if spec.attribution == "discounted" and fit is not boost:
+        raise TrainingError("a cluster cannot learn shares of a response: train without --dask")
     others: dict[str, bytes] = {}
     with progress.bar("Training", total=1.0) as move:
         if spec.cross_fit:

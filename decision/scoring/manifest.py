@@ -81,13 +81,19 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     starting_evidence: float | None = None
 
 
+Attribution = Literal["last_touch", "each", "discounted"]
+"""Which of the selections that an event may belong to it counts for: see `learning.attribution`."""
+
+
 class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What counts as a response: `target` for all messages; None: each message's own goal, and
-    `without_goal` for those that have none.
+    `without_goal` for those that have none. Versions of earlier releases, which do not say it,
+    counted an event for `each` message.
     """
 
     target: Goal | None = None
     without_goal: Goal | None = None
+    attribution: Attribution = "each"
 
     def in_words(self) -> str:
         """As a sentence says it.

@@ -22,8 +22,11 @@ from decision.evaluation.log import EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import ARMS, Candidate, TargetPolicies
+from decision.learning.goals import goals_of
 from decision.learning.ope import dr, ips, sndr, snips
 from decision.learning.spec import parse_spec
+from decision.learning.training_table import examples_of_log
+from decision.scoring.manifest import Responses
 from tests.data import needed
 from tests.learning.logs import (
     RULES,
@@ -363,7 +366,8 @@ def test_rewards_are_goals_reached_in_their_window(archive: Path, tmp_path: Path
     _write(folder, "outcomes", outcomes)
     _write(folder, "events", events)
     found = {}
-    with open_log(folder, None) as log:
+    with open_log(folder, Responses()) as log:
+        assert log.attribution == "each"
         for day in log.days():
             found.update(log.judged_on(day))
     within = {"tea": DAY, "cups": 2 * DAY, "points": DAY, "vip": DAY}
@@ -383,8 +387,44 @@ def test_rewards_are_goals_reached_in_their_window(archive: Path, tmp_path: Path
             for one in told
         )
         hits += expected
-        assert found[row["decision_id"]].reached is expected, row["decision_id"]
+        assert found[row["decision_id"]].reached == expected, row["decision_id"]
     assert 10 < hits < 150
+
+
+@pytest.mark.parametrize("attribution", ["last_touch", "each", "discounted"])
+def test_evaluation_and_training_attribute_alike(
+    archive: Path, tmp_path: Path, attribution: str
+) -> None:
+    """Several decisions for each customer, one failed contact; the sum is that of the events."""
+    decisions = [row for row in _rows(archive, "decisions") if row["message"]][:300]
+    first = decisions[0]["decided_at"]
+    for number, row in enumerate(decisions):
+        row["customer_id"] = f"c-{number % 100}"
+        row["decided_at"] = first + timedelta(hours=5 * (number // 100), seconds=number)
+    events = [
+        {"event_id": f"e-{number}", "customer_id": f"c-{number}", "type": "purchase"}
+        | dict.fromkeys(("at", "received_at"), first + timedelta(hours=11))
+        for number in range(0, 100, 3)
+    ]
+    late = dict.fromkeys(("at", "received_at"), first + timedelta(days=9))
+    events.append({"event_id": "z", "customer_id": "z", "type": "z", **late})
+    failed = {"event_id": "f", "customer_id": "c-0", "type": "message.failed", "at": first}
+    failed |= {"decision_id": decisions[200]["decision_id"], "message": None}
+    shutil.copytree(archive / "policies", tmp_path / "policies")
+    for name, rows in (("decisions", decisions), ("events", events), ("outcomes", [failed])):
+        _write(tmp_path, name, rows)
+    spec = parse_spec("s", f"name: s\nattribution: {attribution}\nfeatures: {{time.hour: numeric}}")
+    goals = goals_of(definition_of(RULES), None)
+    with examples_of_log(tmp_path, spec, goals) as examples:
+        trained = float(examples.label.sum())
+    with open_log(tmp_path, spec.responses) as log:
+        judged = {key: one for day in log.days() for key, one in log.judged_on(day).items()}
+    total = sum(one.reached for one in judged.values())
+    if attribution == "each":  # what failed is no row of training; here it stays
+        assert (trained, total) == (34 * 3 - 1, 34 * 3)
+    else:
+        assert trained == pytest.approx(34) and total == pytest.approx(34)
+        assert judged[decisions[200]["decision_id"]].reached == 0
 
 
 def _rows(archive: Path, dataset: str) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def test_a_version_is_judged_by_what_it_was_trained_to_predict(
 ) -> None:
     """A spec that is given says otherwise; a version of an earlier release says nothing."""
     model = load_model(made[0])
-    assert model.manifest.responses == Responses()
+    assert model.manifest.responses == Responses(attribution="last_touch")
     request = EvaluationRequest(reward_model=False, options=EvaluationOptions(bootstrap=0))
 
     def earned(responses: Responses | None, **more: Any) -> tuple[float, str]:

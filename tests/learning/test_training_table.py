@@ -133,7 +133,7 @@ def test_messages_without_a_goal_are_left_out_unless_the_spec_has_one_for_them(
 
 
 def test_a_target_of_the_spec_goes_before_the_goals_of_messages(build: Maker) -> None:
-    spec = SPEC + "target: {event: visit, within: 3d}\n"
+    spec = SPEC + "attribution: each\ntarget: {event: visit, within: 3d}\n"
     examples = build(decided("d", 0, "优惠", "news"), [outcome("visit", 2 * DAY)], spec)
     assert labels(examples) == [("news", 1), ("优惠", 1)]
 
@@ -311,13 +311,15 @@ _messages = st.sampled_from(["优惠", "news", "hello"])
 @st.composite
 def _logs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     decisions = []
-    for name in draw(st.lists(st.sampled_from(["d-0", "d-1", "d-2"]), max_size=3, unique=True)):
-        at, customer = draw(_moments), draw(_customers)
-        for message in draw(st.lists(_messages, min_size=1, max_size=2, unique=True)):
-            probability = draw(st.sampled_from([0.5, 1.0, 0.0, None]))
-            decisions += decided(
-                name, at, message, customer_id=customer, selection_probability=probability
-            )
+    named = draw(st.lists(st.sampled_from(["d-0", "d-1", "d-2"]), max_size=3, unique=True))
+    times = draw(st.lists(_moments, min_size=3, max_size=3, unique=True))
+    for name, at in zip(named, times, strict=False):
+        customer = draw(_customers)
+        said = draw(st.lists(_messages, min_size=1, max_size=2, unique=True))
+        for position, message in enumerate(said, 1):
+            more = {"selection_probability": draw(st.sampled_from([0.5, 1.0, 0.0, None]))}
+            more |= {"customer_id": customer, "position": position}
+            decisions += decided(name, at, message, **more)
     about = st.fixed_dictionaries(
         {}, optional={"decision_id": st.none() | _names, "message": st.none() | _messages}
     )
@@ -340,26 +342,33 @@ def _logs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(log=_logs(), many=st.booleans(), clicks=st.booleans())
+@given(
+    log=_logs(),
+    attribution=st.sampled_from(["last_touch", "each", "discounted"]),
+    clicks=st.booleans(),
+)
 def test_the_join_says_what_a_judge_says_row_by_row(
     tmp_path_factory: pytest.TempPathFactory,
     log: dict[str, list[dict[str, Any]]],
-    many: bool,
+    attribution: str,
     clicks: bool,
 ) -> None:
-    """Also where one customer has so many events that pairs are found by sorting."""
-    default = "without_goal: {event: message.clicked, within: 2d}\n" if clicks else ""
+    """And with `last_touch` there are no more responses than events."""
+    default = f"attribution: {attribution}\n"
+    default += "without_goal: {event: message.clicked, within: 2d}\n" if clicks else ""
     spec = parse_spec("a", SPEC + default)
     until = START + 9 * DAY
     more = [*decided("z", 0, "news", customer_id="c-9"), decision("s", START, None)]
     log = {**log, "decisions": [*log["decisions"], *more]}
     expected = judge(**log, spec=spec, goals=GOALS, until=until)
     folder = write_log(tmp_path_factory.mktemp("log"), **log, files=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joining, "_MANY", -1 if many else 10_000)
-        with examples_of_log(folder, spec, GOALS, until=until) as examples:
-            found = sorted(labels(examples))
-    assert found == sorted((message, label) for (_, message, _), label in expected.items())
+    with examples_of_log(folder, spec, GOALS, until=until) as examples:
+        found = sorted(labels(examples))
+    wanted = sorted((message, label) for (_, message, _), label in expected.items())
+    assert [name for name, _ in found] == [name for name, _ in wanted]
+    assert [share for _, share in found] == pytest.approx([share for _, share in wanted])
+    if attribution != "each":
+        assert sum(share for _, share in found) <= len(log["events"]) + 1e-9
 
 
 def test_texts_of_many_kinds_and_files_of_several_row_groups_are_read(tmp_path: Path) -> None:
@@ -386,3 +395,20 @@ def test_a_click_of_a_machine_is_no_response(build: Maker, properties: str) -> N
     click = outcome("message.clicked", HOUR, properties=properties)
     expected = float(properties == "{}")
     assert labels(build(decided("d", 0, "优惠"), [click], spec)) == [("优惠", expected)]
+
+
+def test_a_conversion_counts_once_unless_the_spec_says_otherwise(build: Maker) -> None:
+    """600 purchases, each in the windows of three decisions, were 1,800 responses."""
+    decisions, bought = [], []
+    for number in range(600):
+        who = f"c-{number}"
+        for day in range(3):
+            decisions += decided(f"d-{number}-{day}", day * DAY, "优惠", customer_id=who)
+        bought.append(outcome("purchase", 2 * DAY + HOUR, who))
+    last = build(decisions, bought)
+    assert last.label.sum() == 600 and last.time is not None
+    assert set(last.time[last.label == 1].tolist()) == {START + 2 * DAY}
+    assert build(decisions, bought, SPEC + "attribution: each\n").label.sum() == 1_800
+    shared = build(decisions, bought, SPEC + "attribution: discounted\n").label
+    assert sorted(set(shared.tolist())) == pytest.approx([1 / 7, 2 / 7, 4 / 7])
+    assert shared.sum() == pytest.approx(600)

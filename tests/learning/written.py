@@ -96,6 +96,8 @@ def judge(
     known = {(row["customer_id"], row["event_id"]) for row in outcomes}
     happened = [*outcomes, *(e for e in events if (e["customer_id"], e["event_id"]) not in known)]
     found: dict[tuple[str, str, str], float] = {}
+    touches: list[tuple[Row, Goal]] = []
+    counted: set[tuple[str, str, str]] = set()
     for row in decisions:
         message = row["message"]
         if message is None:
@@ -103,9 +105,7 @@ def judge(
         key = (row["decision_id"], message, row["channel"])
         goal = spec.target or goals.get(message) or spec.without_goal
         probability = row["selection_probability"]
-        if goal is None or row["decided_at"] + goal.within > until or key in found:
-            continue
-        if probability is not None and not 0 < probability <= 1:
+        if goal is None or key in found:
             continue
         ours = [
             one
@@ -116,14 +116,30 @@ def judge(
             one["type"] in SEEN for one in ours
         ):
             continue
-        found[key] = float(
-            any(
-                one["type"] == goal.event
-                and own(one["customer_id"]) == own(row["customer_id"])
-                and 0 < one["at"] - row["decided_at"] <= goal.within
-                and one.get("decision_id") in (None, key[0])
-                and one.get("message") in (None, message)
-                for one in happened
-            )
-        )
-    return found
+        found[key] = 0.0
+        touches.append((row, goal))
+        if row["decided_at"] + goal.within <= until and (
+            probability is None or 0 < probability <= 1
+        ):
+            counted.add(key)
+    for one in happened:
+        theirs = [
+            row
+            for row, goal in touches
+            if one["type"] == goal.event
+            and own(one["customer_id"]) == own(row["customer_id"])
+            and 0 < one["at"] - row["decided_at"] <= goal.within
+            and one.get("decision_id") in (None, row["decision_id"])
+            and one.get("message") in (None, row["message"])
+        ]
+        theirs.sort(key=lambda row: (row["decided_at"], row["position"]), reverse=True)
+        shares = {
+            "last_touch": [1.0],
+            "each": [1.0] * len(theirs),
+            "discounted": [
+                0.5**rank / (1 - 0.5 ** len(theirs)) for rank in range(1, len(theirs) + 1)
+            ],
+        }[spec.attribution]
+        for row, share in zip(theirs, shares, strict=False):
+            found[row["decision_id"], row["message"], row["channel"]] += share
+    return {key: min(1.0, credit) for key, credit in found.items() if key in counted}
