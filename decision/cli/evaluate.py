@@ -62,9 +62,10 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 )
 @until_option()
 @click.option(
-    "--silence-counts",
-    is_flag=True,
-    help="Also count what customers did without a message; needs a spec with one target for all.",
+    "--silence-counts/--silence-earns-nothing",
+    default=None,
+    help="Whether to count what customers did without a message. Default: with one target for all "
+    "that can be reached without one.",
 )
 @click.option(
     "--reward-model/--no-reward-model",
@@ -120,7 +121,7 @@ def evaluate(
     fields: tuple[str, ...],
     since: int | Literal["held-out"] | None,
     until: int | None,
-    silence_counts: bool,
+    silence_counts: bool | None,
     reward_model: bool,
     confidence: float,
     bootstrap: int,

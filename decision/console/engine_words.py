@@ -65,6 +65,7 @@ KNOWN: Final = (
     N_("lift of value, lower bound"),
     N_("effective sample"),
     N_("skill, lower bound"),
+    N_("responses without a message, lower bound"),
     N_("calibration error"),
     N_("parity (log-odds)"),
     N_("drift (PSI)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from decision.evaluation.control import ControlRate
 from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, gate_figure
 from decision.evaluation.report import UNSUPPORTED, EvaluationReport
@@ -19,6 +20,7 @@ from decision.scoring.witness import witnesses_of
 
 LIFT: Final = "lift of value, lower bound"
 SAMPLE: Final = "effective sample"
+ALONE: Final = "responses without a message, lower bound"
 SKILL: Final = "skill, lower bound"
 
 
@@ -44,6 +46,7 @@ def of_whole_log(
     found = []
     if gate.lift_at_least is not None:
         found.append(gate_figure(LIFT, f"≥ {least:+.1%}", *lift_of(judged, least)))
+        found += _without_message(judged.control_rate)
     if (bound := gate.effective_sample_at_least) is not None:
         found.append(gate_figure(SAMPLE, f"≥ {bound:,.0f}", *sample_of(judged, bound)))
     if (bound := gate.skill_at_least) is not None:
@@ -62,6 +65,7 @@ def _witnesses_in_force(champion: Path | None) -> list[Model]:
 def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
     """Lift and effective sample: what the log says about the version."""
     lowest, sample, why = None, None, "no log is given; give one with --log"
+    control = None
     if evidence.archive is not None:
         report = evaluate(
             evidence.archive,
@@ -71,10 +75,12 @@ def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) ->
         )
         sample = report.policies[-1].weights.effective_sample_size
         lowest, why = _lower_bound(report)
+        control = report.control
     found = []
     if (least := gate.lift_at_least) is not None:
         passed = lowest is not None and lowest >= least
         found.append(gate_figure(LIFT, f"≥ {least:+.1%}", lowest, passed, why))
+        found += _without_message(control)
     if (least := gate.effective_sample_at_least) is not None:
         passed = sample is not None and sample >= least
         if sample is not None:
@@ -86,6 +92,18 @@ def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) ->
             why = "it has no witnesses: write cross_fit: 3 in the spec, and train again"
         found.append(gate_figure(SKILL, f"≥ {least:+.1%}", None, passed=False, detail=why))
     return found
+
+
+def _without_message(control: ControlRate | None) -> list[GateFigure]:
+    """A lift of value says nothing where customers clearly respond without a message.
+
+    Then whoever is told anything "earns" what would have come by itself.
+    """
+    if control is None or not control.clear:
+        return []
+    wanted = f"≤ {control.most:.1%}"
+    told = control.in_words()
+    return [gate_figure(ALONE, wanted, control.lowest, passed=False, detail=told)]
 
 
 def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:

@@ -70,8 +70,8 @@ class ScoreAgreement(msgspec.Struct, kw_only=True):
 class GatheredLog:
     """The log as arrays, with one entry per decision.
 
-    `expected` is what the reward model expects of the logged choice; `worth` is the message's value
-    and `cost` the channel's cost, both 0 for silence.
+    `expected` is what the reward model expects of the logged choice; `worth` is what a response
+    to it counts and `cost` the channel's cost, 0 for silence.
     """
 
     def __init__(self, targets: Sequence[str], fields: Sequence[str]) -> None:
@@ -210,6 +210,7 @@ class _Expectation:
         assert self._rewards is not None
         policy, found = chances.bound.policy, self._found
         silence = self._rewards.expect_silence(fold)
+        after = silence * chances.bound.worth_of_silence
         values = (
             policy.message_values[chances.candidates] * expected - policy.costs[chances.candidates]
         )
@@ -218,10 +219,10 @@ class _Expectation:
             probability = chance.probability
             if len(probability):
                 target.response.append(float(probability @ expected) + chance.silence * silence)
-                target.value.append(float(probability @ values))
+                target.value.append(float(probability @ values) + chance.silence * after)
             else:
                 target.response.append(chance.silence * silence)
-                target.value.append(0.0)
+                target.value.append(chance.silence * after)
         if logged.message == SILENCE:
             found.expected.append(silence)
             return
@@ -234,9 +235,12 @@ class _Expectation:
 def worth_of(
     logged: LoggedChoice, bound: BoundPolicy, policies: LoggedPolicies
 ) -> tuple[float, float]:
-    """The message's value and the channel's cost: by the candidate's rules, if they have both."""
+    """The message's value and the channel's cost: by the candidate's rules, if they have both.
+
+    Silence costs nothing, and has a response only where that counts.
+    """
     if logged.message == SILENCE:
-        return 0.0, 0.0
+        return bound.worth_of_silence, 0.0
     place = bound.place.get((logged.message, logged.channel))
     if place is not None:
         return float(bound.policy.message_values[place]), float(bound.policy.costs[place])

@@ -30,9 +30,10 @@ from decision.archive.replays import ArchivedReplay, read_replays
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.evaluation.control import ControlRate, control_rate
 from decision.learning.attribution import credits_of, never_seen
 from decision.learning.goals import goals_of
-from decision.scoring.manifest import Attribution, Responses, Training
+from decision.scoring.manifest import Attribution, Responses, Training, reached_alone
 
 DEFAULT: Final[Attribution] = "last_touch"
 """The attribution where neither a model nor a spec says it."""
@@ -151,25 +152,28 @@ def open_log(
     archive: Path,
     responses: Responses | None,
     *,
-    count_silence: bool = False,
+    count_silence: bool | None = None,
     model: str | None = None,
     until: int | None = None,
 ) -> Iterator[ArchivedLog]:
     """Opens an archive for evaluation; it is closed at the end of the context.
 
     `responses` says what counts as one (None: the goals of the messages). `count_silence`: also
-    count what customers did after silence; needs one target for all messages, and counts an event
-    for each decision, as silence has the same time as a message. `model` is the
+    count what customers did after silence (default: where that is known, see `after_silence`);
+    needs one target for all messages, and counts an event for each decision, as silence must have
+    the same time as a message. `model` is the
     version for which logged probabilities are looked up. `until` (microseconds) is the time up to
     which the log is complete; default: its latest entry.
 
     Raises:
         EvaluationError: it is not an archive, or it says too little.
     """
-    if count_silence and (responses is None or responses.target is None):
+    if count_silence is None:
+        count_silence = responses is not None and responses.after_silence() is not None
+    if count_silence and (responses is None or not reached_alone(responses.target)):
         raise EvaluationError(
-            "the responses after silence are known only with one target for all messages; "
-            "give a spec with target: {event: …, within: …}"
+            "the responses after silence are known only with one target for all messages, which "
+            "can be reached without one; give a spec with target: {event: purchase, within: 7d}"
         )
     decisions = files(archive, "decisions")
     if not decisions:
@@ -226,6 +230,12 @@ class ArchivedLog:
         """Leaves out decisions made before a time, in microseconds."""
         self._since = since
         self.counted = _count(self._database, since, self._until)
+
+    def control(self) -> ControlRate | None:
+        """How often customers respond without a message, where that is not counted."""
+        if self.counts_silence:
+            return None
+        return control_rate(self._database, self._since, self._until)
 
     def days(self) -> list[date]:
         """The days that have decisions, ascending."""

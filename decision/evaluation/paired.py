@@ -28,8 +28,8 @@ MOST: Final = 4.0
 class PairedRows(NamedTuple):
     """Decisions × candidates: probabilities, predictions, values, costs; what came of the choice.
 
-    Values and costs may have one row for all. `chosen` is −1 for silence, which earns
-    nothing, and for what is no candidate.
+    Values and costs may have one row for all. Silence is a candidate where it earns something.
+    `chosen` is −1 for silence else, and for what is no candidate.
     """
 
     challenger: Array
@@ -40,6 +40,32 @@ class PairedRows(NamedTuple):
     cost: Array
     chosen: NDArray[np.intp]
     reached: Array
+
+
+def with_silence(
+    rows: PairedRows, logged: float, predicted: float, value: float, *, chosen: bool
+) -> PairedRows:
+    """One decision with silence as its last candidate; it has the probability that is left.
+
+    `value` is what a response after silence counts; it costs nothing.
+    """
+
+    def left(probability: Array) -> Array:
+        return np.column_stack([probability, np.maximum(0.0, 1.0 - probability.sum(axis=1))])
+
+    def also(column: Array, number: float) -> Array:
+        return np.column_stack([column, np.full(len(column), number)])
+
+    return PairedRows(
+        left(rows.challenger),
+        left(rows.champion),
+        also(rows.logged, logged),
+        also(rows.predicted, predicted),
+        also(rows.value, value),
+        also(rows.cost, 0.0),
+        np.array([rows.logged.shape[1]]) if chosen else rows.chosen,
+        rows.reached,
+    )
 
 
 def increments(rows: PairedRows, factor: float) -> Array:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import GatheredLog, ScoreAgreement, TargetFigures
 from decision.evaluation.log import SILENCE, LogCounts
 from decision.evaluation.targets import CONTROL, WHOLE
@@ -83,7 +84,9 @@ class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of `evaluate`. `best` names the estimator to read first."""
+    """The result of `evaluate`. `best` names the estimator to read first. `control` says how often
+    customers respond without a message, where silence counts as earning nothing.
+    """
 
     log: LogCounts
     customers: int
@@ -98,6 +101,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[SegmentResult]
     notes: list[str]
     options: EvaluationOptions
+    control: ControlRate | None = None
 
 
 class _Rewards:
@@ -139,7 +143,10 @@ class _Rewards:
 class ReportBuilder:
     """Makes the report of a log."""
 
-    def __init__(self, found: GatheredLog, options: EvaluationOptions) -> None:
+    def __init__(
+        self, found: GatheredLog, options: EvaluationOptions, control: ControlRate | None = None
+    ) -> None:
+        self.control = control
         self.found = found
         self.options = options
         self.metrics = ("responses", "value")
@@ -181,6 +188,7 @@ class ReportBuilder:
             segments=self._segments(),
             notes=list(notes),
             options=self.options,
+            control=self.control,
         )
 
     def _weight(self, target: TargetFigures) -> Array:
@@ -250,6 +258,8 @@ class ReportBuilder:
         self, weights: Weights, unsupported: float, metrics: dict[str, dict[str, EstimatorResult]]
     ) -> list[str]:
         found = []
+        if self.control is not None and self.control.clear:
+            found.append(self.control.in_words())
         if unsupported > UNSUPPORTED:
             found.append(
                 f"{unsupported:.1%} of this policy's choices could not have happened in the log: "

@@ -29,7 +29,8 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     `spec` says what counts as a response (see `goals_of`); left out, the model's version says it,
     or, without a model, the goals of the messages. `arms`: also judge the impact arms.
     `by`: fields to break the figures down by. `count_silence`: silence earns what customers did
-    without a message. `since` (microseconds): judge only later decisions; `held-out`: only those
+    without a message; None: where that is known (`Responses.after_silence`).
+    `since` (microseconds): judge only later decisions; `held-out`: only those
     that the model has not learned from, because its figures are too good on what it has seen
     (witnesses judge all).
     `until` (microseconds): the time up to which the log is complete; default: its latest entry.
@@ -39,7 +40,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     spec: Spec | None = None
     arms: bool = False
     by: tuple[str, ...] = ()
-    count_silence: bool = False
+    count_silence: bool | None = None
     since: int | Literal["held-out"] | None = None
     until: int | None = None
     reward_model: bool = True
@@ -97,6 +98,7 @@ def evaluate(
         )
         targets = TargetPolicies(candidate, log.policies, rewards, arms=request.arms, fields=fields)
         found = gather(log, targets, fields, rewards, move)
+        control = log.control()
     if not len(found):
         raise EvaluationError(_nothing(log))
     notes = _notes(log, found, candidate)
@@ -112,7 +114,7 @@ def evaluate(
             f"the model has learned from decisions before {moment} UTC, so these figures are too "
             "good; --since held-out judges it by the later ones only"
         )
-    builder = ReportBuilder(found, request.options)
+    builder = ReportBuilder(found, request.options, control)
     return builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
 
 
@@ -143,7 +145,10 @@ def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[s
         "the first selection of a decision is judged; silence earns nothing",
     ]
     if log.counts_silence:
-        notes[1] = "the first selection is judged; silence earns what customers did without it"
+        notes[1] = (
+            "the first selection is judged; silence earns what customers did without a message; "
+            "a response counts there what it counts after messages on average"
+        )
     if counted.later_selections:
         notes.append(f"{counted.later_selections} second and later selections are not judged")
     if counted.without_goal:

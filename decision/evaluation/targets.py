@@ -105,10 +105,20 @@ class BoundPolicy:
         self.encoder = None if rewards is None else rewards.encoder(policy)
         self.exploration = _exploration(policy, candidate)
         self.unproven = unproven(model, policy.candidates, policy.settings)
+        self.worth_of_silence = worth_of_silence(definition)
         self.names = [f"{info.message}/{info.channel}" for info in policy.candidates]
         self.place = {
             (info.message, info.channel): index for index, info in enumerate(policy.candidates)
         }
+
+
+def worth_of_silence(definition: PolicyDefinition) -> float:
+    """What a response after silence counts: the mean of the messages' values above 0.
+
+    The customer did the same as after a message, and it has none whose value it could have.
+    """
+    values = [message.value for message in definition.messages if message.value > 0]
+    return sum(values) / len(values) if values else 0.0
 
 
 def _exploration(policy: Policy, candidate: Candidate) -> float | None:

@@ -20,9 +20,10 @@ from decision.archive.replays import ArchivedReplay
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.ports import Scorer
+from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import worth_of
 from decision.evaluation.log import SILENCE, EvaluationError, LoggedChoice, open_log
-from decision.evaluation.paired import PairedRows, increments, least_increment
+from decision.evaluation.paired import PairedRows, increments, least_increment, with_silence
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound, selection_by
 from decision.learning.folds import fold_of
 from decision.progress import SILENT, Progress
@@ -41,6 +42,7 @@ class Judged(NamedTuple):
 
     `gain`: increments of the value over `factor` times the value of what is compared with, none
     below −`least`; `control`: what that earns. `before` is None where no version is in force.
+    `control_rate`: how often customers respond without a message, where that does not count.
     """
 
     gain: Array
@@ -51,6 +53,7 @@ class Judged(NamedTuple):
     after: Array
     before: Array | None
     days: float
+    control_rate: ControlRate | None = None
 
     def __len__(self) -> int:
         return len(self.gain)
@@ -90,7 +93,6 @@ def judge_whole_log(
         EvaluationError: nothing can be judged by the log; the text says why.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
-    rows = _Rows(rivals, factor)
     bound: dict[tuple[str | None, int, int], _Bound] = {}
     with (
         reading(archive),
@@ -98,6 +100,7 @@ def judge_whole_log(
         open_log(archive, responses, until=until) as log,
         progress.bar("Decisions") as move,
     ):
+        rows = _Rows(rivals, factor, counts_silence=log.counts_silence)
         share = MOST / max(1, log.counted.decisions)
         for logged, replay in log.read():
             if share < 1 and _share_of(logged.customer_id) >= share:
@@ -116,7 +119,8 @@ def judge_whole_log(
                 f"{archive}: none of {log.counted.decisions} decisions can be judged yet: "
                 f"{log.counted.open_windows} have open goal windows"
             )
-        return rows.judged((log.counted.to_time - log.counted.from_time) / 86_400e6)
+        days = (log.counted.to_time - log.counted.from_time) / 86_400e6
+        return rows.judged(days, log.control())
 
 
 def _share_of(customer_id: str) -> float:
@@ -141,8 +145,10 @@ def _bind(definition: PolicyDefinition, rivals: Rivals, fold: int, other: int) -
 
 
 class _Rows:
-    def __init__(self, rivals: Rivals, factor: float) -> None:
+    def __init__(self, rivals: Rivals, factor: float, *, counts_silence: bool) -> None:
         self.factor = factor
+        self.counts_silence = counts_silence
+        self.silent = self.alone = 0.0
         self.compared = bool(rivals.champion)
         self.gain, self.control, self.weight = array("d"), array("d"), array("d")
         self.reached, self.after, self.before = array("d"), array("d"), array("d")
@@ -177,8 +183,15 @@ class _Rows:
             value[candidates][None, :],
             cost[candidates][None, :],
             np.array([chosen]),
-            np.array([float(logged.reached)]),
+            np.array([logged.reached]),
         )
+        silent = logged.message == SILENCE
+        if self.counts_silence:
+            alone = self.alone / self.silent if self.silent else 0.0
+            share = logged.shares.get(SILENCE, 0.0)
+            rows = with_silence(rows, share, alone, own.worth_of_silence, chosen=silent)
+            self.silent += silent
+            self.alone += silent * logged.reached
         factor = self.factor
         if bound.champion is None:
             earned, paid = worth
@@ -194,7 +207,7 @@ class _Rows:
         self.gain.append(gain)
         self.control.append(control)
         new = float(scores.selection[chosen]) if chosen >= 0 else 0.0
-        if logged.message == SILENCE:
+        if silent:
             new = max(0.0, 1.0 - float(scores.selection.sum()))
         self.weight.append(new / logged.probability)
         if chosen >= 0:
@@ -203,7 +216,7 @@ class _Rows:
             if before is not None:
                 self.before.append(float(before[chosen]))
 
-    def judged(self, days: float) -> Judged:
+    def judged(self, days: float, control: ControlRate | None) -> Judged:
         """All of it, as arrays."""
         reached, after = _of(self.reached), _of(self.after)
         before = (_of(self.before) - reached) ** 2 if self.compared else None
@@ -216,6 +229,7 @@ class _Rows:
             (after - reached) ** 2,
             before,
             days,
+            control,
         )
 
 

@@ -4,6 +4,7 @@ name: engagement
 target: goal                       # or {event: purchase, within: 7d} for all messages
 without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
 attribution: last_touch            # or each, discounted: which messages an event counts for
+                                   # (default: each, where silence can reach the target as well)
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
 weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; default: all the same
 monotone: {message.count_30d: decreasing}
@@ -39,7 +40,7 @@ from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
-from decision.scoring.manifest import Attribution, Responses, Smoothing
+from decision.scoring.manifest import Attribution, Responses, Smoothing, reached_alone
 
 PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "bagging_fraction": (float, 0.01, 1),
@@ -244,7 +245,10 @@ def _read(checker: Checker, root: Node) -> Spec:
             target = _goal(checker, node, "target")
         without = entry.get("without_goal")
         attribution = entry.read(
-            "attribution", Checker.choice, "last_touch", ["last_touch", "each", "discounted"]
+            "attribution",
+            Checker.choice,
+            "each" if reached_alone(target) else "last_touch",
+            ["last_touch", "each", "discounted"],
         )
         features = _features(checker, entry.need("features"))
         calibration = entry.read(

@@ -95,6 +95,21 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     without_goal: Goal | None = None
     attribution: Attribution = "each"
 
+    def after_silence(self) -> Goal | None:
+        """What silence is judged by: the one target of all, if it can be reached without a message.
+
+        None where an event counts for one message: then silence would have more time than these.
+
+        >>> purchase = Goal(event="purchase", within=86_400_000_000)
+        >>> Responses(target=purchase).after_silence() == purchase
+        True
+        >>> Responses(target=purchase, attribution="last_touch").after_silence() is None
+        True
+        """
+        if self.attribution != "each" or not reached_alone(self.target):
+            return None
+        return self.target
+
     def in_words(self) -> str:
         """As a sentence says it.
 
@@ -106,6 +121,11 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.without_goal is None:
             return "the goal of each message"
         return f"the goal of each message, else {_in_words(self.without_goal)}"
+
+
+def reached_alone(target: Goal | None) -> bool:
+    """Whether customers can do it without a message: it is no event about a contact."""
+    return target is not None and not target.event.startswith("message.")
 
 
 def _in_words(goal: Goal) -> str:

@@ -16,6 +16,7 @@ import pytest
 from decision.archive.journal import ArchiveError
 from decision.archive.replays import read_replays
 from decision.core.clock import DAY, HOUR, from_micros
+from decision.core.definition import Goal
 from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.policy_builder import compile_policy
 from decision.evaluation.log import EvaluationError, open_log
@@ -467,18 +468,22 @@ def test_one_target_for_all_lets_silence_earn_what_comes_by_itself(
         {"event_id": "z", "customer_id": "z", "type": "z", "at": last, "received_at": last}
     )
     _write(folder, "events", visits)
-    plain = evaluate(
-        folder, Candidate(), EvaluationRequest(spec=spec, reward_model=False, options=QUICK)
-    )
-    assert plain.logged["responses"].value == 0
-    counted = evaluate(
-        folder, Candidate(), EvaluationRequest(spec=spec, count_silence=True, options=QUICK)
-    )
+    request = EvaluationRequest(spec=spec, count_silence=False, reward_model=False, options=QUICK)
+    assert evaluate(folder, Candidate(), request).logged["responses"].value == 0
+    counted = evaluate(folder, Candidate(), EvaluationRequest(spec=spec, options=QUICK))
     assert counted.logged["responses"].value == pytest.approx(counted.silent / counted.log.judged)
     found = counted.policies[-1].metrics["responses"]
     assert found["sndr"].estimate.value == pytest.approx(counted.logged["responses"].value)
-    with pytest.raises(EvaluationError, match="one target for all messages"):
-        evaluate(folder, Candidate(), EvaluationRequest(count_silence=True))
+    worth = (4 + 6 + 3 + 9) / 4
+    earned = counted.logged["value"].value + 0.01 * (1 - counted.silent / counted.log.judged)
+    assert earned == pytest.approx(worth * counted.silent / counted.log.judged, abs=0.01)
+    clicks = Responses(target=Goal(event="message.clicked", within=DAY))
+    for asked in (None, clicks):
+        with (
+            pytest.raises(EvaluationError, match="one target for all messages"),
+            open_log(folder, asked, count_silence=True),
+        ):
+            pass
 
 
 # ---------------------------------------------------------------- what cannot be judged
