@@ -128,10 +128,14 @@ def _promote(
 def _tell(
     folder: Path, models: Path, figures: Sequence[GateFigure], as_json: bool, outcome: str
 ) -> None:
+    from decision.cli.train import tell_notes
+    from decision.scoring.manifest import read_version
+
     name = folder.resolve().relative_to(models.resolve()).as_posix()
     if as_json:
         print_json({"version": name, "outcome": outcome, "figures": list(figures)})
         return
+    tell_notes(read_version(folder)[0], cautions_only=True)
     if figures:
         _table(figures)
     text = {

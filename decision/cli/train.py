@@ -68,6 +68,7 @@ def train(
     from decision.learning.spec import load_spec
     from decision.learning.train import train_on_log
     from decision.scoring.manifest import read_version
+    from decision.scoring.notes import cautions_first, is_caution, text_of
 
     require("nextbest train", extra="train")
     settings = settings_from(**given)
@@ -85,7 +86,12 @@ def train(
     manifest, _ = read_version(folder)
     if as_json:
         figures = _figures(manifest)
-        print_json({"folder": str(folder), "version": manifest.version, **figures})
+        notes = [
+            {"text": str(text_of(one)), "caution": is_caution(one), "note": one}
+            for one in cautions_first(manifest.training.notes)
+        ]
+        version = {"folder": str(folder), "version": manifest.version}
+        print_json({**version, **figures, "notes": notes})
         return
     _tell(folder, manifest, models)
 
@@ -99,10 +105,22 @@ def _tell(folder: Path, manifest: Manifest, models: Path) -> None:
         else:
             shown = f"{value:.4g}" if isinstance(value, float) else value
             click.echo(f"  {name}: {shown}")
+    tell_notes(manifest)
     page = folder / "report" / "index.html"
     if page.is_file():
         click.echo(f"  report: {page}")
     click.echo(f"To put it in force: nextbest promote {folder.relative_to(models)}")
+
+
+def tell_notes(manifest: Manifest, *, cautions_only: bool = False) -> None:
+    """Prints what the training noted."""
+    from decision.scoring.notes import cautions_first, is_caution, text_of
+
+    for one in cautions_first(manifest.training.notes):
+        if is_caution(one):
+            click.echo(f"Caution: {text_of(one)}")
+        elif not cautions_only:
+            click.echo(f"Note: {text_of(one)}")
 
 
 def _figures(manifest: Manifest) -> dict[str, Any]:
@@ -119,6 +137,4 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         figures["exploration"] = manifest.exploration
     if manifest.parity is not None:
         figures["parity"] = manifest.parity.difference
-    if training.notes:
-        figures["notes"] = "; ".join(training.notes)
     return figures

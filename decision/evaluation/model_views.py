@@ -14,6 +14,7 @@ from decision.evaluation.promotion import PROMOTIONS
 from decision.files import read_regular
 from decision.learning.drift import drift_between, read_profile
 from decision.scoring.manifest import MANIFEST, Manifest, ModelError
+from decision.scoring.notes import is_caution, text_of
 from decision.scoring.versions import (
     SHADOW,
     HistoryEntry,
@@ -50,6 +51,18 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     shadow: bool = False
     pictures: tuple[str, ...] = ()
     report: bool = False
+
+    @property
+    def cautions(self) -> list[str]:
+        """What may be wrong with it, by its training."""
+        noted = () if self.manifest is None else self.manifest.training.notes
+        return [text_of(one) for one in noted if is_caution(one)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What else its training noted."""
+        noted = () if self.manifest is None else self.manifest.training.notes
+        return [text_of(one) for one in noted if not is_caution(one)]
 
 
 class ModelsView(msgspec.Struct, frozen=True, kw_only=True):

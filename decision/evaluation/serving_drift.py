@@ -33,10 +33,18 @@ from decision.core.records import DecisionRecord, made_without_store
 from decision.core.said import marked
 from decision.core.schema import Moment
 from decision.core.values import MISSING, Value
-from decision.learning.drift import PREDICTION, drift_between, profile_of_matrix, read_profile
-from decision.scoring.features import encode_columns
+from decision.learning.drift import (
+    PREDICTION,
+    Profile,
+    drift_between,
+    profile_of_matrix,
+    read_profile,
+)
+from decision.learning.seen_values import seen_in, shortened
+from decision.scoring.features import Columns, Feature, encode_columns, varies
 from decision.scoring.loading import check_version, reference_trees
 from decision.scoring.model import calibrator
+from decision.scoring.notes import Note, note
 
 BOUND: Final = 0.25
 """The stability index that is much, where the spec's gate says nothing (Siddiqi 2006)."""
@@ -49,6 +57,14 @@ MOST: Final = 20_000
 
 SPAN: Final = 7 * DAY
 """Microseconds of decisions that are looked at, up to the latest."""
+
+_LEAST_LOST: Final = 100
+"""Messages that must have been given, to say that a feature no longer comes."""
+
+_EXPECTED: Final = 30
+"""Values that a feature should have had among them."""
+
+_SOME: Final = 0.01
 
 _DATES: Final = 9
 """Folders of dates that `SPAN` can touch, and one more."""
@@ -76,7 +92,8 @@ class ServingDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How far the model in force is from what it learned from.
 
     `indexes` are stability indexes by feature, largest first; `left_out` is feature → why it is not
-    compared. `problem` says why nothing is. Both are keys of catalogues.
+    compared. `problem` says why nothing is. Both are keys of catalogues. `notes` are of features
+    that it has learned from and no longer gets.
     """
 
     name: str
@@ -88,6 +105,7 @@ class ServingDrift(msgspec.Struct, frozen=True, kw_only=True):
     indexes: dict[str, float] = {}
     left_out: dict[str, str] = {}
     problem: str = ""
+    notes: tuple[Note, ...] = ()
 
     @property
     def path(self) -> str:
@@ -123,11 +141,13 @@ def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = No
     if old is None:
         problem = marked("this version keeps no profile of its training rows; train it again")
         return msgspec.structs.replace(made, problem=problem)
+    names = [feature.name for feature in manifest.features]
+    columns = {name: [one.features.get(name, MISSING) for one in given] for name in names}
+    notes = tuple(_lost(manifest.features, columns, old, len(given)))
+    made = msgspec.structs.replace(made, notes=notes)
     if len(given) < LEAST or len({one.customer_id for one in given}) < LEAST // 2:
         problem = marked("too few messages: 1,000 to 500 customers are needed")
         return msgspec.structs.replace(made, problem=problem)
-    names = [feature.name for feature in manifest.features]
-    columns = {name: [one.features.get(name, MISSING) for one in given] for name in names}
     matrix = encode_columns(manifest.features, manifest.categories, columns)
     calibrate = calibrator(manifest.calibration or manifest.isotonic)
     probability = calibrate(reference_trees(text)(matrix))
@@ -147,6 +167,25 @@ def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = No
         since=from_micros(first),
         until=from_micros(last),
     )
+
+
+def _lost(
+    features: Sequence[Feature], columns: Columns, training: Profile, rows: int
+) -> Iterator[Note]:
+    """Features of customers, events and contexts whose values no longer come, or come as text."""
+    if rows < _LEAST_LOST:
+        return
+    for feature in features:
+        before = training.features.get(feature.name)
+        if before is None or varies(feature):
+            continue
+        share, seen = 1 - before.missing, seen_in(columns[feature.name], categorical=False)
+        if not seen.known and share * rows >= _EXPECTED:
+            yield note("missing_when_serving", feature=feature.name, share=share, rows=rows)
+        text = seen.texts / max(1, seen.known)
+        if feature.kind == "numeric" and share and text >= _SOME:
+            example = f'"{shortened(seen.examples[0])}"'
+            yield note("text_when_serving", feature=feature.name, share=text, example=example)
 
 
 def not_compared(feature: str, training: int | None, now: int) -> str:

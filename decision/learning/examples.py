@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from decision.core.values import Value
 from decision.learning.folds import folds_of
+from decision.learning.seen_values import SeenValues, seen_in
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError, TrainingTable, fit_to
 from decision.scoring.features import Feature, Matrix, encode_columns, learn_categories, varies
 from decision.scoring.manifest import Evidence
+from decision.scoring.notes import Note
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +38,8 @@ class Examples(msgspec.Struct, kw_only=True):
     `channels`; `weight` is the weight of each row; times are microseconds. Rows [0, fit) are
     fitted, [fit, judge) stop and calibrate, [judge, end) judge. `fold` is the fold of each row's
     customer, if the spec cross-fits. `left_out` is the number of rows of
-    the log that do not count, by reason.
+    the log that do not count, by reason. `seen` says of what types the values of each feature
+    were.
     """
 
     features: tuple[Feature, ...]
@@ -55,7 +58,8 @@ class Examples(msgspec.Struct, kw_only=True):
     position: NDArray[np.int32] | None = None
     fold: NDArray[np.int8] | None = None
     left_out: dict[str, int] = {}
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    seen: tuple[SeenValues, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
@@ -146,6 +150,10 @@ def examples_of(table: TrainingTable, spec: Spec) -> Examples:
         time=fitted.time,
         fold=folds_of(fitted.customer, spec.cross_fit) if fitted.customer else None,
         notes=tuple(notes),
+        seen=tuple(
+            seen_in(fitted.columns[each.name], categorical=each.kind == "categorical")
+            for each in features
+        ),
     )
 
 

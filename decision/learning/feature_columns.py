@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import Value
+from decision.learning.seen_values import SeenValues
 from decision.scoring.features import (
     NAN,
     Feature,
@@ -32,6 +33,11 @@ class CategoryCoder:
     def __init__(self) -> None:
         self._codes: dict[Value, float] = {}
         self._shown: list[Value] = []
+
+    @property
+    def distinct(self) -> int:
+        """The number of categories so far."""
+        return len(self._shown)
 
     def code(self, value: Value) -> float:
         """The value's code; NaN if it cannot be a category."""
@@ -59,13 +65,16 @@ class CategoryCoder:
 
 
 class FeatureColumns:
-    """Fills a matrix from batches of features, then fixes the categories."""
+    """Fills a matrix from batches of features, then fixes the categories.
+
+    `seen` says of what types the values of each feature were.
+    """
 
     def __init__(self, features: Sequence[Feature], matrix: Matrix) -> None:
         self._features = features
         self._matrix = matrix
         self._coders = [CategoryCoder() if one.kind == "categorical" else None for one in features]
-        self._present = [False] * len(features)
+        self.seen = tuple(SeenValues() for _ in features)
 
     def fill(self, rows: NDArray[np.int64], columns: Mapping[str, Any], others: Any = None) -> None:
         """Puts Arrow arrays, by feature name, into these rows; without an array: missing.
@@ -78,7 +87,7 @@ class FeatureColumns:
             if column is None or column.null_count == len(column):
                 block[:, place] = np.nan
                 continue
-            self._present[place] = True
+            self.seen[place].add_arrow(column)
             block[:, place] = _numbers(column) if coder is None else _codes(column, coder)
         if others is not None and len(others.keys):
             self._put_others(block, others)
@@ -92,22 +101,19 @@ class FeatureColumns:
                 if place is None:
                     continue
                 value, coder = json.loads(text), self._coders[place]
-                self._present[place] |= value is not None
+                self.seen[place].add([value])
                 block[row, place] = number_of(value) if coder is None else coder.code(value)
 
-    def settle(self, fit: int) -> tuple[dict[str, tuple[Value, ...]], list[str]]:
-        """The categories of the first `fit` rows, and the features without a value in any row.
-
-        All rows have the codes of these categories afterwards.
-        """
+    def settle(self, fit: int) -> dict[str, tuple[Value, ...]]:
+        """The categories of the first `fit` rows; all rows have their codes afterwards."""
         categories: dict[str, tuple[Value, ...]] = {}
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             if coder is not None:
                 values, settled = coder.settle(self._matrix[:, place], fit)
+                self.seen[place].distinct = coder.distinct
                 categories[feature.name] = values
                 self._matrix[:, place] = settled
-        absent = zip(self._features, self._present, strict=True)
-        return categories, [feature.name for feature, present in absent if not present]
+        return categories
 
 
 def _numbers(column: Any) -> Floats:

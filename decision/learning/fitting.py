@@ -14,6 +14,7 @@ from decision.learning.calibration import Array, ChosenCalibration, calibrate
 from decision.learning.examples import Examples, check_split, evidence_of
 from decision.learning.metrics import measure
 from decision.learning.missing import know_missing, some_missing
+from decision.learning.notices import notices_on_figures
 from decision.learning.spec import Spec
 from decision.scoring.loading import reference_trees
 from decision.scoring.manifest import Isotonic, Manifest, Platt, Training
@@ -81,9 +82,11 @@ def manifest_of(
     fit, held = slice(0, examples.fit), slice(examples.fit, len(examples))
     judging = slice(examples.judge, len(examples))
     metrics: dict[str, float | None] = {}
+    notes = examples.notes
     if judging.start < judging.stop:
         probability = calibrator(chosen.fitted)(odds[examples.judge - examples.fit :])
         metrics = measure(examples.label[judging], probability, examples.weights(judging))
+        notes += notices_on_figures(metrics, examples.label[judging])
     time = examples.time
     return Manifest(
         name=spec.name,
@@ -113,7 +116,7 @@ def manifest_of(
             parameters=parameters(spec, examples.features),
             metrics=metrics,
             calibrations=chosen.tried,
-            notes=examples.notes,
+            notes=notes,
             libraries={name: version(name) for name in ("lightgbm", "numpy")},
         ),
     )

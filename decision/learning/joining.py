@@ -25,6 +25,7 @@ from decision.core.event_effects import RELEASING
 from decision.learning.attribution import credits_of, never_seen
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
+from decision.scoring.notes import Note, note
 
 OPEN: Final = "whose window is still open"
 INCOMPLETE: Final = "without an id, a customer, a time or a channel"
@@ -38,6 +39,8 @@ ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
 _REASONS: Final = (SILENT, INCOMPLETE, TWICE, IMPOSSIBLE, UNWEIGHED, NO_GOAL, NOT_GIVEN, OPEN)
+_BEGUN: Final = 0.2
+"""From this share of rows on it is noted that the response's event is that of the decision."""
 _FILE: Final = 1 << 40
 """A place in the archive is one number: the file's number × this + the row's number."""
 
@@ -53,6 +56,7 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     has_position: bool = True
     has_received_at: bool = True
     has_properties: bool = True
+    has_event_type: bool = True
 
 
 class JoinedRows(msgspec.Struct, kw_only=True):
@@ -75,7 +79,7 @@ class JoinedRows(msgspec.Struct, kw_only=True):
     fold: NDArray[np.int8] | None
     closes_at: int | None
     left_out: dict[str, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def join(
@@ -159,6 +163,7 @@ class _Join:
         for message, goal in self._goals.items():
             sql("INSERT INTO goals VALUES (?, ?, ?)", [message, goal.event, goal.within])
         position = "position" if self._sources.has_position else "NULL"
+        begun = "event_type" if self._sources.has_event_type else "NULL"
         table = f"""
             CREATE TEMP TABLE decisions AS
             SELECT file_index::BIGINT * {_FILE} + file_row_number::BIGINT AS place, decision_id,
@@ -167,6 +172,7 @@ class _Join:
                    CAST({position} AS INTEGER) AS position,
                    coalesce(goals.event, CAST($event AS VARCHAR)) AS event,
                    coalesce(goals.within, CAST($within AS BIGINT)) AS within,
+                   {begun} IS NOT DISTINCT FROM coalesce(goals.event, $event) AS begun,
                    hash(decision_id, message, channel) AS tie
             FROM decision_files AS log LEFT JOIN goals USING (message)
             {self._merges}"""
@@ -309,8 +315,8 @@ class _Join:
             notes=notes,
         )
 
-    def _left_out(self) -> tuple[dict[str, int], tuple[str, ...]]:
-        """Counts by reason, and a note with the place of the first impossible probability."""
+    def _left_out(self) -> tuple[dict[str, int], tuple[Note, ...]]:
+        """Counts by reason; notes on impossible probabilities, and on events that begin it all."""
         counts = dict(
             self._rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
         )
@@ -330,10 +336,14 @@ class _Join:
             where = f"FROM judged WHERE why = '{IMPOSSIBLE}' ORDER BY place LIMIT 1"
             row = self._rows(f"SELECT place, decision_id, probability {where}")[0]
             path = self._sources.decisions[row[0] // _FILE]
-            notes.append(
-                f"{path}, row {row[0] % _FILE + 1}: the selection probability of decision "
-                f"{row[1]} is {row[2]:g}; it must be above 0 and at most 1"
-            )
+            told = {"file": str(path), "row": f"{row[0] % _FILE + 1}", "decision": row[1]}
+            told["probability"] = f"{row[2]:g}"
+            notes.append(note("impossible_probability", **told))
+        counted = "SELECT event, count(*) FROM judged WHERE why IS NULL"
+        every = dict(self._rows(f"{counted} GROUP BY 1"))
+        for event, rows in self._rows(f"{counted} AND begun GROUP BY 1 ORDER BY 1"):
+            if rows >= _BEGUN * every[event]:
+                notes.append(note("begins_the_decision", event=event, share=rows / every[event]))
         ordered = (*_REASONS, ORPHAN, BEFORE, REPEATED)
         return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
 

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.learning.examples import Examples
+from decision.learning.notices import notices
 from decision.learning.spec import Spec
 from decision.scoring.features import can_be_missing
+from decision.scoring.notes import note
 
 FEW: Final = 20
 """From this many rows without a value (LightGBM's smallest leaf) the model learns by itself."""
@@ -30,24 +32,29 @@ def know_missing(spec: Spec, examples: Examples) -> tuple[Examples, list[int]]:
     A feature is noted if nobody lacked it, if it is the same in all rows that are fitted, or if it
     has no value that can be used. If few lacked a categorical one, its categories end with None.
     """
-    notes, categories, places = list(examples.notes), dict(examples.categories), []
+    notes, categories, places = [*examples.notes, *notices(examples)], dict(examples.categories), []
+    noted = {(one.kind, one.values.get("feature")) for one in notes}
     lacking, same = _counts(examples)
     for place, feature in enumerate(examples.features):
-        name, text = repr(feature.name), feature.kind == "categorical"
+        name, text = feature.name, feature.kind == "categorical"
         if lacking[place] == examples.fit:
-            if not any(note.startswith(f"{name} has no value") for note in notes):
-                usable = "a category" if text else "a number"
-                notes.append(f"{name} has no value that is {usable} in any row that is fitted")
+            if examples.seen and not examples.seen[place].known:
+                if ("no_value_but_near", name) not in noted:
+                    notes.append(note("no_value", feature=name, rows=len(examples)))
+            else:
+                notes.append(note("no_category" if text else "no_number", feature=name))
             continue
         if same[place]:
-            notes.append(f"{name} is the same in all {examples.fit:,} rows that are fitted")
+            notes.append(note("constant", feature=name, rows=examples.fit))
         if lacking[place] >= FEW or not can_be_missing(feature):
             continue
         if not lacking[place]:
-            read_as = "a rare one" if text else "0"
-            told = f"{spec.missing:.1%} of them are fitted as if they did (missing: in the spec)"
-            told = told if spec.missing else f"a missing one is read as {read_as}"
-            notes.append(f"no row that is fitted lacks {name}; {told}")
+            read_as = "rare" if text else "0"
+            notes.append(
+                note("never_missing", feature=name, share=spec.missing)
+                if spec.missing
+                else note(f"never_missing_read_as_{read_as}", feature=name)
+            )
         if spec.missing:
             places.append(place)
         if spec.missing and text:

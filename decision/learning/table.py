@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from decision.core.errors import NextbestError
 from decision.core.values import MISSING, Value
 from decision.scoring.features import Columns, Feature
+from decision.scoring.notes import Note, note
 
 
 class TrainingError(NextbestError, ValueError):
@@ -134,8 +135,8 @@ def table_of_rows(
     return table_of_columns(columns, label, **given)
 
 
-def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingTable, list[str]]:
-    """The table with a column for each feature, and a note for each feature without any value.
+def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingTable, list[Note]]:
+    """The table with a column for each feature, and a note for each that may be misspelt.
 
     Raises:
         TrainingError: the table is empty.
@@ -147,9 +148,10 @@ def fit_to(table: TrainingTable, features: Sequence[Feature]) -> tuple[TrainingT
     for feature in features:
         if feature.name in columns:
             continue
+        told: dict[str, str | int] = {"feature": feature.name, "rows": len(table)}
         near = get_close_matches(feature.name, table.columns, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        notes.append(f"{feature.name!r} has no value in any of {len(table)} rows{hint}")
+        if near:
+            notes.append(note("no_value_but_near", **told, near=near[0]))
         columns[feature.name] = [MISSING] * len(table)
     fitted = msgspec.structs.replace(table, columns=columns)
     return fitted, notes

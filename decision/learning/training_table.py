@@ -28,6 +28,7 @@ from decision.core.definition import Goal
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, JoinedRows, LogFiles, join
+from decision.learning.notices import notices_on_goals, notices_on_weights
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 from decision.progress import SILENT, Progress
@@ -93,7 +94,7 @@ def examples_of_log(
             sources = _sources(log)
             joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
             move(0.4)
-            examples = _examples(sources, joined, spec, room, place, move)
+            examples = _examples(sources, joined, spec, goals, room, place, move)
         yield examples
 
 
@@ -103,7 +104,7 @@ def _sources(log: Path) -> LogFiles:
     import pyarrow.parquet as pq
 
     found: dict[str, list[Path]] = {}
-    has_position = has_received_at = has_properties = True
+    has_position = has_received_at = has_properties = has_event_type = True
     for dataset, columns in _NEEDED.items():
         try:
             found[dataset] = files(log, dataset)
@@ -119,6 +120,7 @@ def _sources(log: Path) -> LogFiles:
                     f"{path}: the column {missing[0]} is missing; this is not a log of nextbest"
                 )
             has_position &= dataset != "decisions" or "position" in names
+            has_event_type &= dataset != "decisions" or "event_type" in names
             has_received_at &= dataset != "events" or "received_at" in names
             has_properties &= dataset != "events" or "properties" in names
     if not found["decisions"]:
@@ -131,6 +133,7 @@ def _sources(log: Path) -> LogFiles:
         has_position=has_position,
         has_received_at=has_received_at,
         has_properties=has_properties,
+        has_event_type=has_event_type,
     )
 
 
@@ -142,7 +145,13 @@ def _unreadable(path: Path, error: Exception) -> TrainingError:
 
 
 def _examples(
-    sources: LogFiles, joined: JoinedRows, spec: Spec, room: int, scratch: Path, move: Move
+    sources: LogFiles,
+    joined: JoinedRows,
+    spec: Spec,
+    goals: Mapping[str, Goal],
+    room: int,
+    scratch: Path,
+    move: Move,
 ) -> Examples:
     count, features = len(joined.label), in_order(spec)
     if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
@@ -156,11 +165,12 @@ def _examples(
     columns = FeatureColumns(features, matrix)
     _fill(sources.decisions, joined, columns, move)
     fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
-    categories, absent = columns.settle(fit)
-    notes = [f"{name!r} has no value in any of {count:,} rows" for name in absent]
+    categories = columns.settle(fit)
+    notes = [*joined.notes, *notices_on_goals(spec, goals)]
     weight, left_out = None, dict(joined.left_out)
     if spec.weights is not None and count:
         weight = inverse_propensity(joined.probability, spec.weights.clip)
+        notes += notices_on_weights(joined.probability, spec.weights.clip)
     return Examples(
         features=features,
         categories=categories,
@@ -178,7 +188,8 @@ def _examples(
         position=joined.position,
         fold=joined.fold,
         left_out=left_out,
-        notes=(*joined.notes, *notes),
+        notes=tuple(notes),
+        seen=columns.seen,
     )
 
 

@@ -25,6 +25,7 @@ from decision.core.errors import NextbestError
 from decision.core.values import Value
 from decision.files import read_regular
 from decision.scoring.features import Feature, UnknownFeature, check_feature
+from decision.scoring.notes import AnyNote
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -140,7 +141,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     held-out rows are the latest: on their earlier half training stops and calibrates; the metrics
     are of the `test_rows`, the latest ones. `left_out` is the number of rows of the log that did
     not count, by reason. `calibrations` has the log loss of each that was tried. `notes` say what
-    the table lacked.
+    the table lacked, and what else may be wrong (texts, in versions of earlier releases).
     """
 
     rows: int
@@ -158,7 +159,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     parameters: dict[str, Any] = {}
     metrics: dict[str, float | None] = {}
     calibrations: dict[str, float] = {}
-    notes: tuple[str, ...] = ()
+    notes: tuple[AnyNote, ...] = ()
     libraries: dict[str, str] = {}
 
 

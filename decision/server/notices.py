@@ -218,6 +218,10 @@ def looked(looks: Looks | None, snapshot: Snapshot) -> list[Notice]:
             bound=f"{drift.bound:g}",
         )
         found.append(Notice(severity="warning", subject="models", text=text, about=drift.path))
+    if drift is not None and drift.version == snapshot.model_version:
+        for one in drift.notes:
+            text = Said("model %(model)s: %(note)s", model=drift.version, note=one.text())
+            found.append(Notice(severity="warning", subject="models", text=text, about=drift.path))
     return found
 
 

@@ -167,3 +167,21 @@ def test_a_cluster_that_is_not_there_is_said_so(train, log):
     result = train("--log", log, "--dask", "tcp://127.0.0.1:9")
     assert result.exit_code == 1
     assert "-m pip install 'dask[" in result.stderr or "127.0.0.1:9" in result.stderr
+
+
+def test_what_the_training_lost_is_told_cautions_first(train, run, rules, log, tmp_path):
+    """On the terminal, as JSON, and once more when the version is promoted."""
+    spec = SPEC.replace("time.hour: numeric", "time.hour: numeric, customer.age: numeric")
+    (tmp_path / "small.yaml").write_text(spec, "utf-8")
+    told = train("--log", log).stdout
+    caution = "Caution: 'customer.age' has no value in any of"
+    assert caution in told and "Caution: the figures are of" in told
+    assert told.index("Caution:") < told.index("Note:")
+    notes = json.loads(train("--log", log, "--json").stdout)["notes"]
+    assert [one["caution"] for one in notes] == sorted(
+        (one["caution"] for one in notes), reverse=True
+    )
+    assert {"no_value", "few_judged"} <= {one["note"]["kind"] for one in notes}
+    version = next((tmp_path / "models" / "small").iterdir()).name
+    promoted = run("promote", version, "--models", "models", "--shadow").stdout
+    assert caution in promoted and "Note:" not in promoted

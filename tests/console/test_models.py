@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from decision.evaluation.promotion import PROMOTIONS
+from decision.scoring.manifest import TREES, read_version, write_version
+from decision.scoring.notes import note
 from decision.scoring.versions import current_version, point_to, shadow_version
 from decision.store import MemoryStore
 from tests.console.conftest import KeysInFile, browsing
@@ -224,3 +227,27 @@ async def test_an_estimate_says_what_may_be_concluded(
         assert part.status_code == 200
         said = ("The log cannot tell", "would have earned", "younger than")
         assert any(one in part.text for one in said), part.text
+
+
+async def test_cautions_of_a_training_are_said_in_each_language(rules: Path, models: Path) -> None:
+    """On the list as a number, on the page of the version as sentences."""
+    first, _ = names(models)
+    manifest, trees = read_version(models / first)
+    notes = (
+        note("text_for_number", feature="customer.年龄", share=0.25, example='"73"'),
+        note("never_missing", feature="customer.country", share=0.05),
+        "a text of an earlier release",
+    )
+    training = msgspec.structs.replace(manifest.training, notes=notes)
+    noted = msgspec.structs.replace(manifest, training=training)
+    others = {one: (models / first / one).read_bytes() for one in manifest.files if one != TREES}
+    write_version(models / first, noted, trees.encode(), others)
+    async with browsing(rules, models=str(models)) as browser:
+        assert "1 caution<" in (await browser.get(PATH)).text
+        page = (await browser.get(f"{PATH}/version?version={first}")).text
+        assert "25.0% of its values were logged as text" in page and "2 notes" in page
+        assert "a text of an earlier release" in page
+        chinese = {"accept-language": "zh"}
+        page = (await browser.get(f"{PATH}/version?version={first}", **chinese)).text
+        assert "“customer.年龄”是数值特征，但 25.0% 的值记录为文本" in page
+        assert '<span lang="en">a text of an earlier release</span>' in page

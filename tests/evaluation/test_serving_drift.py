@@ -211,3 +211,30 @@ def test_a_drift_has_the_features_that_are_beyond_its_bound() -> None:
     indexes = {"message.name": 4.0, PREDICTION: 3.0, "x": 0.3, "y": 0.25}
     found = ServingDrift(name="a", version="1", indexes=indexes, bound=0.25)
     assert found.beyond == {"x": 0.3}  # which messages it gives is its own choice
+
+
+def test_a_feature_that_no_longer_comes_or_comes_as_text_is_noted(of_a_month: Path) -> None:
+    """Also while there are too few messages to compare; what chance can explain is not."""
+
+    def seen(rows: int, **changed: object) -> list[tuple[str, object]]:
+        asked = [
+            one._replace(
+                features={
+                    name: value
+                    for name, value in {**one.features, **changed}.items()
+                    if value is not None
+                }
+            )
+            for one in given(7, rows)
+        ]
+        return [(one.kind, one.values["feature"]) for one in serving_drift(of_a_month, asked).notes]
+
+    for rows in (200, 3_000):
+        assert seen(rows) == []
+        gone = seen(rows, **{"customer.age": None, "customer.tier": None})
+        assert gone == [
+            ("missing_when_serving", "customer.age"),
+            ("missing_when_serving", "customer.tier"),
+        ]
+        assert seen(rows, **{"customer.age": "41"}) == [("text_when_serving", "customer.age")]
+    assert seen(60, **{"customer.age": None}) == []

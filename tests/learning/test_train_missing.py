@@ -14,6 +14,7 @@ from decision.learning.train import train
 from decision.scoring.features import encode_columns
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
+from decision.scoring.notes import text_of
 
 SPEC = """
 name: a
@@ -48,6 +49,10 @@ def learned(folder: Path, given: dict[str, list[Any]], shares: np.ndarray, more:
     return load_model(train(parse_spec("a.yaml", SPEC + more), table, folder))
 
 
+def told(model: Model) -> list[str]:
+    return [text_of(note) for note in model.manifest.training.notes]
+
+
 def asked(model: Model, **changed: Any) -> float:
     """The mean prediction for all rows with some features changed."""
     given = columns(600) | {name.replace("_", "."): [it] * 600 for name, it in changed.items()}
@@ -78,7 +83,7 @@ def test_a_missing_value_counts_about_as_the_mean_where_nobody_lacked_it(
     for nothing in without:
         found = asked(model, **{feature: nothing})
         assert found == pytest.approx(shares.mean(), abs=0.12), nothing
-    notes = [note for note in model.manifest.training.notes if note.startswith("no row")]
+    notes = [note for note in told(model) if note.startswith("no row")]
     lacked = [note.split("'")[1] for note in notes]
     assert lacked == ["customer.age", "customer.city", "customer.vip"]
 
@@ -91,7 +96,7 @@ def test_a_spec_can_hide_nothing_and_the_note_says_what_a_missing_one_is_read_as
     model = learned(tmp_path, given, shares, "missing: 0%\n")
     assert asked(model, customer_age=None) == asked(model, customer_age=0)
     assert None not in model.manifest.categories["customer.city"]
-    notes = model.manifest.training.notes
+    notes = told(model)
     assert any("'customer.age'" in it and "is read as 0" in it for it in notes)
 
 
@@ -101,7 +106,7 @@ def test_what_enough_customers_lack_is_learned_from_them_alone(tmp_path: Path) -
     shares = np.array([0.9 if age is None else 0.05 for age in given["customer.age"]])
     model = learned(tmp_path, given, shares)
     assert asked(model, customer_age=None) > 0.8
-    assert not any("'customer.age'" in note for note in model.manifest.training.notes)
+    assert not any("'customer.age'" in note for note in told(model))
 
 
 def test_features_that_say_nothing_are_noted(tmp_path: Path) -> None:
@@ -110,9 +115,10 @@ def test_features_that_say_nothing_are_noted(tmp_path: Path) -> None:
     given |= {"time.hour": [9] * 6_000, "customer.age": ["73"] * 6_000}
     given["customer.vip"] = [None] * 6_000
     model = learned(tmp_path, given, np.full(6_000, 0.3))
-    notes = "\n".join(model.manifest.training.notes)
+    notes = "\n".join(told(model))
     assert "'time.hour' is the same in all 6,000 rows that are fitted" in notes
     assert "'customer.age' has no value that is a number in any row that is fitted" in notes
+    assert "'customer.age' is numeric, but 100.0% of its values were logged as text" in notes
     assert "'customer.vip' has no value" in notes
 
 

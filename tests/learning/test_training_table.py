@@ -181,7 +181,7 @@ def test_impossible_probabilities_are_left_out_counted_and_the_first_is_named(bu
     assert len(examples) == 2 and examples.left_out == {joining.IMPOSSIBLE: 4}
     assert (
         "part-0.parquet, row 1: the selection probability of decision d-0 is 0"
-        in (examples.notes[0])
+        in examples.notes[0].text()
     )
 
 

@@ -15,6 +15,7 @@ from decision.core.clock import from_micros
 from decision.installation import install_hint
 from decision.learning.report.facts import MeasuredFigure, ReportFacts
 from decision.scoring.manifest import Manifest
+from decision.scoring.notes import cautions_first, is_caution, text_of
 
 _TITLES: Final = {
     "calibration.png": "Observed and predicted shares, in groups of equal size.",
@@ -52,6 +53,7 @@ def _page(
         lstrip_blocks=True,
     )
     environment.filters |= {"figure": _figure, "share": _share, "interval": _interval}
+    environment.filters |= {"text": text_of, "is_caution": is_caution}
     shown = [
         {"title": _TITLES[name], "data": base64.b64encode(data).decode()}
         for name, data in pictures.items()
@@ -59,6 +61,7 @@ def _page(
     return environment.get_template("page.html").render(
         manifest=manifest,
         training=manifest.training,
+        notes=cautions_first(manifest.training.notes),
         facts=facts,
         pictures=shown,
         missing=missing,
