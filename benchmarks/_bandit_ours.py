@@ -30,6 +30,7 @@ lightgbm: {learning_rate: 0.1, num_leaves: 15, min_data_in_leaf: 20, cat_smooth:
 rounds: 300
 early_stopping: 20
 cross_fit: 3
+start: linear
 calibration: platt
 smoothing: {starting_evidence: 20}
 exploration: {from: 0, to: 5000, over: 30000}
@@ -81,7 +82,7 @@ class Ours:
             columns = self._columns(np.repeat(rows, count), everything)
             manifest = model.manifest
             matrix = encode_columns(manifest.features, manifest.categories, columns)
-            found = scorer.smooth(everything, model.probabilities(matrix))
+            found = scorer.score_rows(everything, matrix)
         return found.reshape(len(rows), count)
 
     def probabilities(self, model: Model | None, rows: Array) -> tuple[Array, Array]:

@@ -42,8 +42,7 @@ from decision.learning.drift import (
 )
 from decision.learning.seen_values import seen_in, shortened
 from decision.scoring.features import Columns, Feature, encode_columns, varies
-from decision.scoring.loading import check_version, reference_trees
-from decision.scoring.model import calibrator
+from decision.scoring.loading import reference_model
 from decision.scoring.notes import Note, note
 
 BOUND: Final = 0.25
@@ -130,7 +129,8 @@ def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = No
     Raises:
         ModelError: the version must not serve.
     """
-    manifest, text, _ = check_version(folder)
+    model = reference_model(folder)
+    manifest = model.manifest
     made = ServingDrift(
         name=manifest.name,
         version=manifest.version,
@@ -149,8 +149,7 @@ def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = No
         problem = marked("too few messages: 1,000 to 500 customers are needed")
         return msgspec.structs.replace(made, problem=problem)
     matrix = encode_columns(manifest.features, manifest.categories, columns)
-    calibrate = calibrator(manifest.calibration or manifest.isotonic)
-    probability = calibrate(reference_trees(text)(matrix))
+    probability = model.probabilities(matrix)
     new = profile_of_matrix(manifest.features, manifest.categories, matrix, probability)
     first, last = min(one.at for one in given), max(one.at for one in given)
     training, now = _span(manifest.training.from_time, manifest.training.to_time), last - first

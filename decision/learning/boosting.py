@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from decision.learning.examples import Examples
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
+from decision.scoring.linear import LinearScorer
 from decision.scoring.structure import column_names
 
 THREADS: Final = 2
@@ -30,17 +31,23 @@ Move = Callable[[float], None]
 
 
 class FittedModel(msgspec.Struct):
-    """A fitted booster, its text model up to where training stops, and the number of trees."""
+    """A fitted booster, its text model up to where training stops, and the number of trees.
+
+    `start`: what the trees add to.
+    """
 
     booster: Any
     text: str
     trees: int
+    start: LinearScorer | None = None
 
 
 class FitModel(Protocol):
     """Fits a model: here, or on a cluster (`dask_boosting`)."""
 
-    def __call__(self, spec: Spec, examples: Examples, move: Move) -> FittedModel:
+    def __call__(
+        self, spec: Spec, examples: Examples, move: Move, start: LinearScorer | None
+    ) -> FittedModel:
         """The fitted model; `move` is called with the share of rounds that are done."""
 
 
@@ -63,14 +70,21 @@ def categorical_columns(features: Sequence[Feature]) -> list[int]:
     return [place for place, feature in enumerate(features) if feature.kind == "categorical"]
 
 
-def dataset_of(spec: Spec, examples: Examples, rows: slice, reference: Any = None) -> Any:
-    """LightGBM's own form of some rows."""
+def dataset_of(
+    spec: Spec,
+    examples: Examples,
+    rows: slice,
+    start: LinearScorer | None = None,
+    reference: Any = None,
+) -> Any:
+    """LightGBM's own form of some rows; trees add to what `start` says of them."""
     import lightgbm
 
     return lightgbm.Dataset(
         examples.matrix[rows],
         examples.label[rows],
         weight=examples.weights(rows),
+        init_score=None if start is None else start.log_odds(examples.matrix[rows]),
         reference=reference,
         feature_name=column_names(len(examples.features)),
         categorical_feature=categorical_columns(examples.features),
@@ -78,7 +92,12 @@ def dataset_of(spec: Spec, examples: Examples, rows: slice, reference: Any = Non
     )
 
 
-def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> FittedModel:
+def boost(
+    spec: Spec,
+    examples: Examples,
+    move: Move = lambda share: None,
+    start: LinearScorer | None = None,
+) -> FittedModel:
     """Fits on this machine, in memory; the held-out rows say when to stop."""
     import lightgbm
 
@@ -87,16 +106,17 @@ def boost(spec: Spec, examples: Examples, move: Move = lambda share: None) -> Fi
     def tell(environment: Any) -> None:
         move((environment.iteration + 1) / spec.rounds)
 
-    fitted = dataset_of(spec, examples, slice(0, examples.fit))
+    fitted = dataset_of(spec, examples, slice(0, examples.fit), start)
     callbacks: list[Callable[..., Any]] = [tell]
     held_out = []
     if examples.judge > examples.fit:
-        held_out = [dataset_of(spec, examples, slice(examples.fit, examples.judge), fitted)]
+        rows = slice(examples.fit, examples.judge)
+        held_out = [dataset_of(spec, examples, rows, start, fitted)]
         callbacks.append(lightgbm.early_stopping(spec.early_stopping, verbose=False))
     booster = lightgbm.train(chosen, fitted, spec.rounds, valid_sets=held_out, callbacks=callbacks)
     best = booster.best_iteration or -1
     trees = int(booster.best_iteration or booster.num_trees())
-    return FittedModel(booster, text_of(booster, best), trees)
+    return FittedModel(booster, text_of(booster, best), trees, start)
 
 
 def text_of(booster: Any, rounds: int) -> str:
@@ -106,11 +126,12 @@ def text_of(booster: Any, rounds: int) -> str:
 
 
 def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log-odds of each row, by the trees."""
+    """The log-odds of each row."""
     if not len(matrix):
         return np.empty(0)
     threads = min(THREADS, os.cpu_count() or 1)
     found = boosted.booster.predict(
         matrix, raw_score=True, num_threads=threads, num_iteration=boosted.trees
     )
-    return np.asarray(found, dtype=np.float64)
+    odds = np.asarray(found, dtype=np.float64)
+    return odds if boosted.start is None else boosted.start.log_odds(matrix) + odds

@@ -8,20 +8,31 @@ more, on all rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from decision.learning.boosting import FittedModel, Move, boost, dataset_of, parameters, text_of
+from decision.learning.boosting import (
+    FittedModel,
+    Move,
+    boost,
+    dataset_of,
+    log_odds,
+    parameters,
+    text_of,
+)
 from decision.learning.calibration import Array, calibrate
 from decision.learning.examples import Examples, check_split
 from decision.learning.fitting import Fitted, manifest_of
 from decision.learning.folds import Folds
+from decision.learning.linear_start import fit_starts
 from decision.learning.missing import know_missing, some_missing
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
+from decision.scoring.linear import LinearScorer
 
 
 class CrossFitted(NamedTuple):
@@ -61,46 +72,61 @@ def cross_fit(
     examples, lacked = know_missing(spec, given)
     assert examples.fold is not None
     with some_missing(spec, examples, lacked):
-        rounds, boosters = _rounds(spec, examples, examples.fold, move)
-        whole = boost(msgspec.structs.replace(spec, rounds=rounds), examples, move)
+        start, starts = fit_starts(spec, examples, spec.cross_fit)
+        rounds, boosters = _rounds(spec, examples, examples.fold, starts, move)
+        whole = boost(msgspec.structs.replace(spec, rounds=rounds), examples, move, start)
+    without = [
+        FittedModel(booster, text_of(booster, rounds), rounds, own)
+        for booster, own in zip(boosters, starts, strict=True)
+    ]
     odds = np.empty(len(examples))
-    for fold, booster in enumerate(boosters):
+    for fold, one in enumerate(without):
         rows = np.flatnonzero(examples.fold == fold)
-        if len(rows):
-            odds[rows] = booster.predict(
-                examples.matrix[rows], raw_score=True, num_iteration=rounds, num_threads=1
-            )
+        odds[rows] = log_odds(one, examples.matrix[rows])
     when = (created_at or datetime.now(UTC)).astimezone(UTC).isoformat()
     everything = np.arange(len(examples))
     witnesses = [
-        _fitted(
-            spec,
-            examples,
-            FittedModel(booster, text_of(booster, rounds), rounds),
-            odds,
-            everything[examples.fold != fold],
-            when,
-        )
-        for fold, booster in enumerate(boosters)
+        _fitted(spec, examples, one, odds, everything[examples.fold != fold], when)
+        for fold, one in enumerate(without)
     ]
     found = _fitted(spec, examples, whole, odds, everything, when)
     judged = msgspec.structs.replace(examples, fit=0, judge=0)
     return CrossFitted(found._replace(examples=judged), witnesses)
 
 
-def _rounds(spec: Spec, examples: Examples, fold: Folds, move: Move) -> tuple[int, list[Any]]:
-    """The number of rounds, and a booster without each fold, by LightGBM's own cross-validation."""
+def _rounds(
+    spec: Spec,
+    examples: Examples,
+    fold: Folds,
+    starts: Sequence[LinearScorer | None],
+    move: Move,
+) -> tuple[int, list[Any]]:
+    """The number of rounds, and a booster without each fold, by LightGBM's own cross-validation.
+
+    What is without a fold adds to a start that is without it, too.
+    """
     import lightgbm
 
     def tell(environment: Any) -> None:
         move((environment.iteration + 1) / spec.rounds)
 
     rows = np.arange(len(examples))
+    folds = [(rows[fold != one], rows[fold == one]) for one in range(spec.cross_fit)]
+    coming = iter(zip(folds, starts, strict=True))
+
+    def begin(fitted: Any, held_out: Any, chosen: dict[str, Any]) -> tuple[Any, Any, Any]:
+        parts, start = next(coming)
+        if start is not None:
+            for data, part in zip((fitted, held_out), parts, strict=True):
+                data.construct().set_init_score(start.log_odds(examples.matrix[part]))
+        return fitted, held_out, chosen
+
     found = lightgbm.cv(
         {**parameters(spec, examples.features)},
         dataset_of(spec, examples, slice(0, len(examples))),
         spec.rounds,
-        folds=[(rows[fold != one], rows[fold == one]) for one in range(spec.cross_fit)],
+        folds=folds,
+        fpreproc=begin,
         callbacks=[tell, lightgbm.early_stopping(spec.early_stopping, verbose=False)],
         return_cvbooster=True,
     )

@@ -22,6 +22,7 @@ from decision.learning.examples import Examples
 from decision.learning.metrics import log_losses
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
+from decision.scoring.linear import LinearScorer
 from decision.scoring.model import to_probability
 from decision.scoring.structure import column_names
 
@@ -54,14 +55,18 @@ def cluster(address: str) -> Iterator[FitModel]:
         raise TrainingError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
 
-        def fit(spec: Spec, examples: Examples, move: Move) -> FittedModel:
-            return boost_on(client, spec, examples, move)
+        def fit(
+            spec: Spec, examples: Examples, move: Move, start: LinearScorer | None
+        ) -> FittedModel:
+            return boost_on(client, spec, examples, move, start)
 
         yield fit
 
 
-def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> FittedModel:
-    """Fits on a cluster.
+def boost_on(
+    client: Any, spec: Spec, examples: Examples, move: Move, start: LinearScorer | None = None
+) -> FittedModel:
+    """Fits on a cluster; the linear start was fitted here.
 
     Raises:
         TrainingError: it has no workers, or lacks what LightGBM needs.
@@ -82,10 +87,12 @@ def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> FittedM
         )
         count = examples.matrix.shape[1]
         weight = examples.weights(slice(0, examples.fit))
+        odds = None if start is None else start.log_odds(examples.matrix[: examples.fit])
         model.fit(
             da.from_array(np.asarray(examples.matrix[: examples.fit]), (rows, count)),
             da.from_array(examples.label[: examples.fit].astype(np.int64), rows),
             sample_weight=None if weight is None else da.from_array(weight, rows),
+            init_score=None if odds is None else da.from_array(odds, rows),
             feature_name=column_names(count),
             categorical_feature=categorical_columns(examples.features),
         )
@@ -93,12 +100,12 @@ def boost_on(client: Any, spec: Spec, examples: Examples, move: Move) -> FittedM
         raise TrainingError(f"the cluster could not train: {error}") from None
     move(1.0)
     booster = model.booster_
-    trees = _best(booster, spec, examples)
+    trees = _best(booster, spec, examples, start)
     text = _NETWORK.sub("", booster.model_to_string(num_iteration=trees))
-    return FittedModel(booster, text, trees)
+    return FittedModel(booster, text, trees, start)
 
 
-def _best(booster: Any, spec: Spec, examples: Examples) -> int:
+def _best(booster: Any, spec: Spec, examples: Examples, start: LinearScorer | None) -> int:
     """The number of trees with the lowest loss on the held-out rows, as by early stopping."""
     rows = slice(examples.fit, examples.judge)
     total = int(booster.num_trees())
@@ -106,7 +113,7 @@ def _best(booster: Any, spec: Spec, examples: Examples) -> int:
         return total
     matrix, label = examples.matrix[rows], examples.label[rows]
     weights = examples.weights(rows)
-    odds = np.zeros(len(label))
+    odds = np.zeros(len(label)) if start is None else start.log_odds(matrix)
     best, least = total, np.inf
     for tree in range(total):
         odds += booster.predict(matrix, raw_score=True, start_iteration=tree, num_iteration=1)

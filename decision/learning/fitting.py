@@ -12,10 +12,12 @@ from typing import NamedTuple
 from decision.learning.boosting import FitModel, FittedModel, Move, boost, log_odds, parameters
 from decision.learning.calibration import Array, ChosenCalibration, calibrate
 from decision.learning.examples import Examples, check_split, evidence_of
+from decision.learning.linear_start import fit_starts
 from decision.learning.metrics import measure
 from decision.learning.missing import know_missing, some_missing
 from decision.learning.notices import notices_on_figures
 from decision.learning.spec import Spec
+from decision.scoring.linear import START
 from decision.scoring.loading import reference_trees
 from decision.scoring.manifest import Isotonic, Manifest, Platt, Training
 from decision.scoring.model import Model, calibrator
@@ -35,7 +37,8 @@ class Fitted(NamedTuple):
 
     def model(self) -> Model:
         """The model, scored by LightGBM itself."""
-        return Model(self.manifest, reference_trees(self.boosted.text), "lightgbm")
+        trees, start = reference_trees(self.boosted.text), self.boosted.start
+        return Model(self.manifest, trees, "lightgbm", start=start)
 
 
 def fit_examples(
@@ -54,7 +57,8 @@ def fit_examples(
     check_split(given)
     examples, lacked = know_missing(spec, given)
     with some_missing(spec, examples, lacked):
-        boosted = fit(spec, examples, move)
+        start, _ = fit_starts(spec, examples)
+        boosted = fit(spec, examples, move, start)
     odds = log_odds(boosted, examples.matrix[examples.fit :])
     chosen = _calibrate(spec, examples, odds)
     when = (created_at or datetime.now(UTC)).astimezone(UTC).isoformat()
@@ -95,6 +99,7 @@ def manifest_of(
         responses=spec.responses,
         features=examples.features,
         categories=examples.categories,
+        start=None if boosted.start is None else START,
         calibration=chosen.fitted if isinstance(chosen.fitted, Platt) else None,
         isotonic=chosen.fitted if isinstance(chosen.fitted, Isotonic) else None,
         smoothing=spec.smoothing,

@@ -13,6 +13,7 @@ rounds: 400
 early_stopping: 30
 seed: 7
 validation: 20%                    # the latest rows: half to stop and calibrate, half to judge
+start: linear                      # the trees add to a logistic regression; default: trees alone
 missing: 5%                        # rows fitted as if they lacked a feature that none lacked
 calibration: auto                  # or platt, isotonic, none
 smoothing: {by: message, starting_probability: 0.05, starting_evidence: 100}
@@ -160,6 +161,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     validation: float = 0.2
     cross_fit: int = 0
     missing: float = 0.05
+    start: Literal["linear"] | None = None
     smoothing: Smoothing = Smoothing()
     calibration: Calibration = "none"
     exploration: float | ExplorationSchedule | None = None
@@ -256,6 +258,7 @@ def _read(checker: Checker, root: Node) -> Spec:
         )
         validation_node = entry.get("validation")
         validation = entry.read("validation", Checker.share, 0.2)
+        start = entry.read("start", Checker.choice, None, ["linear"])
         missing_node, missing = entry.get("missing"), entry.read("missing", Checker.share, 0.05)
         if missing_node and missing > 0.5:
             checker.error("bad-value", missing_node.at, "missing is at most 50%")
@@ -279,6 +282,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             validation=validation,
             cross_fit=entry.read("cross_fit", Checker.whole, 0, least=2, most=10),
             missing=missing,
+            start=cast(Literal["linear"] | None, start),
             smoothing=_smoothing(checker, entry.get("smoothing")),
             calibration=cast(Calibration, calibration),
             exploration=_exploration(checker, entry.get("exploration")),

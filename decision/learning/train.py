@@ -31,6 +31,7 @@ from decision.learning.spec import Spec
 from decision.learning.table import TrainingError, TrainingTable
 from decision.learning.training_table import examples_of_log
 from decision.progress import SILENT, Progress
+from decision.scoring.linear import START
 from decision.scoring.loading import check_version, load_model, reference_trees
 from decision.scoring.manifest import Manifest, ModelError, Parity, write_version
 from decision.scoring.model import calibrator
@@ -75,7 +76,9 @@ def train(
         if spec.cross_fit:
             crossed = cross_fit(spec, examples, created_at=created_at, move=move)
             fitted = crossed.whole
-            others = witness_files([(one.manifest, one.boosted.text) for one in crossed.witnesses])
+            others = witness_files(
+                [(one.manifest, one.boosted.text, one.boosted.start) for one in crossed.witnesses]
+            )
         else:
             fitted = fit_examples(spec, examples, created_at=created_at, fit=fit, move=move)
     manifest, boosted, examples, odds = fitted
@@ -86,6 +89,8 @@ def train(
         with progress.step("Reporting"):
             facts = facts_of(spec, examples, boosted, probability, profile, against)
     others[drift.PROFILE] = drift.encode_profile(profile)
+    if boosted.start is not None:
+        others[START] = boosted.start.encoded()
     with progress.step("Compiling and trying"):
         return _publish(manifest, boosted.text, others, facts, examples, Path(out_dir) / spec.name)
 
@@ -165,5 +170,5 @@ def _parity(folder: Path, examples: Examples) -> Parity | None:
     if model.engine != "compiled":
         return None
     rows = np.vstack([probe_rows(manifest, structure), examples.matrix[-PARITY_ROWS:]])
-    furthest = np.abs(model.log_odds(rows) - reference_trees(text)(rows)).max()
+    furthest = np.abs(model.trees(rows) - reference_trees(text)(rows)).max()
     return Parity(rows=len(rows), difference=float(furthest))

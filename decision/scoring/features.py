@@ -139,6 +139,17 @@ def varies(feature: Feature) -> bool:
     return _source(feature.name).origin in ("static", "message_count", "message_days")
 
 
+def of_message(feature: Feature) -> bool:
+    """Whether the feature says what the message is, whoever is asked about.
+
+    >>> of_message(Feature("message.category", "categorical"))
+    True
+    >>> of_message(Feature("message.count_7d", "numeric"))
+    False
+    """
+    return _source(feature.name).origin == "static"
+
+
 def can_be_missing(feature: Feature) -> bool:
     """Whether a decision can lack the feature: times, counts and sums are always known.
 
@@ -276,7 +287,7 @@ class FeatureEncoder:
         self._message_of = np.array(
             [self._message_index[info.message] for info in candidates], dtype=np.intp
         )
-        self._template = np.full((len(candidates), len(features)), NAN)
+        self.template = np.full((len(candidates), len(features)), NAN)
         self._slots: list[tuple[int, int, Callable[[Value], float]]] = []
         self._statics: list[tuple[int, Callable[[CandidateInfo], Value]]] = []
         self._message_counts: list[tuple[int, int]] = []
@@ -291,15 +302,15 @@ class FeatureEncoder:
                     self._slots.append((column, slot_of(feature.name), encode))
                 case "static" if source.read is not None:
                     self._statics.append((column, source.read))
-                    self._template[:, column] = [encode(source.read(info)) for info in candidates]
+                    self.template[:, column] = [encode(source.read(info)) for info in candidates]
                 case "message_count":
                     self._message_counts.append((column, source.window))
-                    self._template[:, column] = 0.0
+                    self.template[:, column] = 0.0
                 case "message_days":
                     self._message_days.append(column)
                 case "contact_count":
                     self._contact_counts.append((column, source.window))
-                    self._template[:, column] = 0.0
+                    self.template[:, column] = 0.0
         shared = [column for column, _, _ in self._slots]
         first = shared == list(range(len(shared)))  # if so, a slice is faster than an index
         self._shared = slice(len(shared)) if first else np.array(shared, dtype=np.intp)
@@ -316,7 +327,7 @@ class FeatureEncoder:
     ) -> Matrix:
         """The matrix, with a row per candidate index and a column per feature."""
         rows = np.asarray(candidates, dtype=np.intp)
-        matrix: Matrix = self._template.take(rows, axis=0)
+        matrix: Matrix = self.template.take(rows, axis=0)
         if self._slots:
             matrix[:, self._shared] = [encode(values[slot]) for _, slot, encode in self._slots]
         if self._needs_contacts and document.contacts:

@@ -18,6 +18,7 @@ import numpy as np
 from decision.environment import without_secrets
 from decision.scoring import compiled
 from decision.scoring.features import Matrix
+from decision.scoring.linear import read_start
 from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
 from decision.scoring.model import Model, Scores, Trees
 from decision.scoring.structure import DamagedModel, Structure, check_structure
@@ -38,6 +39,7 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
     """
     folder = Path(folder)
     manifest, text, _ = check_version(folder)
+    start = read_start(folder, manifest.start, manifest.features)
     path = compiled.find_object(folder, manifest)
     note = None
     if path is None:
@@ -45,10 +47,22 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
         path = compiled.find_object(folder, manifest)
     if path is not None:
         try:
-            return Model(manifest, compiled.compile_trees(folder, manifest, path), "compiled")
+            trees = compiled.compile_trees(folder, manifest, path)
+            return Model(manifest, trees, "compiled", start=start)
         except (OSError, RuntimeError, ValueError) as error:
             note = f"{path}: {error}"
-    return Model(manifest, reference_trees(text), "lightgbm", note)
+    return Model(manifest, reference_trees(text), "lightgbm", note, start)
+
+
+def reference_model(folder: Path) -> Model:
+    """The model of a version folder, scored by LightGBM, without a trial.
+
+    Raises:
+        ModelError: the version must not serve.
+    """
+    manifest, text, _ = check_version(folder)
+    start = read_start(folder, manifest.start, manifest.features)
+    return Model(manifest, reference_trees(text), "lightgbm", start=start)
 
 
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
@@ -58,6 +72,7 @@ def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
         ModelError: the version must not serve.
     """
     manifest, text = read_version(folder)
+    read_start(folder, manifest.start, manifest.features)
     try:
         return manifest, text, check_structure(text, manifest.features)
     except DamagedModel as error:

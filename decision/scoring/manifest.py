@@ -166,6 +166,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`manifest.json`. `target` says in words what counts as a response, `responses` exactly (None
     in versions of earlier releases). `exploration` is a γ that replaces the policy's, or None.
+    `start` is the file of the linear start that the trees add to, or None.
 
     At most one of `calibration` and `isotonic` is set. `parity` is from the machine that trained;
     it and `created_at` do not change `version`.
@@ -180,6 +181,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     objective: Literal["binary"] = "binary"
     features: tuple[Feature, ...]
     categories: dict[str, tuple[Value, ...]] = {}
+    start: str | None = None
     calibration: Platt | None = None
     isotonic: Isotonic | None = None
     smoothing: Smoothing = Smoothing()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.scoring.features import Matrix
+from decision.scoring.linear import LinearScorer
 from decision.scoring.manifest import Isotonic, Manifest, Platt
 
 Scores = NDArray[np.float64]
@@ -19,7 +20,8 @@ Trees = Callable[[Matrix], Scores]
 class Model:
     """A model version, ready to score.
 
-    `engine` says what runs the trees; if it is not `compiled`, `note` says why.
+    `engine` says what runs the trees; if it is not `compiled`, `note` says why. The trees add to
+    the log-odds of `start`, if there is one.
     """
 
     def __init__(
@@ -28,12 +30,14 @@ class Model:
         trees: Trees,
         engine: Literal["compiled", "lightgbm"],
         note: str | None = None,
+        start: LinearScorer | None = None,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.note = note
-        self._trees = trees
-        self._calibrate = calibrator(manifest.calibration or manifest.isotonic)
+        self.trees = trees
+        self.start = start
+        self.calibrate = calibrator(manifest.calibration or manifest.isotonic)
 
     @property
     def version(self) -> str:
@@ -41,12 +45,13 @@ class Model:
         return self.manifest.version
 
     def log_odds(self, matrix: Matrix) -> Scores:
-        """The log-odds of each row by the trees, before calibration."""
-        return self._trees(matrix)
+        """The log-odds of each row by the trees, and the linear start, before calibration."""
+        found = self.trees(matrix)
+        return found if self.start is None else self.start.log_odds(matrix) + found
 
     def probabilities(self, matrix: Matrix) -> Scores:
         """The calibrated probability of each row, in [0, 1]; NaN if the trees give no number."""
-        return self._calibrate(self._trees(matrix))
+        return self.calibrate(self.log_odds(matrix))
 
 
 def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Scores]:

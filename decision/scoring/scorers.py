@@ -19,7 +19,7 @@ from decision.core.fields import FieldTable
 from decision.core.masks import mask_where
 from decision.core.ports import Scorer
 from decision.core.values import Value
-from decision.scoring.features import Feature, FeatureEncoder, fields_of
+from decision.scoring.features import Feature, FeatureEncoder, Matrix, fields_of
 from decision.scoring.manifest import Smoothing, evidence_of
 from decision.scoring.model import Model
 
@@ -74,24 +74,39 @@ class ModelScorer:
         self._model = model
         self._encoder = encoder
         manifest = model.manifest
-        self._start = _SmoothedCandidates(
+        self._smoothed = _SmoothedCandidates(
             candidates, settings, manifest.smoothing, evidence_of(manifest)
         )
+        self._start = None if model.start is None else model.start.bound(encoder.template)
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> Floats:
         """The smoothed probability of each candidate; the prior if the model gives no number."""
-        found = self._model.probabilities(self._encoder.encode(candidates, values, document, now))
-        return self.smooth(candidates, found)
+        matrix = self._encoder.encode(candidates, values, document, now)
+        start = None if self._start is None else self._start(matrix, candidates)
+        return self._smooth(candidates, start, self._model.trees(matrix))
 
-    def smooth(self, candidates: Indices, found: Floats) -> Floats:
-        """The model's probabilities of candidates, smoothed; NaN becomes the prior."""
-        start = self._start
-        found = start.weight[candidates] * found + start.offset[candidates]
+    def score_rows(self, candidates: Indices, matrix: Matrix) -> Floats:
+        """The same for rows of any customers: a candidate and its features each."""
+        start = None if self._model.start is None else self._model.start.log_odds(matrix)
+        return self._smooth(candidates, start, self._model.trees(matrix))
+
+    def _smooth(self, candidates: Indices, start: Floats | None, trees: Floats) -> Floats:
+        """The smoothed probability by the log-odds of both parts of the model.
+
+        With a linear start, which knows a message's kin, it is the trees that count only as far as
+        there is evidence.
+        """
+        smoothed = self._smoothed
+        weight = smoothed.weight.take(candidates)
+        if start is not None:
+            found = self._model.calibrate(start + weight * trees)
+        else:
+            found = weight * self._model.calibrate(trees) + smoothed.offset.take(candidates)
         nothing = np.isnan(found)
         if nothing.any():
-            found = np.where(nothing, start.prior[candidates], found)
+            found = np.where(nothing, smoothed.prior[candidates], found)
         return found
 
     def features(

@@ -1,8 +1,9 @@
 """The witnesses of a version: models of the same spec, each of which has not seen one fold.
 
-A cross-fitted version keeps them beside its own trees: `witnesses.json` and `witness-0.txt` …, with
-digests in the manifest. They never decide. They say what the version is worth for customers whom it
-has not seen, so that it can be judged by the whole log, and what comes later by it.
+A cross-fitted version keeps them beside its own trees: `witnesses.json`, `witness-0.txt` … (with a
+linear start also `witness-0-start.json` …), with digests in the manifest. They never decide. They
+say what the version is worth for customers whom it has not seen, so that it can be judged by the
+whole log, and what comes later by it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from decision.files import read_regular
+from decision.scoring.linear import LinearScorer, read_start
 from decision.scoring.loading import reference_trees
 from decision.scoring.manifest import Evidence, Isotonic, Manifest, ModelError, Platt
 from decision.scoring.model import Model
@@ -25,25 +27,31 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What differs from the version's own manifest in one witness, and the file of its trees."""
 
     trees: str
+    start: str | None = None
     calibration: Platt | None = None
     isotonic: Isotonic | None = None
     evidence: tuple[Evidence, ...] = ()
 
 
-def witness_files(models: Sequence[tuple[Manifest, str]]) -> dict[str, bytes]:
+def witness_files(
+    models: Sequence[tuple[Manifest, str, LinearScorer | None]],
+) -> dict[str, bytes]:
     """The files of witnesses, by name: those without fold 0, 1, …, with their text models."""
-    names = [f"witness-{fold}.txt" for fold in range(len(models))]
-    listed = [
-        Witness(
-            trees=name,
+    listed, files = [], {}
+    for fold, (manifest, text, start) in enumerate(models):
+        trees, linear = f"witness-{fold}.txt", f"witness-{fold}-start.json"
+        files[trees] = text.encode()
+        if start is not None:
+            files[linear] = start.encoded()
+        witness = Witness(
+            trees=trees,
+            start=None if start is None else linear,
             calibration=manifest.calibration,
             isotonic=manifest.isotonic,
             evidence=manifest.evidence,
         )
-        for name, (manifest, _) in zip(names, models, strict=True)
-    ]
-    texts = {name: text.encode() for name, (_, text) in zip(names, models, strict=True)}
-    return {WITNESSES: msgspec.json.encode(listed) + b"\n", **texts}
+        listed.append(witness)
+    return {WITNESSES: msgspec.json.encode(listed) + b"\n", **files}
 
 
 def witnesses_of(folder: Path, manifest: Manifest) -> list[Model]:
@@ -70,6 +78,7 @@ def witnesses_of(folder: Path, manifest: Manifest) -> list[Model]:
             ),
             reference_trees(text),
             "lightgbm",
+            start=read_start(folder, one.start, manifest.features),
         )
         for one, text in zip(listed, texts, strict=True)
     ]

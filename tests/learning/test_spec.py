@@ -34,6 +34,7 @@ validation: 25%
 smoothing: {by: message_channel, starting_probability: 0.1, starting_evidence: 40}
 calibration: platt
 exploration: 30
+start: linear
 """
 
 
@@ -50,7 +51,7 @@ def test_a_spec_is_read_whole() -> None:
     assert spec.smoothing == Smoothing(
         by="message_channel", starting_probability=0.1, starting_evidence=40
     )
-    assert (spec.calibration, spec.exploration) == ("platt", 30)
+    assert (spec.calibration, spec.exploration, spec.start) == ("platt", 30, "linear")
     assert spec.responses.in_words() == "purchase within 7d"
 
 

@@ -41,7 +41,7 @@ _PICTURES: Final = {
     "calibration.png": N_("Calibration: predicted and observed shares"),
     "lift.png": N_("Lift: responses in each tenth of the rows, highest predictions first"),
     "gain.png": N_("Gain: how soon responses are found, highest predictions first"),
-    "importance.png": N_("Importance: what the trees split on"),
+    "importance.png": N_("Importance: what each feature counts for"),
     "shap.png": N_("Contributions: how far each feature moves a prediction"),
     "drift.png": N_("Drift: how far the rows differ from those of the version before"),
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.learning import drift
-from decision.learning.boosting import FittedModel
+from decision.learning.boosting import FittedModel, log_odds
 from decision.learning.examples import Examples
 from decision.learning.metrics import (
     Gain,
@@ -29,6 +29,7 @@ from decision.learning.metrics import (
 )
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
+from decision.scoring.linear import LinearScorer
 from decision.scoring.model import to_probability
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,11 @@ class Contributions(NamedTuple):
 
 
 class ReportFacts(msgspec.Struct, kw_only=True):
-    """What a report shows. `gain`: (share of rows, share of responses), best predictions first."""
+    """What a report shows. `gain`: (share of rows, share of responses), best predictions first.
+
+    `importance` is each feature's share of the gain of all splits; where the trees add to a
+    `linear` start, of the mean of absolute contributions.
+    """
 
     spec: Spec
     features: tuple[Feature, ...]
@@ -78,6 +83,7 @@ class ReportFacts(msgspec.Struct, kw_only=True):
     tenths: Gain
     gain: tuple[Floats, Floats]
     importance: dict[str, float]
+    linear: bool
     contributions: Contributions
     messages: list[MessageFacts]
     drift: dict[str, float] | None
@@ -101,9 +107,12 @@ def facts_of(
     weights = examples.weights(rows)
     weight = np.ones(len(label)) if weights is None else weights
     old = drift.read_profile(against) if against is not None else None
-    splits = boosted.booster.feature_importance("gain", iteration=boosted.trees)
+    contributions = _contributions(boosted, examples.matrix[rows])
+    counted = boosted.booster.feature_importance("gain", iteration=boosted.trees)
+    if boosted.start is not None:
+        counted = np.abs(contributions.added).mean(axis=0)
     names = [feature.name for feature in examples.features]
-    importance = dict(zip(names, (splits / (splits.sum() or 1.0)).tolist(), strict=True))
+    importance = dict(zip(names, (counted / (counted.sum() or 1.0)).tolist(), strict=True))
     return ReportFacts(
         spec=spec,
         features=examples.features,
@@ -115,7 +124,8 @@ def facts_of(
         tenths=gain(label, found, weight),
         gain=gain(label, found, weight, _GAIN_PARTS).shares(),
         importance=dict(sorted(importance.items(), key=lambda row: (-row[1], row[0]))),
-        contributions=_contributions(boosted, examples.matrix[rows]),
+        linear=boosted.start is not None,
+        contributions=contributions,
         messages=_messages(examples, rows, found),
         drift=drift.drift_between(old, profile) if old is not None else None,
         against=against.name if old is not None and against is not None else None,
@@ -123,8 +133,7 @@ def facts_of(
 
 
 def _fitted(boosted: FittedModel, examples: Examples) -> Floats:
-    odds = boosted.booster.predict(examples.matrix, raw_score=True, num_iteration=boosted.trees)
-    return to_probability(np.asarray(odds))
+    return to_probability(log_odds(boosted, examples.matrix))
 
 
 def share_interval(responses: float, rows: float) -> MeasuredFigure:
@@ -195,7 +204,30 @@ def _contributions(boosted: FittedModel, matrix: Any) -> Contributions:
     places = np.unique(np.linspace(0, len(matrix) - 1, SHAP_ROWS).round().astype(np.int64))
     values = np.asarray(matrix[places])
     added = boosted.booster.predict(values, pred_contrib=True, num_iteration=boosted.trees)
-    return Contributions(np.asarray(added)[:, :-1], values)
+    found = np.asarray(added)[:, :-1]
+    if boosted.start is not None:
+        found = found + linear_contributions(boosted.start, values)
+    return Contributions(found, values)
+
+
+def linear_contributions(start: LinearScorer, matrix: Floats) -> Floats:
+    """What each feature adds to the log-odds of the linear start, compared with the mean row.
+
+    Shapley values: of a coefficient of a message and a customer, each side gets half of what it
+    changes with the other at the row's, and half with the other at the mean.
+    """
+    theta = start.coefficients
+    message, customer = start.messages(matrix), start.customers(matrix)
+    mean_message, mean_customer = message.mean(axis=0), customer.mean(axis=0)
+    parts = (
+        (message - mean_message) * ((customer + mean_customer) @ theta.T) / 2,
+        (customer - mean_customer) * ((message + mean_message) @ theta) / 2,
+    )
+    found = np.zeros(matrix.shape)
+    for part, features in zip(parts, start.features, strict=True):
+        known = features >= 0
+        np.add.at(found.T, features[known], part.T[known])
+    return found
 
 
 def _messages(examples: Examples, rows: slice, probability: Floats) -> list[MessageFacts]:

@@ -21,7 +21,7 @@ _TITLES: Final = {
     "calibration.png": "Observed and predicted shares, in groups of equal size.",
     "lift.png": "Each bar is a tenth of the rows; the lines are 95 % intervals.",
     "gain.png": "How soon responses are found if the highest predictions come first.",
-    "importance.png": "Gain of the splits on each feature that is used.",
+    "importance.png": "What each feature that is used counts for.",
     "shap.png": "Each dot is a row: how far the feature moved its prediction.",
     "drift.png": "How far the rows differ from those of the previous version.",
 }

@@ -172,11 +172,12 @@ def _gain(facts: ReportFacts) -> bytes:
 
 
 def _importance(facts: ReportFacts) -> bytes:
-    """The gain of the splits on each feature in training."""
+    """What each feature counts for: in the splits, or in the contributions."""
     rows = [row for row in facts.importance.items() if row[1] > 0][:_MOST_BARS]
     if not rows:
         return b""
-    return _bars("Importance: share of the gain of all splits", rows, percent=True)
+    of = "mean contributions" if facts.linear else "the gain of all splits"
+    return _bars(f"Importance: share of {of}", rows, percent=True)
 
 
 def _drift(facts: ReportFacts) -> bytes:
