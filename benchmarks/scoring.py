@@ -153,6 +153,7 @@ def main() -> int:
         spec,
         lightgbm={**spec.lightgbm, "num_leaves": options.leaves, "learning_rate": 0.03},
         validation=0.0,
+        cross_fit=0,
         calibration="none",
     )
     infos = candidates(max(ROWS))

@@ -201,10 +201,10 @@ def _write(folder: Path, dataset: str, start: int, table: Any) -> None:
 
 
 def spec_of(rounds: int) -> Spec:
-    """The sample's spec with so many rounds, none of them cut short."""
+    """The sample's spec with so many rounds, none of them cut short, fitted once."""
     spec = sample_spec()
     return msgspec.structs.replace(
-        spec, target=None, without_goal=None, rounds=rounds, early_stopping=rounds
+        spec, target=None, without_goal=None, rounds=rounds, early_stopping=rounds, cross_fit=0
     )
 
 

@@ -34,7 +34,9 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     show_envvar=True,
     help="Judge the model in force in this folder.",
 )
-@click.option("--model", metavar="DIR", help="Judge this model version.")
+@click.option(
+    "--model", metavar="VERSION", help="Judge this model version, or the last one of this model."
+)
 @click.option("--prior", is_flag=True, help="Judge the prior, without a model. The default.")
 @click.option(
     "--exploration", metavar="γ|off", help="Explore this much. Default: as the model or rules say."
@@ -153,7 +155,7 @@ def evaluate(
         return
     if sum((model is not None, prior)) > 1:
         raise click.UsageError("--model and --prior cannot be combined; give one")
-    candidate, folder = _candidate(rules, None if prior or model else models, model, exploration)
+    candidate, folder = _candidate(rules, None if prior else models, model, exploration)
     found = _judge(
         archive,
         candidate,
@@ -201,11 +203,11 @@ def _candidate(
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
     from decision.scoring.loading import load_model
-    from decision.scoring.versions import current_version
+    from decision.scoring.versions import current_version, find_version
     from decision.scoring.witness import witnesses_of
 
     gamma = _gamma(exploration)
-    folder = Path(model) if model is not None else None
+    folder = None if model is None else find_version(Path(models or "models"), model)
     if folder is None and models is not None:
         folder = current_version(Path(models))
         if folder is None:

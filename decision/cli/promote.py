@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     "--spec",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The spec with the gate. Default: the spec of that name beside the versions.",
+    help="The spec with the gate. Default: the spec of that name beside the versions, else the one "
+    "it was trained by.",
 )
 @click.option("--force", is_flag=True, help="Promote it even if the gate refuses it.")
 @click.option("--reason", metavar="TEXT", help="With --force: why; this is recorded.")
@@ -55,11 +56,11 @@ def promote(
 ) -> int:
     """Put a model version in force, if it passes.
 
-    VERSION is its folder, NAME/VERSION, or its twelve digits. The gate is the `promotion:` block
-    of the spec: the least lift of value over what was logged (lower bound, on decisions that the
-    model has not learned from), the least effective sample, and the largest calibration error,
-    latency, parity and drift. A version that fails any of these is not promoted, and the table says
-    by how much it failed.
+    VERSION is its folder, NAME/VERSION, its twelve digits, or NAME: the version made last. The gate
+    is the `promotion:` block of the spec: the least skill and lift of value over what is in force
+    (lower bounds, on customers that the model has not learned from), the least effective sample,
+    and the largest calibration error, latency, parity and drift. A version that fails any of these
+    is not promoted, and the table says by how much it failed, and what would lift it.
 
     MODELS/current names the version in force; it changes in one step, and servers follow. Each
     promotion is a line in MODELS/promotions.ndjson. With --shadow, MODELS/shadow changes instead:

@@ -11,7 +11,7 @@ from decision.core.definition import PolicyDefinition
 from decision.evaluation.gate_by_log import of_value, of_whole_log
 from decision.evaluation.gate_by_version import calibration_figure, drift_figure, latency_figure
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most
-from decision.learning.spec import load_spec, spec_named
+from decision.learning.spec import load_spec, spec_of
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
 from decision.scoring.versions import CURRENT, current_version
@@ -27,19 +27,20 @@ def evidence_for(
     rules: PolicyDefinition | None = None,
     until: int | None = None,
 ) -> GateEvidence:
-    """Gathers what the gate needs. Without `spec`: the spec of that name in the models folder.
+    """Gathers what the gate needs. Without `spec`: the spec of that name in the models folder,
+    else the one that the version was trained by.
 
     Raises:
         ModelError: the version must not serve.
         SpecError: the spec has errors, or is of another model.
-        NotFound: there is no spec of that name.
+        NotFound: it has neither.
     """
     model = load_model(folder)
     name = model.manifest.name
     return GateEvidence(
         folder=folder,
         model=model,
-        spec=spec_named(models, name) if spec is None else load_spec(spec, name=name),
+        spec=spec_of(models, folder, name) if spec is None else load_spec(spec, name=name),
         champion=current_version(models) if (models / CURRENT).exists() else None,
         archive=archive,
         rules=rules,

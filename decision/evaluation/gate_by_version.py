@@ -37,21 +37,24 @@ _DOCUMENTS: Final = 100
 
 
 def calibration_figure(training: Training, bound: float) -> GateFigure:
-    """Where responses are rare, the bound is a share of them: 2 % is nothing at a rate of 0.1 %.
+    """The bound is what the spec allows, and what chance makes of ten groups of the rows judged.
 
-    A quarter, and what chance makes of ten groups with that many responses.
+    Where responses are rare it is a share of them, a quarter: 2 % is nothing at a rate of 0.1 %.
     """
+    name, wanted = "calibration error", f"{bound:.2%}"
     found = training.metrics.get("calibration_error")
-    detail = ""
     if found is not None and training.test_positives:
-        responses, rate = training.test_positives, training.test_positives / training.test_rows
-        share = rate * (OF_RATE + sqrt(PARTS / responses))
-        if share < bound:
-            bound, detail = share, f"{found / rate:.0%} of the share of responses, {rate:.2%}"
-    figure = at_most("calibration error", bound, found, "no rows were held out")
-    if not detail or figure.passed:
+        rows, rate = training.test_rows, training.test_positives / training.test_rows
+        if (share := OF_RATE * rate) < bound:
+            bound, wanted = share, f"{share:.2%} (a quarter of the share of responses, {rate:.2%})"
+        chance = sqrt(rate * (1 - rate) * PARTS / rows)
+        bound += chance
+        wanted += f" and the {chance:.2%} that chance makes of {rows:,} rows"
+    figure = at_most(name, bound, found, "no rows were held out")
+    if figure.passed or found is None:
         return figure
-    return msgspec.structs.replace(figure, detail=f"{figure.detail}; {detail}")
+    detail = f"{figure.detail}: allowed are {wanted}"
+    return msgspec.structs.replace(figure, detail=detail)
 
 
 def _comparable(evidence: GateEvidence, champion: Path) -> Callable[[str], bool]:

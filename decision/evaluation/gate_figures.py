@@ -48,4 +48,4 @@ def at_most(name: str, bound: float, found: float | None, why: str) -> GateFigur
     """A figure that must not be above a bound; `why` it is not known, where it is not."""
     passed = found is not None and found <= bound
     detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
-    return gate_figure(name, f"≤ {bound:g}", found, passed, detail)
+    return gate_figure(name, f"≤ {bound:.4g}", found, passed, detail)

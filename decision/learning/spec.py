@@ -17,8 +17,8 @@ start: linear                      # the trees add to a logistic regression; def
 missing: 5%                        # rows fitted as if they lacked a feature that none lacked
 calibration: auto                  # or platt, isotonic, none
 smoothing: {by: message, starting_probability: 0.05, starting_evidence: 100}
-exploration: {from: 30, to: 1000, over: 100000}      # γ; or one number; default: the policy's
-promotion: {lift_at_least: 0%, effective_sample_at_least: 1000, latency_at_most: 5ms}
+exploration: {from: 20, to: 1000, over: 30000}       # γ; or one number; default: the policy's
+promotion: {first: {skill_at_least: -5%}, skill_at_least: -2%, latency_at_most: 5ms}
 
 Every key is explained in docs/model-specs.md.
 """
@@ -36,6 +36,7 @@ import msgspec
 from decision.core.clock import DAY, MILLISECOND, SECOND
 from decision.core.definition import Goal
 from decision.core.errors import NextbestError, NotFound, meant
+from decision.files import read_regular
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
@@ -43,6 +44,8 @@ from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
 from decision.scoring.manifest import Attribution, Responses, Smoothing, reached_alone
 
+SPEC: Final = "spec.json"
+"""In a version's folder: the spec that it was trained by."""
 PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "bagging_fraction": (float, 0.01, 1),
     "bagging_freq": (int, 0, 1_000),
@@ -193,6 +196,21 @@ def load_spec(path: Path | str, *, name: str | None = None) -> Spec:
         message = f"this is the spec of {spec.name}; the version is of {name}"
         raise SpecError(str(path), [Diagnostic(code="conflict", file=str(path), message=message)])
     return spec
+
+
+def spec_of(models: Path, version: Path, name: str) -> Spec:
+    """The spec of a model version: the one of that name in the models folder, as it is now; where
+    there is none, the one that the version was trained by.
+
+    Raises:
+        NotFound: there is neither.
+    """
+    try:
+        return spec_named(models, name)
+    except NotFound:
+        with suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(read_regular(version / SPEC), type=Spec)
+        raise
 
 
 def spec_named(models: Path, name: str) -> Spec:

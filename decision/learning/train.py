@@ -27,7 +27,7 @@ from decision.learning.examples import Examples, examples_of
 from decision.learning.fitting import fit_examples
 from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
-from decision.learning.spec import Spec
+from decision.learning.spec import SPEC, Spec
 from decision.learning.table import TrainingError, TrainingTable
 from decision.learning.training_table import examples_of_log
 from decision.progress import SILENT, Progress
@@ -88,6 +88,7 @@ def train(
     if report:
         with progress.step("Reporting"):
             facts = facts_of(spec, examples, boosted, probability, profile, against)
+    others[SPEC] = msgspec.json.encode(spec, order="deterministic")
     others[drift.PROFILE] = drift.encode_profile(profile)
     if boosted.start is not None:
         others[START] = boosted.start.encoded()

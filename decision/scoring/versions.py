@@ -8,6 +8,7 @@ path, and, after a tab, `rollback` if it was one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -66,7 +67,8 @@ def versions(models: Path) -> list[Path]:
 
 
 def find_version(models: Path, wanted: str) -> Path:
-    """The version folder for a folder, `NAME/VERSION` below `models`, or the digits of a version.
+    """The version folder for a folder, `NAME/VERSION` below `models`, the digits of a version, or
+    the name of a model: the version of it that was made last.
 
     Raises:
         NotFound: there is none, or there are several; the nearest is named.
@@ -78,6 +80,8 @@ def find_version(models: Path, wanted: str) -> Path:
     named = [place for place in known if place.name == wanted]
     if len(named) == 1:
         return named[0]
+    if latest := _last_made([place for place in known if place.parent.name == wanted]):
+        return latest
     names = [place.relative_to(models).as_posix() for place in known]
     near = [] if named else get_close_matches(wanted, [*names, *(each.name for each in known)], 1)
     why = f"there are {len(named)} of that name" if named else "there is no such version"
@@ -87,19 +91,20 @@ def find_version(models: Path, wanted: str) -> Path:
 
 def latest_version(models: Path, name: str) -> Path | None:
     """The version of that name in force, else the one made last; None if there is none."""
-    try:
+    with suppress(ModelError):
         current = current_version(models)
-    except ModelError:
-        current = None
-    found = [] if current is None else [current]
-    found += [path for path in versions(models) if path.parent.name == name]
-    known: list[tuple[bool, str, Path]] = []
-    for path in found:
+        if current is not None and read_version(current)[0].name == name:
+            return current
+    return _last_made([path for path in versions(models) if path.parent.name == name])
+
+
+def _last_made(places: Sequence[Path]) -> Path | None:
+    """The version that was made last, of those that can be read; None if there is none."""
+    known = []
+    for place in places:
         with suppress(ModelError):
-            manifest, _ = read_version(path)
-            if manifest.name == name:
-                known.append((path == current, manifest.created_at, path))
-    return max(known)[2] if known else None
+            known.append((read_version(place)[0].created_at, place))
+    return max(known)[1] if known else None
 
 
 def point_to(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import from_micros
 from decision.installation import sample
@@ -37,11 +39,12 @@ def make_sample_model(
     """Trains on what a random policy would have earned in the shop of that seed.
 
     The same candidates, seed and `now` (microseconds) give the same version; returns its folder.
+    It is fitted once, and explores as the rules say: it has seen nothing of the shop it serves.
 
     Raises:
         TrainingError: there are no candidates, or nothing can be learned from them.
     """
-    spec = spec or sample_spec()
+    spec = msgspec.structs.replace(spec or sample_spec(), cross_fit=0, exploration=None)
     shop = Shop(seed, CUSTOMERS, now)
     table = shop.log_of_random_policy(policy_candidates, ROWS, spec.features)
     return train(spec, table, out_dir, created_at=from_micros(now))

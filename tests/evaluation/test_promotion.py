@@ -17,20 +17,28 @@ import pytest
 from decision.core import records
 from decision.core.clock import DAY, from_micros
 from decision.core.definition import Goal
+from decision.core.errors import NotFound
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot
-from decision.evaluation.gate import judge_gate
+from decision.evaluation.gate import evidence_for, judge_gate
 from decision.evaluation.gate_figures import GateEvidence, GateFigure
 from decision.evaluation.log import open_log
 from decision.evaluation.promotion import PROMOTIONS, challenge, clear_shadow, promote
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
+from decision.learning.spec import SPEC as SPEC_FILE
 from decision.learning.spec import PromotionGate, Spec, parse_spec
 from decision.scoring.loading import load_model
-from decision.scoring.manifest import ModelError, Responses
+from decision.scoring.manifest import ModelError, Responses, read_version
 from decision.scoring.scorers import bind
-from decision.scoring.versions import current_version, earlier_versions, shadow_version
+from decision.scoring.versions import (
+    current_version,
+    earlier_versions,
+    find_version,
+    shadow_version,
+    versions,
+)
 from decision.simulation.shop import DEFAULT_NOW
 from decision.store.keys import PARTITIONS
 from decision.store.memory_store import MemoryStore
@@ -102,6 +110,9 @@ def test_every_figure_of_the_gate_can_be_passed_and_failed(
     passed = judge_gate(given)
     assert [figure.passed for figure in passed] == [True] * len(GENEROUS)
     assert all(figure.found is not None for figure in passed)
+    training = given.model.manifest.training
+    training = msgspec.structs.replace(training, metrics={"calibration_error": 0.9})
+    given.model.manifest = msgspec.structs.replace(given.model.manifest, training=training)
     failed = judge_gate(msgspec.structs.replace(given, spec=spec(**STRICT)))
     assert [figure.name for figure in failed] == [figure.name for figure in passed]
     assert [figure.passed for figure in failed] == [False] * len(STRICT)
@@ -333,3 +344,24 @@ def test_what_the_log_could_not_have_done_earns_nothing_at_the_gate(
     assert passed.passed and "could not" not in passed.detail
     refused = judge_gate(msgspec.structs.replace(given, rules=definition_of(text)))[0]
     assert not refused.passed and "could not have happened in the log" in refused.detail
+
+
+def test_a_model_named_alone_is_its_version_made_last(models: Path) -> None:
+    last = max(versions(models), key=lambda each: read_version(each)[0].created_at)
+    assert find_version(models, "tea") == last
+    with pytest.raises(NotFound, match="did you mean tea/"):
+        find_version(models, "tee")
+
+
+def test_without_a_spec_beside_it_a_version_is_judged_by_the_one_it_was_trained_by(
+    models: Path, made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A spec beside the versions comes first, since it is the gate of now."""
+    folder = models / "tea" / made[0].name
+    assert evidence_for(models, folder).spec == parse_spec("tea.yaml", SPEC)
+    (models / "tea.yaml").write_text(SPEC + "\npromotion: {skill_at_least: 9%}\n", "utf-8")
+    assert evidence_for(models, folder).spec.promotion.skill_at_least == 0.09
+    (models / "tea.yaml").unlink()
+    (folder / SPEC_FILE).unlink()
+    with pytest.raises(ModelError, match=SPEC_FILE):
+        evidence_for(models, folder)
