@@ -1,7 +1,7 @@
 """A large archive, made quickly: real decisions of the sample policy, archived by the archiver, and
 then many copies of their rows with other customers, times and ids, written as the archiver writes.
 
-The copies are made by day: `DAYS` days that end with the present, each with its files of every
+The copies are made by day: some days that end with the present, each with its files of every
 dataset. A few customers are merged; a few decisions nobody was given.
 """
 
@@ -25,8 +25,10 @@ from decision.archive.journal import ArchiveManifest, ArchiveTransaction, Journa
 from decision.archive.layout import DATASETS, POLICIES, REGISTERS, schema_of
 from decision.archive.query import Database, open_database
 from decision.core.clock import DAY, MINUTE, to_micros
+from decision.core.definition import PolicyDefinition
 from decision.core.identifiers import decision_id
 from decision.core.schema import DecisionRequest, Event
+from decision.rulebook.reader import load_files
 from decision.store import MemoryStore
 
 DAYS: Final = 90
@@ -42,16 +44,16 @@ _VARIANT: Final = (
 _HELD: Final = "hash(new_customer) % 50 = 1"
 
 
-async def real(folder: Path) -> None:
-    """Decisions of the sample policy, and events about them and beside them, archived."""
+async def real(folder: Path, definition: PolicyDefinition) -> None:
+    """Decisions of a policy, and events about them and beside them, archived."""
     store = MemoryStore(lambda: NOW / 1e6)
-    engine = await make_engine(sample(), None, store)
+    engine = await make_engine(definition, None, store)
     names = await fill(engine, store, customers=400)
     draw = Random(SEED)
     for number in range(BASE):
         name, at = names[number % len(names)], NOW + number * 1000
         request = request_for(name)
-        if number % 3 == 0:
+        if number % 3 == 0 and "app_home" in engine.snapshot.policy.placements:
             request = DecisionRequest(placement="app_home", customer_id=name)
         got = await engine.decide(request, now=at)
         about = {"customer_id": name, "decision_id": got.decision_id}
@@ -71,11 +73,36 @@ async def real(folder: Path) -> None:
         await archiver.run()
 
 
-def make(folder: Path, decisions: int, now: datetime) -> None:
-    """Makes the archive; `folder` must not be there yet."""
+def wide() -> PolicyDefinition:
+    """39 messages on two channels each: 78 candidates, all of which can be chosen by most."""
+    lines = ["settings: {timezone: Asia/Shanghai, exploration: 40}"]
+    lines += ["purposes: {marketing: {consent: opt_in}}"]
+    lines += ["channels: {push: {cost: 0.01}, email: {cost: 0.002}}"]
+    lines += ["placements: {outbound: {channels: [push, email]}}", "messages:"]
+    for number in range(39):
+        lines += [
+            f"  m{number}: {{purpose: marketing, category: k{number % 8}, tags: [t{number % 5}],",
+            f"    channels: [push, email], value: {1 + number % 12},",
+            f"    when: {{customer.a{number % 20}: {{gte: {number % 3}}}}},",
+            "    goal: {event: purchase, within: 1d}, content: {title: t}}",
+        ]
+    read = load_files({"wide.yaml": "\n".join(lines)})
+    assert read.definition is not None, read
+    return read.definition
+
+
+def make(
+    folder: Path,
+    decisions: int,
+    now: datetime,
+    *,
+    definition: PolicyDefinition | None = None,
+    days: int = DAYS,
+) -> None:
+    """Makes the archive; `folder` must not be there yet. The policy is the sample's by default."""
     work = folder.with_name(folder.name + ".base")
     shutil.rmtree(work, ignore_errors=True)
-    asyncio.run(real(work))
+    asyncio.run(real(work, definition or sample()))
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     for name in (POLICIES, REGISTERS):
@@ -90,13 +117,18 @@ def make(folder: Path, decisions: int, now: datetime) -> None:
                 else schema_of(dataset).empty_table()
             )
             database.connection.register(dataset, tables[dataset])
-        _copy(database, tables, Journal(part), decisions, now)
+        _copy(database, tables, Journal(part), decisions, now, days)
     shutil.rmtree(work)
     part.rename(folder)
 
 
 def _copy(
-    database: Database, tables: dict[str, Any], journal: Journal, decisions: int, now: datetime
+    database: Database,
+    tables: dict[str, Any],
+    journal: Journal,
+    decisions: int,
+    now: datetime,
+    days: int,
 ) -> None:
     ids = database.execute("SELECT DISTINCT decision_id FROM decisions ORDER BY ALL").fetchnumpy()[
         "decision_id"
@@ -106,9 +138,9 @@ def _copy(
     today = now.astimezone(UTC).date()
     with journal.writing():
         manifest = ArchiveManifest(archive_id="benchmark", group="archive", pseudonymous=True)
-        for day in range(DAYS):
-            date = today - timedelta(days=DAYS - day)
-            own = decisions * (day + 1) // DAYS - decisions * day // DAYS
+        for day in range(days):
+            date = today - timedelta(days=days - day)
+            own = decisions * (day + 1) // days - decisions * day // days
             begin = to_micros(datetime(date.year, date.month, date.day, tzinfo=UTC))
             change = ArchiveTransaction(journal, manifest)
             copies: dict[str, list[Any]] = {dataset: [] for dataset in DATASETS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,10 @@ class Database:
         found: list[tuple[Any, ...]] = self.execute(query, parameters).fetchall()
         return found
 
+    def table(self, query: str, parameters: Parameters = ()) -> Any:
+        """All rows of a result, as an Arrow table."""
+        return self.connection.sql(query, params=parameters or None).to_arrow_table()
+
     def value(self, query: str, parameters: Parameters = ()) -> Any:
         """The first column of the only row."""
         return self.rows(query, parameters)[0][0]
@@ -64,6 +69,29 @@ class Database:
         schema = schema_of(dataset or name)
         data = ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
         self.connection.register(name, data if paths else schema.empty_table())
+
+    def scan_dataset(self, name: str, paths: Sequence[Path], dataset: str = "") -> None:
+        """As `view_dataset`, read by DuckDB itself: in less time, and in bounded memory.
+
+        Its comparisons trust the files' statistics, which know of no NaN: test for it with `isnan`.
+        """
+        import pyarrow.parquet as pq
+
+        schema = schema_of(dataset or name)
+        self.connection.register(f"{name}_empty", schema.empty_table())
+        parts = [f'SELECT * FROM "{name}_empty"']
+        groups = groupby(paths, lambda path: _known(pq.read_schema(path).names, schema.names))
+        for number, (columns, group) in enumerate(groups):
+            self.view_files(f"{name}_{number}", list(group), columns or "NULL AS nothing")
+            parts.append(f'SELECT * FROM "{name}_{number}"')
+        listed = ", ".join(f'"{column}"' for column in schema.names)
+        query = " UNION ALL BY NAME ".join(parts)
+        self.execute(f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT {listed} FROM ({query})')
+
+
+def _known(columns: Sequence[str], dataset: Sequence[str]) -> str:
+    """Which columns of a dataset there are, as SQL."""
+    return ", ".join(f'"{name}"' for name in dataset if name in columns)
 
 
 class OpenedLater:

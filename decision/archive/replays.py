@@ -11,9 +11,9 @@ Together with the policy of that version they give the same decision again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ from decision.core.decide import Question
 from decision.core.document import ContactKind, Document
 from decision.core.masks import mask_where
 from decision.store.codec import UnreadableDocument
+
+ROWS_AT_ONCE: Final = 4096
 
 
 class ArchivedReplay(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,11 +101,16 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
 
 
 def read_replays(
-    archive: Path, *, rows_at_once: int = 4096, newest: int | None = None
+    archive: Path,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
+    newest: int | None = None,
+    wanted: Callable[[str, int], bool] | None = None,
 ) -> Iterator[ArchivedReplay]:
     """Every decision of an archive that somebody was given, day by day, in bounded memory.
 
-    With `newest` only the last ones, about so many.
+    With `newest` only the last ones, about so many; with `wanted` those for whose id and time
+    (microseconds) it is true, asked one after the other.
 
     Raises:
         FileNotFoundError: the archive has no replays.
@@ -119,6 +126,8 @@ def read_replays(
         for path in paths:
             for row in replay_rows(path, rows_at_once=rows_at_once, since=since):
                 if row["decision_id"] in not_given:
+                    continue
+                if wanted is not None and not wanted(row["decision_id"], row["decided_at"]):
                     continue
                 try:
                     yield replay_of(row, registers)
@@ -152,7 +161,7 @@ def _newest(paths: Sequence[Path], newest: int) -> tuple[list[Path], int | None]
 def replay_rows(
     path: Path,
     *,
-    rows_at_once: int = 4096,
+    rows_at_once: int = ROWS_AT_ONCE,
     decision_id: str | None = None,
     since: int | None = None,
 ) -> Iterator[dict[str, Any]]:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import MISSING, Value
-from decision.evaluation.log import SILENCE, ArchivedLog, LoggedChoice, LoggedPolicies
+from decision.evaluation.choices import LoggedChoice
+from decision.evaluation.log import ArchivedLog, LoggedPolicies
 from decision.evaluation.reward_model import RewardModel, fold_of
+from decision.evaluation.supports import SILENCE
 from decision.evaluation.targets import BoundPolicy, TargetPolicies, TargetProbabilities
 
 Array = NDArray[np.float64]
-_BATCH: Final = 4096
+BATCH: Final = 4096
 _NONE: Final = "(none)"
 
 
@@ -45,7 +47,8 @@ class TargetFigures:
 
     `probability`: of the logged choice. `response` and `value`: what the reward model expects of
     the target. `unsupported`: the probability of candidates that could not have been logged.
-    `given`: message/channel → the sum of its probabilities.
+    `given`: the sum of the probabilities of each candidate and of silence, by their numbers
+    (`GatheredLog.numbers`).
     """
 
     def __init__(self) -> None:
@@ -53,7 +56,7 @@ class TargetFigures:
         self.response = array("d")
         self.value = array("d")
         self.unsupported = array("d")
-        self.given: dict[str, float] = {}
+        self.given = np.zeros(1)
 
 
 class ScoreAgreement(msgspec.Struct, kw_only=True):
@@ -71,7 +74,8 @@ class GatheredLog:
     """The log as arrays, with one entry per decision.
 
     `expected` is what the reward model expects of the logged choice; `worth` is what a response
-    to it counts and `cost` the channel's cost, 0 for silence.
+    to it counts and `cost` the channel's cost, 0 for silence. `numbers` are those of the candidates
+    (`message/channel`, empty for silence) that targets could choose.
     """
 
     def __init__(self, targets: Sequence[str], fields: Sequence[str]) -> None:
@@ -84,6 +88,7 @@ class GatheredLog:
         self.choice = CodedTexts()
         self.segments = {name: CodedTexts() for name in fields}
         self.targets = {name: TargetFigures() for name in targets}
+        self.numbers = {SILENCE: 0}
         self.silent = 0
         self.holdout = 0
         self.unknown_placements = 0
@@ -91,6 +96,29 @@ class GatheredLog:
 
     def __len__(self) -> int:
         return len(self.reached)
+
+    def numbers_of(self, names: Sequence[str]) -> NDArray[np.intp]:
+        """The numbers of candidates; those seen for the first time get one."""
+        found = [self.numbers.setdefault(name, len(self.numbers)) for name in names]
+        for target in self.targets.values():
+            target.given = np.pad(target.given, (0, len(self.numbers) - len(target.given)))
+        return np.array(found, np.intp)
+
+
+class _Supported:
+    """Which candidates of a policy could have been chosen in the log; decisions have much alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[BoundPolicy, frozenset[str]], NDArray[np.bool_]] = {}
+
+    def __call__(self, bound: BoundPolicy, support: frozenset[str]) -> NDArray[np.bool_]:
+        found = self._known.get((bound, support))
+        if found is None:
+            if len(self._known) >= BATCH:
+                self._known.clear()
+            found = np.array([name in support for name in bound.names], np.bool_)
+            self._known[bound, support] = found
+        return found
 
 
 def gather(
@@ -106,8 +134,8 @@ def gather(
         EvaluationError, ArchiveError: see `ArchivedLog.read`.
     """
     found = GatheredLog(targets.names, fields)
-    expectation = _Expectation(found, rewards)
-    for logged, replay in log.read():
+    expectation, chosen = _Expectation(found, rewards), _Chances(found, targets)
+    for logged, replay in log.read(shares=False):
         chances = targets.decide_again(replay, logged.customer_id)
         worth, cost = worth_of(logged, chances.bound, log.policies)
         found.reached.append(float(logged.reached))
@@ -120,7 +148,7 @@ def gather(
         found.holdout += logged.holdout
         for name, slot in zip(fields, chances.bound.slots, strict=True):
             found.segments[name].add(_text(chances.values[slot]))
-        _add_chances(found, logged, chances, ask_again=not targets.by_witnesses)
+        chosen.add(logged, chances)
         expectation.add(logged, chances)
         if len(found) % 256 == 0:
             progress(len(found))
@@ -129,37 +157,44 @@ def gather(
     return found
 
 
-def _add_chances(
-    found: GatheredLog, logged: LoggedChoice, chances: TargetProbabilities, *, ask_again: bool
-) -> None:
-    bound = chances.bound
-    names = bound.names
-    place = bound.place.get((logged.message, logged.channel), -1)
-    here = np.flatnonzero(chances.candidates == place)
-    if ask_again and logged.said is not None and len(here):
-        found.again.decisions += 1
-        gap = abs(float(chances.responses[here[0]]) - logged.said)
-        found.again.most = max(found.again.most, gap)
-    indices = chances.candidates.tolist()
-    for name, target in found.targets.items():
-        chance = chances.targets[name]
-        if logged.message == SILENCE:
-            probability = chance.silence
-        else:
-            probability = float(chance.probability[here[0]]) if len(here) else 0.0
-        target.probability.append(min(1.0, max(0.0, probability)))
-        unsupported = 0.0
-        for index, share in zip(indices, chance.probability.tolist(), strict=False):
-            if share > 0:
-                text = names[index]
-                target.given[text] = target.given.get(text, 0.0) + share
-                if text not in logged.support:
-                    unsupported += share
-        if chance.silence > 0:
-            target.given[SILENCE] = target.given.get(SILENCE, 0.0) + chance.silence
-            if SILENCE not in logged.support:
+class _Chances:
+    """Adds up what targets choose, and what of it could not have been logged."""
+
+    def __init__(self, found: GatheredLog, targets: TargetPolicies) -> None:
+        self._found = found
+        self._ask_again = not targets.by_witnesses
+        self._numbers: dict[BoundPolicy, NDArray[np.intp]] = {}
+        self._supported = _Supported()
+
+    def add(self, logged: LoggedChoice, chances: TargetProbabilities) -> None:
+        """Adds the next decision."""
+        found, bound, candidates = self._found, chances.bound, chances.candidates
+        if bound not in self._numbers:
+            self._numbers[bound] = found.numbers_of(bound.names)
+        numbers = self._numbers[bound][candidates]
+        unlogged = ~self._supported(bound, logged.support)[candidates]
+        some_unlogged = bool(unlogged.any())
+        place = bound.place.get((logged.message, logged.channel), -1)
+        here = np.flatnonzero(candidates == place)
+        if self._ask_again and logged.said is not None and len(here):
+            found.again.decisions += 1
+            gap = abs(float(chances.responses[here[0]]) - logged.said)
+            found.again.most = max(found.again.most, gap)
+        for name, target in found.targets.items():
+            chance = chances.targets[name]
+            if logged.message == SILENCE:
+                probability = chance.silence
+            else:
+                probability = float(chance.probability[here[0]]) if len(here) else 0.0
+            target.probability.append(min(1.0, max(0.0, probability)))
+            target.given[numbers] += chance.probability
+            target.given[0] += chance.silence
+            unsupported = 0.0
+            for share in chance.probability[unlogged].tolist() if some_unlogged else ():
+                unsupported += share
+            if chance.silence > 0 and SILENCE not in logged.support:
                 unsupported += chance.silence
-        target.unsupported.append(unsupported)
+            target.unsupported.append(unsupported)
 
 
 class _Expectation:
@@ -186,7 +221,7 @@ class _Expectation:
             )
         self._rows += count
         self._pending.append((count, logged, chances))
-        if self._rows >= _BATCH or len(self._pending) >= _BATCH:
+        if self._rows >= BATCH or len(self._pending) >= BATCH:
             self.flush()
 
     def flush(self) -> None:

@@ -10,15 +10,16 @@ not depend on the choice. Merged customers are one customer, also in standard er
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import msgspec
 
+from decision.archive.batches import column_batches, leaves
 from decision.archive.features import OTHER
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
 from decision.archive.journal import files
@@ -27,48 +28,28 @@ from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.query import Database, open_database
 from decision.archive.replays import ArchivedReplay, read_replays
-from decision.core.clock import from_micros
+from decision.core.clock import DAY, from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.evaluation.choices import JudgedDay, LoggedChoice
 from decision.evaluation.control import ControlRate, control_rate
+from decision.evaluation.supports import SILENCE
 from decision.learning.attribution import credits_of, never_seen
 from decision.learning.goals import goals_of
 from decision.scoring.manifest import Attribution, Responses, Training, reached_alone
 
 DEFAULT: Final[Attribution] = "last_touch"
 """The attribution where neither a model nor a spec says it."""
-SILENCE: Final = ""
-"""Stands for "no message" where messages are keys."""
+ROWS_AT_ONCE: Final = 4_096
+"""Rows of a file that are in memory at once."""
+
+_LOGGED: Final = ("decision_id", "position", "features", OTHER)
+_MEMORY: Final = 1 << 30
+"""Bytes that queries may use; the rest spills to a temporary folder."""
 
 
 class EvaluationError(NextbestError, ValueError):
     """Nothing can be judged by this log; the text says what is wrong, and how to fix it."""
-
-
-class LoggedChoice(NamedTuple):
-    """What was chosen, with which probability, and whether it reached its goal: 1 or 0; less than
-    1 where a response is shared among several messages.
-
-    `message` and `channel` are empty for silence. `support` names the candidates
-    (`message/channel`, empty for silence) that could have been chosen. If silence is chosen at
-    random, it has the probability that the candidates leave, and its row has it too. `shares` has
-    the probability of each of the support. `said` is the
-    response probability that the model in question gave this choice, in force or as a challenger;
-    None if it did not score it. Times are microseconds.
-    """
-
-    decision_id: str
-    decided_at: int
-    customer_id: str
-    message: str
-    channel: str
-    probability: float
-    reached: float
-    holdout: bool
-    policy_version: str
-    said: float | None
-    support: frozenset[str]
-    shares: Mapping[str, float] = MappingProxyType({})
 
 
 class LogCounts(msgspec.Struct, kw_only=True):
@@ -141,12 +122,6 @@ class LoggedPolicies:
         return self._tiers[version]
 
 
-def _choice(row: tuple[Any, ...]) -> LoggedChoice:
-    *facts, names, shares = row
-    each = dict(zip(names or (), shares or (), strict=True))
-    return LoggedChoice._make((*facts, frozenset(each), each))
-
-
 @contextmanager
 def open_log(
     archive: Path,
@@ -181,10 +156,13 @@ def open_log(
             f"{archive / 'decisions'} has no Parquet files; "
             "make the archive with: nextbest archive --out DIR"
         )
-    with open_database() as database:
-        database.view_dataset("decisions", decisions)
+    with (
+        TemporaryDirectory(prefix="nextbest-evaluate-") as scratch,
+        open_database(_MEMORY, Path(scratch)) as database,
+    ):
+        database.scan_dataset("decisions", decisions)
         for name in ("outcomes", "events", "changes"):
-            database.view_dataset(name, files(archive, name))
+            database.scan_dataset(name, files(archive, name))
         follow_merges(database.execute, "changes")
         policies = LoggedPolicies(archive)
         _lay_out_goals(database, policies, responses, count_silence=count_silence)
@@ -252,54 +230,73 @@ class ArchivedLog:
             return None
         return (last if training.learned_until is None else training.learned_until) + 1
 
-    def features_on(self, day: date) -> Iterator[dict[str, Any]]:
-        """`decision_id`, `features` and `features_other` of the first selections of a day."""
-        import pyarrow.parquet as pq
+    def features_on(self, day: date) -> Iterator[Any]:
+        """`decision_id`, `features` and `features_other` of the first selections of a day, in
+        Arrow batches."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        wanted = {"decision_id", "position", "features", OTHER}
         for path in self._days[day]:
-            file = pq.ParquetFile(path)
-            columns = [name for name in file.schema_arrow.names if name in wanted]
-            for batch in file.iter_batches(4096, columns=columns):
-                for row in batch.to_pylist():
-                    if row.get("position") in (None, 1):
-                        yield row
+            columns = [leaf for leaf in leaves(path) if leaf.split(".")[0] in _LOGGED]
+            texts = [leaf for leaf in columns if leaf.startswith("features.")]
+            for batch in column_batches(path, columns, texts, ROWS_AT_ONCE):
+                if "position" in batch.schema.names:
+                    first = pc.equal(batch.column("position").fill_null(1), pa.scalar(1))
+                    batch = batch.filter(first)
+                yield batch
 
-    def read(self) -> Iterator[tuple[LoggedChoice, ArchivedReplay]]:
+    def read(
+        self, *, shares: bool = True, customers: Callable[[str], bool] | None = None
+    ) -> Iterator[tuple[LoggedChoice, ArchivedReplay]]:
         """Every decision that can be judged, with what it saw, in bounded memory.
+
+        `shares`: with the probability of each candidate. `customers`: whose decisions are wanted.
 
         Raises:
             EvaluationError: there are no replays.
             ArchiveError: a file is missing or damaged; it is named.
         """
-        today: date | None = None
-        facts: dict[str, LoggedChoice] = {}
         counted = self.counted
         counted.judged = counted.no_replay = 0
+        today: int | None = None
+        waiting: JudgedDay | dict[str, LoggedChoice] = {}
+
+        def wanted(decision_id: str, decided_at: int) -> bool:
+            nonlocal today, waiting
+            if decided_at // DAY != today:
+                counted.no_replay += len(waiting)
+                today, day = decided_at // DAY, from_micros(decided_at).date()
+                waiting = {}  # one day at a time, also while the next is read
+                if day in self._days:
+                    waiting = self.judged_on(day, shares=shares, customers=customers)
+            return decision_id in waiting
+
         try:
-            for replay in read_replays(self.archive):
-                day = from_micros(replay.decided_at).date()
-                if day != today:
-                    counted.no_replay += len(facts)
-                    today, facts = day, self.judged_on(day) if day in self._days else {}
-                logged = facts.pop(replay.decision_id, None)
-                if logged is not None:
-                    counted.judged += 1
-                    yield logged, replay
+            replays = read_replays(self.archive, rows_at_once=ROWS_AT_ONCE, wanted=wanted)
+            for replay in replays:
+                counted.judged += 1
+                yield self._of_first_draw(waiting.pop(replay.decision_id)), replay
         except FileNotFoundError as error:
             raise EvaluationError(
                 f"{error.filename} is missing: what the decisions saw is not archived, so they "
                 "cannot be decided again; archive the log with this release"
             ) from None
-        counted.no_replay += len(facts)
+        counted.no_replay += len(waiting)
 
-    def judged_on(self, day: date) -> dict[str, LoggedChoice]:
-        """A day's decisions with closed goal windows, by id."""
-        self._database.view_dataset("today", self._days[day], "decisions")
+    def judged_on(
+        self,
+        day: date,
+        *,
+        support: bool = True,
+        shares: bool = True,
+        customers: Callable[[str], bool] | None = None,
+    ) -> JudgedDay:
+        """A day's decisions with closed goal windows, by id; `support`: what could be chosen."""
+        paths = self._days[day]
+        self._database.scan_dataset("today", paths, "decisions")
         given = {"since": self._since, "model": self._model}
-        rows = self._database.rows(_FACTS, given)
-        found = (_choice(row) for row in rows)
-        return {one.decision_id: self._of_first_draw(one) for one in found}
+        facts = self._database.table(_FACTS, given)
+        return JudgedDay(facts, paths if support else (), shares=shares, customers=customers)
 
     def _of_first_draw(self, logged: LoggedChoice) -> LoggedChoice:
         """Without candidates of other tiers, which only a later selection of it was drawn from."""
@@ -393,7 +390,8 @@ def _count(database: Database, since: int, until: int) -> LogCounts:
 _NOT_GIVEN: Final = f"(decision_id IN {IDS_NOT_GIVEN} OR {WITHOUT_STORE})"
 _IMPROBABLE: Final = (
     "(CASE WHEN selection_probability IS NULL THEN message IS NOT NULL "
-    "ELSE NOT (selection_probability > 0 AND selection_probability <= 1) END)"
+    "ELSE isnan(selection_probability) "
+    "OR NOT (selection_probability > 0 AND selection_probability <= 1) END)"
 )
 _YOUNG: Final = """
 CREATE TEMP TABLE young AS
@@ -456,22 +454,15 @@ WITH d AS (
   SELECT decision_id, epoch_us(decided_at) AS moment, customer_id AS customer,
     coalesce(message, '') AS message, coalesce(channel, '') AS channel,
     coalesce(selection_probability, 1) AS probability,
-    coalesce(holdout, false) AS holdout, policy_version, candidates,
-    CASE WHEN model_version = $model THEN response_probability
-      WHEN shadow_version = $model THEN [c.shadow_probability for c in candidates
-        if c.message = message AND c.channel = channel][1] END AS said
+    coalesce(holdout, false) AS holdout, policy_version,
+    CASE WHEN model_version = $model THEN response_probability END AS said,
+    coalesce(shadow_version = $model AND model_version IS DISTINCT FROM $model
+      AND message IS NOT NULL, false) AS shadowed
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
     AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
     AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN})
-SELECT decision_id, moment, customer, message, channel, probability,
-  coalesce(credit, 0) AS reached, holdout, policy_version, said,
-  list_concat([c.message || '/' || c.channel for c in candidates if c.selection_probability > 0],
-    CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
-      THEN [''] ELSE [] END) AS support,
-  list_concat([c.selection_probability for c in candidates if c.selection_probability > 0],
-    CASE WHEN coalesce(list_sum([c.selection_probability for c in candidates]), 0) < 1 - 1e-9
-      THEN [1 - coalesce(list_sum([c.selection_probability for c in candidates]), 0)]
-      ELSE [] END) AS shares
+SELECT decision_id, moment AS decided_at, customer AS customer_id, message, channel, probability,
+  coalesce(credit, 0)::DOUBLE AS reached, holdout, policy_version, said, shadowed
 FROM d LEFT JOIN reached USING (decision_id)
 """

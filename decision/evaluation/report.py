@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import GatheredLog, ScoreAgreement, TargetFigures
-from decision.evaluation.log import SILENCE, LogCounts
+from decision.evaluation.log import LogCounts
+from decision.evaluation.supports import SILENCE
 from decision.evaluation.targets import CONTROL, WHOLE
 from decision.learning.ope import Estimate, estimate_of
 from decision.learning.ope import terms as t
@@ -297,7 +298,9 @@ class ReportBuilder:
         codes = found.choice.codes()
         count = len(found)
         rows = []
-        names = dict.fromkeys((*found.choice.names, *target.given))
+        given = {name: float(target.given[place]) for name, place in found.numbers.items()}
+        given = {name: total for name, total in given.items() if total > 0}
+        names = dict.fromkeys((*found.choice.names, *given))
         for name in names:
             here = (codes == found.choice.names.get(name, -1)).astype(np.float64)
             figures = {}
@@ -311,7 +314,7 @@ class ReportBuilder:
                     message=message if name else SILENCE,
                     channel=channel,
                     logged_share=float(np.mean(here)),
-                    target_share=target.given.get(name, 0.0) / count,
+                    target_share=given.get(name, 0.0) / count,
                     logged_responses=figures["responses"][0],
                     target_responses=figures["responses"][1],
                     logged_value=figures["value"][0],

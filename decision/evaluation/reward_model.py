@@ -8,25 +8,25 @@ SNDR are unbiased with any model that has not seen these rewards, and more preci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.archive.features import features_of
+from decision.archive.features import OTHER
 from decision.core.policy import Policy
-from decision.core.values import MISSING, Value
-from decision.evaluation.log import SILENCE, ArchivedLog
+from decision.core.values import Value
+from decision.evaluation.choices import JudgedDay
+from decision.evaluation.log import ArchivedLog
+from decision.evaluation.supports import SILENCE
+from decision.learning.feature_columns import FeatureColumns
 from decision.scoring.features import (
     Feature,
     FeatureEncoder,
     UnknownFeature,
     check_feature,
-    encode_columns,
     fields_of,
-    learn_categories,
 )
 
 Array = NDArray[np.float64]
@@ -96,57 +96,115 @@ class RewardModel:
 
 def fit_reward_model(log: ArchivedLog) -> RewardModel:
     """The reward model of a log. With too few responses it predicts the mean."""
-    sampled, silent = _sample(log)
-    rows = [features for _, features, _, _ in sampled]
-    features = _features_in(rows)
-    columns = {each.name: [row.get(each.name, MISSING) for row in rows] for each in features}
-    categories = learn_categories(features, columns)
-    matrix = encode_columns(features, categories, columns)
-    label = np.array([reached for _, _, reached, _ in sampled], dtype=np.float64)
-    fold = np.array([fold for _, _, _, fold in sampled], dtype=np.int64)
+    sample = _Sample(log)
+    features = sample.features()
+    categories, matrix = sample.encoded(features)
+    label, fold = np.array(sample.reached, np.float64), np.array(sample.folds, np.int64)
+    # In order of ids, whatever the order of rows in the files.
+    rank = sample.rank
+    label[rank], fold[rank] = label.copy(), fold.copy()
     fitted = [_fit(features, matrix[fold != part], label[fold != part]) for part in range(FOLDS)]
-    return RewardModel(features, categories, fitted, _silence(silent), len(rows))
+    return RewardModel(features, categories, fitted, sample.silence(), len(label))
 
 
-def _sample(
-    log: ArchivedLog,
-) -> tuple[list[tuple[str, dict[str, Value], float, int]], list[tuple[int, float]]]:
-    """(id, features, reward, fold) of logged contacts, in order of ids whatever the order of rows
-    in the files, and (fold, reward) of silent decisions."""
-    share = MOST_ROWS / max(1, log.counted.decisions)
-    rows: list[tuple[str, dict[str, Value], float, int]] = []
-    silent: list[tuple[int, float]] = []
-    for day in log.days():
-        facts = log.judged_on(day)
-        for row in log.features_on(day):
-            logged = facts.pop(row["decision_id"], None)
-            if logged is None or crc32(logged.decision_id.encode()) / 2**32 >= share:
+class _Sample:
+    """Logged contacts with their features, in Arrow batches; of silent decisions only counts.
+
+    `rank` is the place of each contact in order of ids.
+    """
+
+    def __init__(self, log: ArchivedLog) -> None:
+        self.reached: list[float] = []
+        self.folds: list[int] = []
+        self._ids: list[str] = []
+        self._batches: list[tuple[dict[str, Any], Any]] = []
+        self._silent, self._answered = [0] * FOLDS, [0.0] * FOLDS
+        share = MOST_ROWS / max(1, log.counted.decisions)
+        for day in log.days():
+            facts = log.judged_on(day, support=False, shares=False)
+            for batch in log.features_on(day):
+                self._add(facts, batch, share)
+        order = sorted(range(len(self._ids)), key=self._ids.__getitem__)
+        self.rank = np.empty(len(order), np.int64)
+        self.rank[order] = np.arange(len(order))
+
+    def _add(self, facts: JudgedDay, batch: Any, share: float) -> None:
+        import pyarrow as pa
+
+        rows, messages, channels = [], [], []
+        for row, name in enumerate(batch.column("decision_id").to_pylist()):
+            if name not in facts:
                 continue
-            if logged.message == SILENCE:
-                silent.append((fold_of(logged.customer_id), logged.reached))
+            logged = facts.pop(name)
+            if crc32(name.encode()) / 2**32 >= share:
                 continue
-            named = {"message.name": logged.message, "message.channel": logged.channel}
             fold = fold_of(logged.customer_id)
-            rows.append((logged.decision_id, {**features_of(row), **named}, logged.reached, fold))
-    rows.sort(key=itemgetter(0))
-    return rows, silent
+            if logged.message == SILENCE:
+                self._silent[fold] += 1
+                self._answered[fold] += logged.reached
+                continue
+            rows.append(row)
+            messages.append(logged.message)
+            channels.append(logged.channel)
+            self._ids.append(name)
+            self.folds.append(fold)
+            self.reached.append(logged.reached)
+        if not rows:
+            return
+        kept = batch.take(pa.array(rows, pa.int64()))
+        columns = {}
+        if "features" in kept.schema.names:
+            struct = kept.column("features")
+            columns = dict(zip(struct.type.names, struct.flatten(), strict=True))
+        columns |= {"message.name": pa.array(messages), "message.channel": pa.array(channels)}
+        others = kept.column(OTHER) if OTHER in kept.schema.names else None
+        self._batches.append((columns, others))
 
+    def features(self) -> list[Feature]:
+        """The logged features: categorical if any value is a text, else numeric."""
+        import pyarrow as pa
 
-def _features_in(rows: Sequence[Mapping[str, Value]]) -> list[Feature]:
-    """The logged features: categorical if any value is a text, else numeric."""
-    kinds: dict[str, bool] = {}
-    for row in rows:
-        for name, value in row.items():
-            kinds[name] = kinds.get(name, False) or isinstance(value, str)
-    found = []
-    for name, text in sorted(kinds.items()):
-        feature = Feature(name, "categorical" if text else "numeric")
-        try:
-            check_feature(feature)
-        except UnknownFeature:
-            continue  # from another release, or from a rule that set something else
-        found.append(feature)
-    return found
+        text: dict[str, bool] = {}
+        for columns, others in self._batches:
+            for name, column in columns.items():
+                if column.null_count < len(column):
+                    kind = column.type
+                    is_text = pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+                    text[name] = text.get(name, False) or is_text
+            for row in () if others is None or not len(others.keys) else others.to_pylist():
+                for name, value in row or ():
+                    text[name] = text.get(name, False) or value.startswith('"')
+        found = []
+        for name, categorical in sorted(text.items()):
+            feature = Feature(name, "categorical" if categorical else "numeric")
+            try:
+                check_feature(feature)
+            except UnknownFeature:
+                continue  # from another release, or from a rule that set something else
+            found.append(feature)
+        return found
+
+    def encoded(self, features: Sequence[Feature]) -> tuple[dict[str, tuple[Value, ...]], Array]:
+        """The categories, and the matrix with the rows in order of ids."""
+        matrix = np.empty((len(self._ids), len(features)))
+        columns = FeatureColumns(features, matrix)
+        start = 0
+        for given, others in self._batches:
+            end = start + len(given["message.name"])
+            columns.fill(self.rank[start:end], given, others)
+            start = end
+        self._batches = []
+        return columns.settle(len(matrix)), matrix
+
+    def silence(self) -> list[float]:
+        """The share of responses among silent decisions outside each fold."""
+        found = []
+        for part in range(FOLDS):
+            others = [fold for fold in range(FOLDS) if fold != part]
+            count = sum(self._silent[fold] for fold in others)
+            answered = sum(self._answered[fold] for fold in others)
+            found.append(answered / count if count else 0.0)
+        return found
 
 
 def _fit(features: Sequence[Feature], matrix: Array, label: Array) -> Callable[[Array], Array]:
@@ -172,12 +230,3 @@ def _fit(features: Sequence[Feature], matrix: Array, label: Array) -> Callable[[
         return np.asarray(booster.predict(rows, num_threads=1))
 
     return predict
-
-
-def _silence(silent: Sequence[tuple[int, float]]) -> list[float]:
-    """The share of responses among silent decisions outside each fold."""
-    found = []
-    for part in range(FOLDS):
-        others = [reached for fold, reached in silent if fold != part]
-        found.append(sum(others) / len(others) if others else 0.0)
-    return found

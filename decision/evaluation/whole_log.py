@@ -20,10 +20,12 @@ from decision.archive.replays import ArchivedReplay
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition
 from decision.core.ports import Scorer
+from decision.evaluation.choices import LoggedChoice
 from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import worth_of
-from decision.evaluation.log import SILENCE, EvaluationError, LoggedChoice, open_log
+from decision.evaluation.log import EvaluationError, open_log
 from decision.evaluation.paired import PairedRows, increments, least_increment, with_silence
+from decision.evaluation.supports import SILENCE
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound, selection_by
 from decision.learning.folds import fold_of
 from decision.progress import SILENT, Progress
@@ -102,9 +104,8 @@ def judge_whole_log(
     ):
         rows = _Rows(rivals, factor, counts_silence=log.counts_silence)
         share = MOST / max(1, log.counted.decisions)
-        for logged, replay in log.read():
-            if share < 1 and _share_of(logged.customer_id) >= share:
-                continue
+        some = None if share >= 1 else lambda customer: _share_of(customer) < share
+        for logged, replay in log.read(customers=some):
             folds = [fold_of(logged.customer_id, max(1, len(each))) for each in rivals]
             key = (replay.policy_version if rules is None else None, folds[0], folds[1])
             if key not in bound:

@@ -108,7 +108,7 @@ async def test_a_model_learns_from_neither(archived: Archived) -> None:
 async def test_neither_is_judged_nor_decided_again(archived: Archived) -> None:
     out, _, ids = archived
     assert [one.decision_id for one in read_replays(out)] == [ids["given"]]
-    with open_log(out, parse_spec("a.yaml", SPEC)) as log:
+    with open_log(out, parse_spec("a.yaml", SPEC).responses) as log:
         assert [row[0].decision_id for row in log.read()] == [ids["given"]]
         assert (log.counted.decisions, log.counted.not_given, log.counted.judged) == (3, 2, 1)
         assert log.counted.no_replay == 0

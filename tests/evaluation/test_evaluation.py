@@ -228,6 +228,42 @@ def test_no_figure_depends_on_the_order_of_rows_in_the_files(archive: Path, tmp_
     _alike(msgspec.to_builtins(one), msgspec.to_builtins(other))
 
 
+def test_read_seven_at_a_time_the_log_gives_the_same_bytes(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the rows read at once nor the groups of rows in the files change a digit."""
+    from decision.evaluation import gather, log, supports
+
+    asked = EvaluationRequest(arms=True, by=("customer.country", "state"), options=QUICK)
+    whole = evaluate(archive, Candidate(exploration=60.0), asked)
+    parts = tmp_path / "log"
+    shutil.copytree(archive, parts)
+    for path in sorted(parts.rglob("*.parquet")):
+        pq.write_table(pq.ParquetFile(path).read(), path, row_group_size=13)
+    monkeypatch.setattr(log, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(gather, "BATCH", 7)
+    monkeypatch.setattr(supports, "ENTRIES_AT_ONCE", 7)
+    streamed = evaluate(parts, Candidate(exploration=60.0), asked)
+    assert msgspec.json.encode(streamed) == msgspec.json.encode(whole)
+
+
+def test_candidates_are_read_as_they_were_written(archive: Path) -> None:
+    """Against a plain reading of the rows: what could have been chosen, and how probably."""
+    with open_log(archive, None) as log:
+        found = {name: one for day in log.days() for name, one in log.judged_on(day).items()}
+    assert len(found) == 1_500
+    for row in _rows(archive, "decisions"):
+        expected = {
+            f"{one['message']}/{one['channel']}": one["selection_probability"]
+            for one in row["candidates"]
+            if one["selection_probability"] > 0
+        }
+        if (rest := 1 - sum(expected.values())) > 1e-9:
+            expected[""] = pytest.approx(rest)
+        one = found[row["decision_id"]]
+        assert one.shares == expected and one.support == expected.keys()
+
+
 def _alike(one: Any, other: Any) -> None:
     """Equal but for the last digits of sums."""
     if isinstance(one, dict):
