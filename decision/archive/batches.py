@@ -39,8 +39,9 @@ def column_batches(
                         yield batch.slice(again)
 
 
-def leaves(path: Path) -> list[str]:
-    """The paths of all columns of a file, those within lists and structs included.
+def leaves(path: Path) -> dict[str, bool]:
+    """The paths of all columns of a file, those within lists and structs included, and whether
+    each has texts.
 
     Raises:
         ArrowException, OSError: the file cannot be read.
@@ -48,7 +49,8 @@ def leaves(path: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        return [file.schema.column(number).path for number in range(len(file.schema))]
+        columns = [file.schema.column(number) for number in range(len(file.schema))]
+        return {one.path: one.physical_type == "BYTE_ARRAY" for one in columns}
 
 
 def rows_with(path: Path, column: str, values: int) -> int:

@@ -237,8 +237,9 @@ class ArchivedLog:
         import pyarrow.compute as pc
 
         for path in self._days[day]:
-            columns = [leaf for leaf in leaves(path) if leaf.split(".")[0] in _LOGGED]
-            texts = [leaf for leaf in columns if leaf.startswith("features.")]
+            known = leaves(path)
+            columns = [leaf for leaf in known if leaf.partition(".")[0] in _LOGGED]
+            texts = [leaf for leaf in columns if leaf.startswith("features.") and known[leaf]]
             for batch in column_batches(path, columns, texts, ROWS_AT_ONCE):
                 if "position" in batch.schema.names:
                     first = pc.equal(batch.column("position").fill_null(1), pa.scalar(1))

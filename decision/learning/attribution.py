@@ -25,6 +25,9 @@ IN_WORDS: Final[dict[Attribution, str]] = {
     "discounted": "an event is shared among the messages that it may belong to, the latest most",
 }
 
+MANY: Final = 10_000
+"""With more events of one type by one customer, pairs are found by sorting, not by trying all."""
+
 _TURN: Final = "struct_pack(moment := one.moment, position := one.position, tie := one.tie) AS turn"
 _SAME: Final = (
     "{0}.decision_id = one.decision_id AND coalesce({0}.message, one.message) = one.message"
@@ -45,14 +48,21 @@ def never_seen(selections: str, about: str) -> str:
             SELECT 1 FROM {about} AS saw WHERE saw.type IN ({seen}) AND {_SAME.format("saw")})"""
 
 
-def credits_of(attribution: Attribution, touches: str, happened: str) -> str:
+def credits_of(attribution: Attribution, touches: str, happened: str, *, many: bool = True) -> str:
     """SQL of (place, credit): the selections with a response, and how much of one, at most 1.
 
     `touches` has place (their key), decision_id, message, customer, moment, event, within,
     position, and tie, which orders those alike in time and position; `happened` has id (their
     key), customer, type, moment, and what an event names: decision_id, message. With `last_touch`
-    the credits of all sum to the number of events at most.
+    the credits of all sum to the number of events at most. `many`: a customer may have very many
+    events of one type (see `MANY`); it is found the same by sorting then.
     """
+    if attribution == "last_touch" and not many:
+        return (
+            "SELECT DISTINCT place, 1.0::DOUBLE AS credit FROM ("
+            f"SELECT arg_max(place, turn) AS place FROM (SELECT h.id, one.place, {_TURN} "
+            f"FROM {touches} AS one JOIN {happened} AS h ON {REACHED}) GROUP BY id)"
+        )
     if attribution == "each":
         first = " UNION ".join(
             (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -16,7 +15,6 @@ from decision.scoring.features import Feature
 from decision.scoring.linear import LinearScorer
 from decision.scoring.structure import column_names
 
-THREADS: Final = 2
 FIXED: Final[dict[str, Any]] = {
     "objective": "binary",
     "metric": "binary_logloss",
@@ -53,7 +51,7 @@ class FitModel(Protocol):
 
 def parameters(spec: Spec, features: Sequence[Feature]) -> dict[str, Any]:
     """LightGBM's parameters: the fixed ones, the spec's, the seed, the constraints."""
-    found = {"num_threads": THREADS, **FIXED, "seed": spec.seed, **spec.lightgbm}
+    found = {**FIXED, "seed": spec.seed, **spec.lightgbm}
     if spec.attribution == "discounted":  # labels are shares of a response
         found |= {"objective": SHARED, "metric": SHARED}
     if spec.monotone:
@@ -129,9 +127,6 @@ def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.fl
     """The log-odds of each row."""
     if not len(matrix):
         return np.empty(0)
-    threads = min(THREADS, os.cpu_count() or 1)
-    found = boosted.booster.predict(
-        matrix, raw_score=True, num_threads=threads, num_iteration=boosted.trees
-    )
+    found = boosted.booster.predict(matrix, raw_score=True, num_iteration=boosted.trees)
     odds = np.asarray(found, dtype=np.float64)
     return odds if boosted.start is None else boosted.start.log_odds(matrix) + odds

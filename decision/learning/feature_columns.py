@@ -7,8 +7,8 @@ per distinct value, and Arrow and numpy do the rest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from decision.scoring.features import (
 )
 
 Floats = NDArray[np.float64]
+_BLOCK: Final = 4_096
 
 
 class CategoryCoder:
@@ -50,18 +51,20 @@ class CategoryCoder:
             self._shown.append(value)
         return found
 
-    def settle(self, codes: Floats, fit: int) -> tuple[tuple[Value, ...], Floats]:
-        """The categories (of the first `fit` rows), and the final codes of all rows."""
-        known = codes[:fit]
-        counts = np.bincount(known[~np.isnan(known)].astype(np.int64), minlength=len(self._shown))
+    def counted(self, codes: Floats) -> NDArray[np.int64]:
+        """How often each code occurs."""
+        known = codes[~np.isnan(codes)].astype(np.int64)
+        return np.bincount(known, minlength=len(self._shown))
+
+    def settle(self, counts: NDArray[np.int64]) -> tuple[tuple[Value, ...], Floats]:
+        """The categories, by how often each code occurs, and the final code of each; the last one
+        is that of a missing value."""
         seen = {key: int(counts[int(code)]) for key, code in self._codes.items()}
         kept = most_frequent({key: count for key, count in seen.items() if count})
         final = np.full(len(self._shown) + 1, np.nan)
         for place, key in enumerate(kept):
             final[int(self._codes[key])] = float(place)
-        missing = np.isnan(codes)
-        settled = final[np.where(missing, len(self._shown), codes).astype(np.int64)]
-        return tuple(self._shown[int(self._codes[key])] for key in kept), settled
+        return tuple(self._shown[int(self._codes[key])] for key in kept), final
 
 
 class FeatureColumns:
@@ -81,7 +84,10 @@ class FeatureColumns:
 
         `others` is the map column of values that do not fit their array (see `archive.features`).
         """
-        block = np.empty((len(rows), len(self._features)))
+        # Rows that follow each other are filled where they are.
+        whole = rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+        shape = (len(rows), len(self._features))
+        block = self._matrix[rows[0] : rows[-1] + 1] if whole else np.empty(shape)
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             column = columns.get(feature.name)
             if column is None or column.null_count == len(column):
@@ -91,7 +97,8 @@ class FeatureColumns:
             block[:, place] = _numbers(column) if coder is None else _codes(column, coder)
         if others is not None and len(others.keys):
             self._put_others(block, others)
-        self._matrix[rows] = block
+        if not whole:
+            self._matrix[rows] = block
 
     def _put_others(self, block: Matrix, others: Any) -> None:
         places = {feature.name: place for place, feature in enumerate(self._features)}
@@ -106,14 +113,29 @@ class FeatureColumns:
 
     def settle(self, fit: int) -> dict[str, tuple[Value, ...]]:
         """The categories of the first `fit` rows; all rows have their codes afterwards."""
-        categories: dict[str, tuple[Value, ...]] = {}
-        for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
-            if coder is not None:
-                values, settled = coder.settle(self._matrix[:, place], fit)
-                self.seen[place].distinct = coder.distinct
-                categories[feature.name] = values
-                self._matrix[:, place] = settled
+        coded = [(place, coder) for place, coder in enumerate(self._coders) if coder is not None]
+        counts = [coder.counted(np.empty(0)) for _, coder in coded]
+        for block in _blocks(self._matrix[:fit]):
+            for number, (place, coder) in enumerate(coded):
+                counts[number] += coder.counted(block[:, place])
+        categories, finals = {}, []
+        for (place, coder), count in zip(coded, counts, strict=True):
+            values, final = coder.settle(count)
+            self.seen[place].distinct = coder.distinct
+            categories[self._features[place].name] = values
+            finals.append(final)
+        for block in _blocks(self._matrix):
+            for (place, _), final in zip(coded, finals, strict=True):
+                codes = block[:, place]
+                known = np.where(np.isnan(codes), len(final) - 1, codes)
+                block[:, place] = final[known.astype(np.int64)]
         return categories
+
+
+def _blocks(matrix: Matrix) -> Iterator[Matrix]:
+    """Parts of a matrix, row by row, that fit into a processor's cache."""
+    for start in range(0, len(matrix), _BLOCK):
+        yield matrix[start : start + _BLOCK]
 
 
 def _numbers(column: Any) -> Floats:

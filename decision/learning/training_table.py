@@ -11,16 +11,17 @@ rows of the matrix, which is the only thing as large as the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from decision.archive.batches import column_batches, leaves
 from decision.archive.features import OTHER
 from decision.archive.journal import ArchiveError, files, reading
 from decision.core.clock import from_micros
@@ -32,9 +33,11 @@ from decision.learning.notices import notices_on_goals, notices_on_weights
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 from decision.progress import SILENT, Progress
-from decision.scoring.features import Matrix
+from decision.scoring.features import Feature, Matrix
 
-BATCH: Final = 65_536
+BATCH: Final = 16_384
+_READ_AHEAD: Final = 256 << 20
+"""Bytes of features that are read before they are used, about."""
 MOST_IN_MEMORY: Final = 0.35
 """A matrix larger than this share of the machine's memory is kept in a file."""
 _NEEDED: Final = {
@@ -92,9 +95,10 @@ def examples_of_log(
         place = Path(scratch)
         with progress.bar("Reading the log", total=1.0) as move:
             sources = _sources(log)
-            joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
-            move(0.4)
-            examples = _examples(sources, joined, spec, goals, room, place, move)
+            with _Ahead(sources.decisions, in_order(spec)) as batches:
+                joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
+                move(0.4)
+                examples = _examples(batches, joined, spec, goals, room, place, move)
         yield examples
 
 
@@ -145,7 +149,7 @@ def _unreadable(path: Path, error: Exception) -> TrainingError:
 
 
 def _examples(
-    sources: LogFiles,
+    batches: _Ahead,
     joined: JoinedRows,
     spec: Spec,
     goals: Mapping[str, Goal],
@@ -163,7 +167,7 @@ def _examples(
         )
     matrix = _room(count, len(features), room, scratch)
     columns = FeatureColumns(features, matrix)
-    _fill(sources.decisions, joined, columns, move)
+    _fill(batches, joined, columns, move)
     fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
     categories = columns.settle(fit)
     notes = [*joined.notes, *notices_on_goals(spec, goals)]
@@ -200,64 +204,91 @@ def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
     return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns))
 
 
-def _fill(paths: list[Path], joined: JoinedRows, columns: FeatureColumns, move: Move) -> None:
-    """Reads the features of the rows that count, file by file, into the matrix."""
+class _Batch(NamedTuple):
+    """Features of some rows that follow each other in a file: its number, the first one's."""
+
+    file: int
+    row: int
+    rows: Any
+
+
+class _Ahead:
+    """The features of all files, in batches that a thread reads before they are used, up to some
+    megabytes: also while the log is joined. Texts stay dictionary-encoded, as in the files.
+
+    `wanted` are the numbers of the files that are needed, once that is known.
+    """
+
+    def __init__(self, paths: Sequence[Path], features: Sequence[Feature]) -> None:
+        self.wanted: frozenset[int] | None = None
+        self._names = [feature.name for feature in features]
+        self._batches = self._read(paths)
+        self._reader = ThreadPoolExecutor(1)
+        depth = max(2, _READ_AHEAD // (8 * BATCH * max(1, len(features))))
+        self._coming = deque(self._next() for _ in range(depth))
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[_Batch]:
+        while (batch := self._coming.popleft().result()) is not None:
+            self._coming.append(self._next())
+            yield batch
+
+    def _next(self) -> Future[_Batch | None]:
+        return self._reader.submit(next, self._batches, None)
+
+    def _read(self, paths: Sequence[Path]) -> Iterator[_Batch]:
+        for number, path in enumerate(paths):
+            row = 0
+            for batch in _batches(path, self._names):
+                if self.wanted is not None and number not in self.wanted:
+                    break
+                yield _Batch(number, row, batch)
+                row += len(batch)
+
+
+def _fill(batches: _Ahead, joined: JoinedRows, columns: FeatureColumns, move: Move) -> None:
+    """Puts the features of the rows that count into the matrix, file by file."""
+    import pyarrow as pa
+
+    batches.wanted = frozenset(np.unique(joined.file).tolist())
     order = np.lexsort((joined.row, joined.file))
-    bounds = np.searchsorted(joined.file, np.arange(len(paths) + 1), sorter=order)
-    for number, path in enumerate(paths):
-        places = order[bounds[number] : bounds[number + 1]]
-        if len(places):
-            _fill_from(path, places, joined.row[places], columns)
-        move(0.4 + 0.6 * bounds[number + 1] / max(1, len(order)))
-
-
-def _fill_from(
-    path: Path, places: NDArray[np.int64], rows: NDArray[np.int64], columns: FeatureColumns
-) -> None:
-    """Reads some rows of one file; `rows` ascend, and the i-th belongs to `places[i]`."""
-    import pyarrow as pa
-
-    start = 0
-    for batch in _ahead(_batches(path)):
-        end = start + len(batch)
-        low, high = np.searchsorted(rows, (start, end))
+    file, row = joined.file[order], joined.row[order]
+    bounds = {one: np.searchsorted(file, (one, one + 1)) for one in batches.wanted}
+    for batch in batches:
+        if batch.file not in bounds:
+            continue
+        begin, end = bounds[batch.file]
+        own, rows = row[begin:end], batch.rows
+        low, high = np.searchsorted(own, (batch.row, batch.row + len(rows)))
         if high > low:
-            if high - low < len(batch):
-                batch = batch.take(pa.array(rows[low:high] - start))
-            struct = batch.column("features")
-            fields = dict(zip(struct.type.names, struct.flatten(), strict=True))
-            others = batch.column(OTHER) if OTHER in batch.schema.names else None
-            columns.fill(places[low:high], fields, others)
-        start = end
+            if high - low < len(rows):
+                rows = rows.take(pa.array(own[low:high] - batch.row))
+            fields = {}
+            if "features" in rows.schema.names:
+                struct = rows.column("features")
+                fields = dict(zip(struct.type.names, struct.flatten(), strict=True))
+            others = rows.column(OTHER) if OTHER in rows.schema.names else None
+            columns.fill(order[begin + low : begin + high], fields, others)
+        move(0.4 + 0.6 * (begin + high) / max(1, len(order)))
 
 
-def _batches(path: Path) -> Iterator[Any]:
-    """The features of a file in batches; texts stay dictionary-encoded, as in the file."""
+def _batches(path: Path, features: Sequence[str]) -> Iterator[Any]:
+    """These features of a file in batches, without any other column."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    wanted = {f"features.{name}" for name in features}
     try:
-        schema = pq.read_schema(path)
-        texts = [one.name for one in schema.field("features").type if pa.types.is_string(one.type)]
-        wanted = [name for name in ("features", OTHER) if name in schema.names]
-        coded = [f"features.{name}" for name in texts]
-        with pq.ParquetFile(path, read_dictionary=coded) as file, pq.ParquetFile(path) as plain:
-            for group in range(file.num_row_groups):
-                options: dict[str, Any] = {"row_groups": [group], "columns": wanted}
-                try:
-                    batches = list(file.iter_batches(BATCH, **options))
-                except pa.ArrowNotImplementedError:
-                    # A column has several dictionaries, or its dictionary ends part-way.
-                    batches = list(plain.iter_batches(BATCH, **options))
-                yield from batches
+        known = leaves(path)
+        own = [leaf for leaf in known if leaf in wanted]
+        others = [leaf for leaf in known if leaf.startswith(f"{OTHER}.")]
+        # Without any of them, something still has to say how many rows there are.
+        columns = [*own, *others] or ["decision_id"]
+        texts = [leaf for leaf in own if known[leaf]]
+        yield from column_batches(path, columns, texts, BATCH)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-
-
-def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same batches; the next one is read while one is used."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
-            yield batch

@@ -346,14 +346,17 @@ def _logs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     log=_logs(),
     attribution=st.sampled_from(["last_touch", "each", "discounted"]),
     clicks=st.booleans(),
+    sorting=st.booleans(),
 )
 def test_the_join_says_what_a_judge_says_row_by_row(
     tmp_path_factory: pytest.TempPathFactory,
     log: dict[str, list[dict[str, Any]]],
     attribution: str,
     clicks: bool,
+    sorting: bool,
 ) -> None:
-    """And with `last_touch` there are no more responses than events."""
+    """With `last_touch` there are no more responses than events; also where pairs are found by
+    sorting, because a customer has so many of them."""
     default = f"attribution: {attribution}\n"
     default += "without_goal: {event: message.clicked, within: 2d}\n" if clicks else ""
     spec = parse_spec("a", SPEC + default)
@@ -362,8 +365,10 @@ def test_the_join_says_what_a_judge_says_row_by_row(
     log = {**log, "decisions": [*log["decisions"], *more]}
     expected = judge(**log, spec=spec, goals=GOALS, until=until)
     folder = write_log(tmp_path_factory.mktemp("log"), **log, files=2)
-    with examples_of_log(folder, spec, GOALS, until=until) as examples:
-        found = sorted(labels(examples))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "MANY", 0 if sorting else joining.MANY)
+        with examples_of_log(folder, spec, GOALS, until=until) as examples:
+            found = sorted(labels(examples))
     wanted = sorted((message, label) for (_, message, _), label in expected.items())
     assert [name for name, _ in found] == [name for name, _ in wanted]
     assert [share for _, share in found] == pytest.approx([share for _, share in wanted])
@@ -371,12 +376,25 @@ def test_the_join_says_what_a_judge_says_row_by_row(
         assert sum(share for _, share in found) <= len(log["events"]) + 1e-9
 
 
+def test_features_that_no_spec_names_are_not_read(tmp_path: Path) -> None:
+    """A log may have hundreds of them."""
+    features = {"time.hour": 10, "message.name": "news", "customer.note": "x" * 50}
+    log = write_log(tmp_path / "log", decided("d", 0, "news", features=features))
+    (path,) = (log / "decisions").rglob("*.parquet")
+    spec = parse_spec("a.yaml", SPEC)
+    (batch,) = training_table._batches(path, [feature.name for feature in spec.features])
+    assert batch.column("features").to_pylist() == [{"time.hour": 10.0, "message.name": "news"}]
+    unread = parse_spec("a.yaml", SPEC.replace("time.hour: numeric", "customer.age: numeric"))
+    with examples_of_log(log, unread, GOALS, until=START + 60 * DAY) as examples:
+        assert np.isnan(examples.matrix[0]).tolist() == [True, False]
+
+
 def test_texts_of_many_kinds_and_files_of_several_row_groups_are_read(tmp_path: Path) -> None:
     """Where Parquet gives up a dictionary half-way, the values are read all the same."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from decision.learning.training_table import _batches
+    from decision.archive.batches import column_batches, leaves
 
     count = 60_000
     rows = [
@@ -385,8 +403,10 @@ def test_texts_of_many_kinds_and_files_of_several_row_groups_are_read(tmp_path: 
     ]
     path = tmp_path / "part-0.parquet"
     pq.write_table(pa.table({"features": rows}), path, row_group_size=25_000)
-    found = [row for batch in _batches(path) for row in batch.column("features").to_pylist()]
-    assert found == rows
+    for size in (700, 65_536):
+        batches = column_batches(path, [*leaves(path)], [*leaves(path)], size)
+        found = [row for batch in batches for row in batch.column("features").to_pylist()]
+        assert found == rows
 
 
 @pytest.mark.parametrize("properties", ['{"machine":true}', '{"a": 1, "machine": true}', "{}"])
