@@ -62,6 +62,7 @@ from benchmarks.decision_cost import (
 )
 from decision.core.definition import PolicyDefinition
 from decision.scoring.compiled import compile_trees
+from decision.scoring.linear import read_start
 from decision.scoring.loading import check_version
 from decision.scoring.model import Model
 from decision.store import MemoryStore
@@ -124,7 +125,9 @@ async def decide_all(version: Path, begin: Begin, end: End) -> None:
     reference()
     end(REFERENCE)
     manifest, _, _ = check_version(version)
-    model = Model(manifest, compile_trees(version, manifest, version / _OBJECT), "compiled")
+    trees = compile_trees(version, manifest, version / _OBJECT)
+    start = read_start(version, manifest.start, manifest.features)
+    model = Model(manifest, trees, "compiled", start=start)
     channels = ("push", "email", "sms", "in_app", "wechat")
     standard = made_up(channels, rules=50, event_types=12)
     await _decide("sample", sample(), model, begin, end)

@@ -1,11 +1,12 @@
 """What scoring costs: one matrix for all candidates, compiled trees beside LightGBM.
 
-    python -m benchmarks.scoring [--trees N] [--leaves N]
+    python -m benchmarks.scoring [--trees N] [--leaves N] [--linear]
 
 trains a model on the simulated shop (200 trees), and prints microseconds a decision, the best of
 several runs: reading the fields, encoding the matrix, the trees alone compiled and by LightGBM's
 own predict on one thread, how many times faster the compiled ones are, and `Scorer.score` whole
-(encoding, trees, calibration, smoothing). Compiled trees are held against LightGBM before anything
+(encoding, trees, calibration, smoothing); with `--linear` also the linear start that the trees add
+to. Compiled trees are held against LightGBM before anything
 is timed. It fails where they are less than six times as fast from 50 candidates on.
 """
 
@@ -30,9 +31,7 @@ from decision.core.document import Contact, ContactKind, ContactState
 from decision.core.fields import FieldTable, Situation
 from decision.learning.train import train
 from decision.scoring.features import FeatureEncoder, fields_of
-from decision.scoring.loading import load_model, reference_trees
-from decision.scoring.manifest import read_version
-from decision.scoring.model import Model
+from decision.scoring.loading import load_model, reference_model
 from decision.scoring.scorers import bind
 from decision.simulation.sample_model import sample_spec
 from decision.simulation.shop import Shop
@@ -82,10 +81,10 @@ def measure(
         RuntimeError: the trees are not compiled, or differ from LightGBM's.
     """
     model = load_model(folder)
-    manifest, text = read_version(folder)
+    manifest = model.manifest
     if model.engine != "compiled":
         raise RuntimeError(f"{folder}: not compiled: {model.note}")
-    reference = Model(manifest, reference_trees(text), "lightgbm")
+    reference = reference_model(folder)
     fields = FieldTable(fields_of(manifest.features))
     encoder = FeatureEncoder(manifest.features, manifest.categories, infos, fields.slot)
     settings = Settings()
@@ -108,6 +107,7 @@ def measure(
         )
 
     values = fields.read(situation())
+    start = None if model.start is None else model.start.bound(encoder.template)
     lines = [
         f"{manifest.training.trees} trees, {len(manifest.features)} features, "
         f"{len(document.contacts)} contacts, {len(customer.events)} events; microseconds",
@@ -124,8 +124,8 @@ def measure(
             raise RuntimeError(f"compiled trees differ from LightGBM's by {furthest:g}")
         costs = [
             best_of(lambda asked=asked: encoder.encode(asked, values, document, now)),
-            best_of(lambda matrix=matrix: model.log_odds(matrix)),
-            best_of(lambda matrix=matrix: reference.log_odds(matrix)),
+            best_of(lambda matrix=matrix: model.trees(matrix)),
+            best_of(lambda matrix=matrix: reference.trees(matrix)),
             *(
                 best_of(lambda s=scorer, asked=asked: s.score(asked, values, document, now))
                 for scorer in scorers
@@ -137,6 +137,9 @@ def measure(
             f"{rows:>5}{encode:>9.1f}{compiled:>10.1f}{lightgbm:>10.1f}{ratios[rows]:>8.1f}{score:>9.1f}"
             f"{by_lightgbm:>13.1f}"
         )
+        if start is not None:
+            cost = best_of(lambda matrix=matrix, asked=asked: start(matrix, asked))
+            lines[-1] += f"   of it the linear start: {cost:.1f}"
     return lines, ratios
 
 
@@ -145,6 +148,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trees", type=int, default=200)
     parser.add_argument("--leaves", type=int, default=31)
+    parser.add_argument("--linear", action="store_true")
     options = parser.parse_args()
     spec = msgspec.structs.replace(
         sample_spec(), rounds=options.trees, early_stopping=options.trees
@@ -155,6 +159,7 @@ def main() -> int:
         validation=0.0,
         cross_fit=0,
         calibration="none",
+        start="linear" if options.linear else None,
     )
     infos = candidates(max(ROWS))
     shop = Shop(7, 4_000)

@@ -159,15 +159,36 @@ class LinearScorer:
     def bound(self, candidates: Matrix) -> Callable[[Matrix, NDArray[np.intp]], Floats]:
         """The log-odds of one decision's matrix and its candidates (rows of `candidates`).
 
-        All rows of the matrix are of one customer at one moment.
+        All rows of the matrix are of one customer at one moment. The sums are over all candidates,
+        so that one has the same log-odds to the last bit whichever others are asked for.
         """
-        coefficients = self.of_messages(candidates)
+        by_column = np.ascontiguousarray(self.of_messages(candidates).T)
+        known = zip(self._numbers.tolist(), self.start.numbers.values(), strict=True)
+        numbers, lacking = [], 1 + len(self._numbers)
+        for place, (column, number) in enumerate(known, start=1):
+            numbers.append((column, place, lacking if number.lacks else 0, number))
+            lacking += number.lacks
+        coded = self._categories
 
         def log_odds(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
-            parts = coefficients.take(rows, axis=0)
-            parts *= self.customers(matrix[:1])
-            found: Floats = np.add.reduce(parts, axis=1)
-            return found
+            row = matrix[0].tolist()
+            places, values = [0], [1.0]
+            for column, place, lacks, number in numbers:
+                value = row[column]
+                if value == value:
+                    value = min(max(value, number.low), number.high)
+                    places.append(place)
+                    values.append((value - number.mean) * number.scale)
+                elif lacks:
+                    places.append(lacks)
+                    values.append(1.0)
+            for column, first, count in coded:
+                code = row[column]
+                if 0 <= code < count:
+                    places.append(first + int(code))
+                    values.append(1.0)
+            found: Floats = np.array(values) @ by_column.take(places, axis=0)
+            return found.take(rows)
 
         return log_odds
 
