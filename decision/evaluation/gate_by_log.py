@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +12,9 @@ from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, gate_figure
 from decision.evaluation.report import UNSUPPORTED, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
+from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import Candidate
-from decision.evaluation.whole_log import Rivals, judge_whole_log
+from decision.evaluation.whole_log import Judged, Rivals, judge_whole_log
 from decision.learning.spec import PromotionGate
 from decision.progress import Progress
 from decision.scoring.loading import load_model
@@ -34,11 +37,13 @@ def of_whole_log(
     """What the whole log says about the version, beside what is in force."""
     rivals = Rivals(witnesses, _witnesses_in_force(evidence.champion))
     least = gate.lift_at_least or 0.0
-    judged = judge_whole_log(
+    judge: Callable[..., Judged] = partial(judge_whole_log, factor=1 + least)
+    if gate.lift_at_least is None and gate.effective_sample_at_least is None:
+        judge = judge_what_was_said
+    judged = judge(
         archive,
         rivals,
         evidence.spec.responses,
-        1 + least,
         rules=evidence.rules,
         until=evidence.until,
         progress=progress,

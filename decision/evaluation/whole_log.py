@@ -6,7 +6,7 @@ What is in force is judged in the same way, by witnesses of its own, on the same
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ from decision.core.ports import Scorer
 from decision.evaluation.choices import LoggedChoice
 from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import worth_of
-from decision.evaluation.log import EvaluationError, open_log
+from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.paired import PairedRows, increments, least_increment, with_silence
 from decision.evaluation.supports import SILENCE
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound, selection_by
@@ -103,9 +103,7 @@ def judge_whole_log(
         progress.bar("Decisions") as move,
     ):
         rows = _Rows(rivals, factor, counts_silence=log.counts_silence)
-        share = MOST / max(1, log.counted.decisions)
-        some = None if share >= 1 else lambda customer: _share_of(customer) < share
-        for logged, replay in log.read(customers=some):
+        for logged, replay in log.read(customers=share_judged(log)):
             folds = [fold_of(logged.customer_id, max(1, len(each))) for each in rivals]
             key = (replay.policy_version if rules is None else None, folds[0], folds[1])
             if key not in bound:
@@ -116,17 +114,28 @@ def judge_whole_log(
                 rows.add(bound[key], logged, replay, worth)
             move(len(rows.gain))
         if not rows.gain:
-            raise EvaluationError(
-                f"{archive}: none of {log.counted.decisions} decisions can be judged yet: "
-                f"{log.counted.open_windows} have open goal windows"
-            )
+            raise nothing_judged(archive, log)
         days = (log.counted.to_time - log.counted.from_time) / 86_400e6
         return rows.judged(days, log.control())
 
 
-def _share_of(customer_id: str) -> float:
-    digest = blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=7).digest()
-    return int.from_bytes(digest) / 2**56
+def nothing_judged(archive: Path, log: ArchivedLog) -> EvaluationError:
+    """Why no decision of a log was judged."""
+    return EvaluationError(
+        f"{archive}: none of {log.counted.decisions} decisions can be judged yet: "
+        f"{log.counted.open_windows} have open goal windows"
+    )
+
+
+def share_judged(log: ArchivedLog) -> Callable[[str], bool] | None:
+    """Which customers are judged, where the log has more than `MOST` decisions; else all are."""
+    share = MOST / max(1, log.counted.decisions)
+
+    def judged(customer_id: str) -> bool:
+        digest = blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=7).digest()
+        return int.from_bytes(digest) / 2**56 < share
+
+    return None if share >= 1 else judged
 
 
 def _bind(definition: PolicyDefinition, rivals: Rivals, fold: int, other: int) -> _Bound:

@@ -14,6 +14,7 @@ from decision.evaluation.gate import judge_gate
 from decision.evaluation.gate_by_log import LIFT, SAMPLE, SKILL
 from decision.evaluation.gate_figures import GateEvidence, GateFigure
 from decision.evaluation.log import open_log
+from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound
 from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.learning.folds import fold_of
@@ -121,6 +122,21 @@ def test_what_is_in_force_is_judged_on_the_same_customers(folder: Path, archive:
         assert found[name].found is not None and found[name].found < 0
     tolerant = figures(folder, archive, folder, lift_at_least=-0.9, skill_at_least=-0.3)
     assert tolerant[SKILL].passed and tolerant[LIFT].passed
+
+
+def test_skill_alone_is_read_from_what_was_logged(folder: Path, archive: Path) -> None:
+    """The same predictions of the same messages as where every decision is made again."""
+    witnesses = witnesses_of(folder, load_model(folder).manifest)
+    rivals = Rivals(witnesses, witnesses[::-1])
+    said = judge_what_was_said(archive, rivals, spec().responses)
+    again = judge_whole_log(archive, rivals, spec().responses, 1.0)
+    assert len(said.reached) > 1000 and said.before is not None and again.before is not None
+    for one, other in (
+        (said.after, again.after),
+        (said.before, again.before),
+        (said.reached, again.reached),
+    ):
+        assert sorted(one) == pytest.approx(sorted(other), abs=1e-12)
 
 
 def test_while_nothing_is_in_force_the_gate_is_the_first_one(folder: Path, archive: Path) -> None:
