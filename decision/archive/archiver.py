@@ -259,19 +259,25 @@ class Archiver:
         """The next entries, about one batch.
 
         A partition is done when a page of it is not full, so a run ends however busy the log is.
+        One with more has its next page in the same batch while there is room: each batch makes
+        files of its own for each date.
         """
         found: dict[int, list[LogEntry]] = {}
         count = min(_PAGE, self._batch)
         number = 0
         while waiting and number < self._batch:
             turn = [waiting.popleft() for _ in range(min(_PARTITIONS_AT_ONCE, len(waiting)))]
-            positions = {one: self.manifest.positions.get(one, "") for one in turn}
+            positions = {
+                one: found[one][-1].entry_id
+                if one in found
+                else self.manifest.positions.get(one, "")
+                for one in turn
+            }
             pages = await self._log.read_logs(positions, count)
-            found.update(pages)
+            for one, page in pages.items():
+                found.setdefault(one, []).extend(page)
             number += sum(map(len, pages.values()))
-            waiting.extend(one for one in turn if one in found and len(found[one]) == count)
-            if not found.keys().isdisjoint(waiting):
-                break  # their next page comes after this batch
+            waiting.extend(one for one in turn if one in pages and len(pages[one]) == count)
         return found
 
     async def _archive(self, pages: dict[int, list[LogEntry]]) -> None:

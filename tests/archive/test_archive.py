@@ -242,6 +242,24 @@ def event(name: str, customer: str, **more: Any) -> LogRecord:
     return LogRecord(kind="event", id=name, body=records.encode(body))
 
 
+@pytest.mark.parametrize("lively", [1, 100])
+async def test_a_batch_has_whatever_there_is_room_for_however_it_is_spread(
+    engine: Engine, store: Store, tmp_path: Path, lively: int
+) -> None:
+    """Each batch makes files of its own for each date: many small ones are slow to read."""
+    at = from_micros(wall_clock())
+    events = [
+        Event(id=f"e-{number}", customer_id=f"c-{number % lively}", type="visit", at=at)
+        for number in range(1000)
+    ]
+    await engine.events.record(events)
+    done = await archive(store, tmp_path, batch=2000)
+    assert done.counts.rows["events"] == 1000
+    assert done.counts.batches == len(list(files(tmp_path, "events"))) == 1
+    order = [row["event_id"] for row in rows(tmp_path, "events") if row["customer_id"] == "c-0"]
+    assert order == [event.id for event in events if event.customer_id == "c-0"]
+
+
 async def test_a_record_logged_twice_is_archived_once(store: Store, tmp_path: Path) -> None:
     """In one batch, in the next, and by another process; of two customers it is two records."""
     out = tmp_path / "out"
