@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test dask bandits docs check bench instructions soak package clients typescript console console-check format lock clean
+.PHONY: help demo test clocks dask bandits docs check bench instructions soak package clients typescript console console-check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,10 @@ demo: $(VENV)/.stamp-package ## start the sample in one command
 # Side by side, since many tests wait. A worker that has nothing left to do takes from another.
 test: $(VENV)/.stamp-dev ## run the tests
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+# At midnight, in quiet hours, as summer time begins, a year ahead: an hour for all of it.
+clocks: $(VENV)/.stamp-dev ## run the tests that read a clock at other hours, dates and places
+	@$(BIN)/python -m tests.shifted_clock $(ARGS)
 
 # In a folder of its own: where scikit-learn is installed, LightGBM loads it at every start.
 dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
