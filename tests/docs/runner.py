@@ -36,7 +36,7 @@ from tests.docs.typescript import without_types
 from tests.ports import free_port
 
 SHOWN_AS = "http://127.0.0.1:8000"
-_SECONDS = 120
+_SECONDS = 280
 
 
 class Reader:
