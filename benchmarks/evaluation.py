@@ -1,21 +1,30 @@
 """Off-policy evaluation on real customers: Hillstrom's campaign as an archive, a model's policy judged.
 
     python -m benchmarks.evaluation
+    python -m benchmarks.evaluation --decisions 2000000 [--days N] [--keep DIR]
 
-makes an archive of each half of the customers (what was sent to whom at random, with probability
+The first makes an archive of each half of the customers (what was sent to whom at random, with probability
 1/3, and who visited), trains on the other half, and lets `evaluate` say what the model's policy
 would have earned. The figures must be those of `benchmarks.hillstrom`, which weighs the same
 choices by hand. Then the rules' own threshold is judged, under which few may be left alone, and
 silence earns the visits that come by themselves. Says, too, how long a decision takes to judge.
 Data: `../shared/data/hillstrom/hillstrom.csv`, or `$NEXTBEST_DATA`.
+
+The second judges a made-up log of so many decisions of a policy with 78 candidates, most of which
+could have been chosen, in a process of its own: first its newest tenth, then all. It says how long
+that takes, the peak of memory, and what a further decision takes of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -25,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import hillstrom
+from benchmarks import _large_archive, hillstrom
 from benchmarks.hillstrom import CAMPAIGN, Row
 from decision.archive.layout import schema_of
 from decision.archive.policies import write_policy
@@ -41,6 +50,8 @@ from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 
 THIRD: Final = 1 / 3
+MOST: Final = 4.0
+"""GiB that judging a log may take, however long it is."""
 
 
 def definition() -> PolicyDefinition:
@@ -122,7 +133,65 @@ def _write(home: Path, dataset: str, rows: list[dict[str, Any]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), home / "all.parquet")
 
 
+def judge(archive: Path, since: int) -> dict[str, float]:
+    """What it takes to judge the decisions of an archive from a time on."""
+    began, worked = time.perf_counter(), time.process_time()
+    found = evaluate(archive, Candidate(exploration=10.0), EvaluationRequest(since=since))
+    return {
+        "judged": found.log.judged,
+        "from": found.log.from_time,
+        "to": found.log.to_time,
+        "seconds": time.perf_counter() - began,
+        "cpu": time.process_time() - worked,
+        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def _apart(archive: Path, since: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.evaluation", "--keep", str(archive)]
+    command += ["--judge-from", str(since)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def large(archive: Path, decisions: int, days: int) -> int:
+    """Prints what judging a large log takes; 1 where that is more than `MOST`."""
+    if not archive.exists():
+        policy = _large_archive.wide()
+        _large_archive.make(archive, decisions, datetime.now(UTC), definition=policy, days=days)
+    times = pq.read_table(archive / "decisions", columns=["decided_at"]).column(0)
+    newest = int(np.quantile(times.cast(pa.int64()).to_numpy(), 0.9))
+    few, every = _apart(archive, newest), _apart(archive, 0)
+    print(f"{'decisions':>12}{'seconds':>9}{'CPU':>9}{'µs CPU each':>13}{'peak GiB':>10}")
+    for one in (few, every):
+        each = one["cpu"] / one["judged"] * 1e6
+        print(f"{one['judged']:12,.0f}{one['seconds']:9.1f}{one['cpu']:9.1f}", end="")
+        print(f"{each:13.0f}{one['gib']:10.2f}")
+    further = (every["gib"] - few["gib"]) * 2**30 / (every["judged"] - few["judged"])
+    print(f"a further decision takes {further:.0f} bytes; at most {MOST} GiB")
+    return int(every["gib"] > MOST)
+
+
 def main() -> int:
+    """Runs what is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--decisions", type=int, help="judge a made-up log of so many")
+    parser.add_argument("--days", type=int, default=90, help="over so many days")
+    parser.add_argument("--keep", type=Path, help="write the archive here, or use the one there")
+    parser.add_argument("--judge-from", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.judge_from is not None:
+        print(json.dumps(judge(given.keep, given.judge_from)))
+        return 0
+    if given.decisions:
+        with TemporaryDirectory() as home:
+            archive = given.keep or Path(home) / "log"
+            return large(archive, given.decisions, given.days)
+    return real()
+
+
+def real() -> int:
     """Prints the tables; 1 where there is no data, or a figure is not what weighing by hand gives."""
     try:
         rows = hillstrom.load()

@@ -23,6 +23,7 @@ FIXED: Final[dict[str, Any]] = {
     "feature_pre_filter": False,
     "verbosity": -1,
 }
+_BLOCK: Final = 65_536
 SHARED: Final = "cross_entropy"
 """The objective for labels between 0 and 1; its trees are served as those of `binary`."""
 Move = Callable[[float], None]
@@ -130,3 +131,16 @@ def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.fl
     found = boosted.booster.predict(matrix, raw_score=True, num_iteration=boosted.trees)
     odds = np.asarray(found, dtype=np.float64)
     return odds if boosted.start is None else boosted.start.log_odds(matrix) + odds
+
+
+def in_blocks(
+    score: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    matrix: NDArray[np.float64],
+    rows: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """The scores of some rows of a matrix, of which only a part is copied at a time."""
+    found = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        found[part] = score(matrix[rows[part]])
+    return found

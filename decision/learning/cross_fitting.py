@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from decision.learning.boosting import (
     Move,
     boost,
     dataset_of,
+    in_blocks,
     log_odds,
     parameters,
     text_of,
@@ -82,7 +84,7 @@ def cross_fit(
     odds = np.empty(len(examples))
     for fold, one in enumerate(without):
         rows = np.flatnonzero(examples.fold == fold)
-        odds[rows] = log_odds(one, examples.matrix[rows])
+        odds[rows] = in_blocks(partial(log_odds, one), examples.matrix, rows)
     when = (created_at or datetime.now(UTC)).astimezone(UTC).isoformat()
     everything = np.arange(len(examples))
     witnesses = [
@@ -118,7 +120,8 @@ def _rounds(
         parts, start = next(coming)
         if start is not None:
             for data, part in zip((fitted, held_out), parts, strict=True):
-                data.construct().set_init_score(start.log_odds(examples.matrix[part]))
+                first = in_blocks(start.log_odds, examples.matrix, part)
+                data.construct().set_init_score(first)
         return fitted, held_out, chosen
 
     found = lightgbm.cv(

@@ -210,6 +210,23 @@ def test_silence_orphans_and_outcomes_before_or_again_are_counted(build: Maker) 
     }
 
 
+def test_ids_whose_hashes_are_equal_are_not_taken_for_one(build: Maker) -> None:
+    """DuckDB gives one hash to many ids that differ in some digits only."""
+    import duckdb
+
+    found = duckdb.execute(
+        "SELECT list(id) FROM (SELECT 'D' || lpad((day * 1000000000 + i)::TEXT, 24, '0') AS id "
+        "FROM range(60) d(day), range(3000) t(i)) GROUP BY hash(id) HAVING count(*) > 1 LIMIT 1"
+    ).fetchone()
+    assert found is not None
+    seen = [
+        {**outcome("message.shown", HOUR, decision_id="d"), "event_id": name} for name in found[0]
+    ]
+    decisions = [row for name in ("d", *found[0]) for row in decided(name, 0, "news")]
+    examples = build(decisions, seen)
+    assert len(examples) == 1 + len(found[0]) and examples.left_out == {}
+
+
 def test_an_empty_log_gives_no_examples(build: Maker) -> None:
     assert len(build([decision("s", START, None)])) == 0
 
