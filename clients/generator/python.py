@@ -65,12 +65,18 @@ def _type(one: Type) -> str:
         for kind in [type_of(field.schema, asked=one.asked)]
     }
     if any(keyword.iskeyword(name) for name in fields):
-        entries = ", ".join(f'"{name}": {kind}' for name, kind in fields.items())
+        entries = ", ".join(f'"{name}": {_later(kind)}' for name, kind in fields.items())
         return f'{one.name} = TypedDict("{one.name}", {{{entries}}})\n{_docstring(one.text, "")}'
     rows = [f"    {name}: {kind}" for name, kind in fields.items()]
     # mypy tells answers apart by their keys (`"error" in answer`) where they are final.
     final = "" if one.asked else "@final\n"
     return "\n".join([f"{final}class {one.name}(TypedDict):", text, "", *rows])
+
+
+def _later(kind: str) -> str:
+    """A type in quotes where it may be defined further down: such a mapping is made at once."""
+    names = set(re.findall(r"\b[A-Z]\w*", kind)) - {"Any", "Literal", "None", "NotRequired"}
+    return repr(kind) if names else kind
 
 
 def type_of(schema: Schema, *, asked: bool) -> str:
@@ -107,7 +113,8 @@ def _method(one: Operation, prefix: str) -> str:
         given.append(f"body: {type_of(one.body, asked=True)}")
     given.append("*")
     given += [
-        f"{name}: {type_of(schema, asked=True)} | None = None" for name, schema in one.query.items()
+        f"{_name(name)}: {type_of(schema, asked=True)} | None = None"
+        for name, schema in one.query.items()
     ]
     given.append("timeout: float | None = None")
     answer = "str | None" if one.answer is None else type_of(one.answer, asked=False)
@@ -123,7 +130,7 @@ def _method(one: Operation, prefix: str) -> str:
         _quoted(one.path),
         *([f"path={{{values}}}"] if values else []),
         *(
-            ["query={" + ", ".join(f'"{name}": {name}' for name in one.query) + "}"]
+            ["query={" + ", ".join(f'"{name}": {_name(name)}' for name in one.query) + "}"]
             if one.query
             else []
         ),
@@ -148,6 +155,11 @@ def _repeatable(one: Operation) -> str:
 
 def _quoted(text: object) -> str:
     return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _name(name: str) -> str:
+    """A parameter that Python can have: `from_` for `from`."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _snake(name: str) -> str:

@@ -6,17 +6,15 @@ are no longer in it; runs of customers who were merged go on as the same runs.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
-from functools import cache
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from decision.analytics.queries import queries
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
 from decision.archive.journal import files, reading
@@ -180,12 +178,5 @@ def _incomplete(under_way: int, begin: int, end: int, since: int, until: int) ->
     return found
 
 
-@cache
-def _queries() -> dict[str, str]:
-    text = resources("decision.analytics").joinpath("journeys.sql").read_text("utf-8")
-    _, *parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
 def _query(name: str) -> str:
-    return _queries()[name]
+    return queries("decision.analytics", "journeys.sql")[name]

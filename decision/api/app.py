@@ -29,6 +29,7 @@ from decision.api.middleware import RequestMiddleware
 from decision.api.ofrep import ofrep_routes
 from decision.api.operations import operation_routes
 from decision.api.protocol import BoundedProtocol
+from decision.api.reports import report_routes
 from decision.api.segment import SEGMENT_PATHS, segment_routes
 from decision.api.tracing import TracingMiddleware
 from decision.api.unsubscribe import unsubscribe_routes
@@ -117,6 +118,7 @@ def create_app(
             *customer_routes(engine, admission, bodies),
             *looking_routes(engine, settings, admission),
             *coupon_routes(engine, settings, admission),
+            *report_routes(engine, settings),
             *unsubscribe_routes(engine, settings, admission, inward),
             *hook_routes(engine, metrics, admission, bodies, inward),
             *operation_routes(upkeep, metrics),

@@ -36,8 +36,8 @@ def key() -> None:
     "--scopes",
     required=True,
     metavar="SCOPE,…",
-    help="What the key may do: decide, events, customers, admin, customers.read; in the console "
-    "view, edit, publish, operate.",
+    help="What the key may do: decide, events, customers, admin, customers.read, reports; in the "
+    "console view, edit, publish, operate.",
 )
 @click.option(
     "--expires",

@@ -11,6 +11,7 @@ import rich_click as click
 from decision.cli.candidates import candidates, sensitivity, win_loss
 from decision.cli.options import json_option, log_option, settings_from, settings_options
 from decision.cli.output import busy, console, print_json
+from decision.cli.reports import report_commands
 from decision.cli.retention import retention
 from decision.core.clock import SECOND, rough_duration
 from decision.installation import require
@@ -24,10 +25,10 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group(epilog="Example: nextbest report journey welcome --log archive")
 def report() -> None:
-    """Report on journeys, on candidates, and on who comes back."""
+    """Report on what customers did, on journeys and on candidates."""
 
 
-for _command in (candidates, win_loss, sensitivity, retention):
+for _command in (*report_commands(), candidates, win_loss, sensitivity, retention):
     report.add_command(_command)
 
 

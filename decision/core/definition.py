@@ -286,6 +286,25 @@ class Experiment(Definition, frozen=True):
     variants: dict[str, float] = {}
 
 
+class Metric(Definition, frozen=True):
+    """`metrics:`. How much of something happened: events of a type, or the sum of a property
+    (`value`), within a time of what is measured, in microseconds (None: at any time).
+    """
+
+    event: str
+    value: str | None = None
+    within: int | None = None
+    better: Literal["more", "less"] = "more"
+
+
+class Funnel(Definition, frozen=True):
+    """`funnels:`. Types of events that come one after another, all `within` a time of the first."""
+
+    steps: tuple[str, ...]
+    within: int
+    order: Literal["ordered", "strict", "any"] = "ordered"
+
+
 class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """Everything under one rules folder. `version` is the hash of its content."""
 
@@ -307,4 +326,6 @@ class PolicyDefinition(msgspec.Struct, frozen=True, kw_only=True):
     experiments: tuple[Experiment, ...] = ()
     moments: tuple[Moment, ...] = ()
     journeys: tuple[Journey, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    funnels: tuple[Funnel, ...] = ()
     files: dict[str, str] = {}

@@ -41,6 +41,7 @@ CALLS: list[tuple[str, str, str, Any]] = [
     ("admin", "GET", "/v1/policy", None),
     ("admin", "POST", "/v1/policy/reload", None),
     ("admin", "GET", "/metrics", None),
+    ("reports", "GET", "/v1/reports/funnel", None),
 ]
 READ = ("customers.read", "GET", "/v1/customers/c-1")
 """What this scope allows, although another is asked for."""

@@ -14,6 +14,7 @@ import type {
   EventsAnswer,
   EventsRequest,
   FoundCustomer,
+  Funnel,
   Health,
   MergeRequest,
   PolicyView,
@@ -386,6 +387,31 @@ export class Client extends Base {
       {
         method: "POST",
         target: "/v1/policy/reload",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * How many customers went through steps, and where the others stopped..
+   *
+   * Funnel: how many customers went through steps in order, and how far the others came.
+   *
+   * The meaning is that of ClickHouse's `windowFunnel`, with each event used for one step only: a
+   * chain begins with an event of the first step in the range, and has the next steps in order,
+   * all of them within a time of its beginning, wherever the range ends. Events of one moment come
+   * in any order. A customer counts once, with the chain that came furthest.
+   *
+   * Scope: `reports`.
+   */
+  async reportFunnel(
+    options: Options & { steps?: string | undefined; funnel?: string | undefined; within?: string | undefined; order?: "ordered" | "strict" | "any" | undefined; exclude?: string | undefined; by?: string | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Funnel> {
+    return await this.json<Funnel>(
+      {
+        method: "GET",
+        target: target("/v1/reports/funnel", {}, { steps: options.steps, funnel: options.funnel, within: options.within, order: options.order, exclude: options.exclude, by: options.by, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -318,6 +318,58 @@ export interface FoundCustomer {
 }
 
 /**
+ * `customers` began; `open` of them can still come further, because their time is not over.
+ *
+ * With `any` order, step n is called `any n of m`. `groups` are the largest of a break-down.
+ */
+export interface Funnel {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: FunnelQuestion;
+  steps: FunnelStep[];
+  open: number;
+  groups: FunnelGroup[];
+}
+
+/** The customers whose first event had this value; null: it had none. */
+export interface FunnelGroup {
+  name: string | null;
+  steps: FunnelStep[];
+}
+
+/** What may be asked of a funnel. */
+export interface FunnelQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  steps: string[];
+  funnel: string;
+  within: string;
+  order: "" | "any" | "ordered" | "strict";
+  exclude: string[];
+  by: string;
+  groups: number;
+}
+
+/**
+ * `customers` came to this step at least; `share` is of those who began, `of_previous` of those
+ * who came to the step before. Null: nobody did.
+ */
+export interface FunnelStep {
+  name: string;
+  customers: number;
+  share: number | null;
+  of_previous: number | null;
+}
+
+/**
  * How the server is.
  *
  * `degraded` says what is wrong, why, and how to fix it: `store` (Redis does not answer or takes

@@ -21,8 +21,9 @@ from decision.files import access_hint, read_regular
 from decision.server.settings import SettingsError
 
 KeyScope = Literal[
-    "decide", "events", "customers", "admin", "customers.read", "view", "edit", "publish", "operate"
-]
+    "decide", "events", "customers", "admin", "customers.read", "reports",
+    "view", "edit", "publish", "operate",
+]  # fmt: skip
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 
 LARGEST_FILE: Final = 8 * 1024 * 1024

@@ -20,6 +20,7 @@ from nextbest_client.types import (
     EventsAnswer,
     EventsRequest,
     FoundCustomer,
+    Funnel,
     Health,
     MergeRequest,
     PolicyView,
@@ -309,6 +310,55 @@ class Client(Base):
         """
         return self._send(
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    def report_funnel(
+        self,
+        *,
+        steps: str | None = None,
+        funnel: str | None = None,
+        within: str | None = None,
+        order: Literal["ordered", "strict", "any"] | None = None,
+        exclude: str | None = None,
+        by: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Funnel:
+        """How many customers went through steps, and where the others stopped..
+
+        Funnel: how many customers went through steps in order, and how far the others
+        came.
+
+        The meaning is that of ClickHouse's `windowFunnel`, with each event used for one
+        step only: a chain begins with an event of the first step in the range, and has
+        the next steps in order, all of them within a time of its beginning, wherever the
+        range ends. Events of one moment come in any order. A customer counts once, with
+        the chain that came furthest.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Funnel](
+                "GET",
+                "/v1/reports/funnel",
+                query={
+                    "steps": steps,
+                    "funnel": funnel,
+                    "within": within,
+                    "order": order,
+                    "exclude": exclude,
+                    "by": by,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
         )
 
     def set_consents(
@@ -682,6 +732,55 @@ class AsyncClient(AsyncBase):
         """
         return await self._send(
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    async def report_funnel(
+        self,
+        *,
+        steps: str | None = None,
+        funnel: str | None = None,
+        within: str | None = None,
+        order: Literal["ordered", "strict", "any"] | None = None,
+        exclude: str | None = None,
+        by: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Funnel:
+        """How many customers went through steps, and where the others stopped..
+
+        Funnel: how many customers went through steps in order, and how far the others
+        came.
+
+        The meaning is that of ClickHouse's `windowFunnel`, with each event used for one
+        step only: a chain begins with an event of the first step in the range, and has
+        the next steps in order, all of them within a time of its beginning, wherever the
+        range ends. Events of one moment come in any order. A customer counts once, with
+        the chain that came furthest.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Funnel](
+                "GET",
+                "/v1/reports/funnel",
+                query={
+                    "steps": steps,
+                    "funnel": funnel,
+                    "within": within,
+                    "order": order,
+                    "exclude": exclude,
+                    "by": by,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
         )
 
     async def set_consents(

@@ -356,6 +356,68 @@ class FoundCustomer(TypedDict):
     customer_id: str
 
 
+Funnel = TypedDict(
+    "Funnel",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "FunnelQuestion",
+        "steps": "list[FunnelStep]",
+        "open": int,
+        "groups": "list[FunnelGroup]",
+    },
+)
+"""`customers` began; `open` of them can still come further, because their time is not over.
+
+With `any` order, step n is called `any n of m`. `groups` are the largest of a break-down.
+"""
+
+
+@final
+class FunnelGroup(TypedDict):
+    """The customers whose first event had this value; null: it had none."""
+
+    name: str | None
+    steps: list[FunnelStep]
+
+
+FunnelQuestion = TypedDict(
+    "FunnelQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "steps": list[str],
+        "funnel": str,
+        "within": str,
+        "order": Literal["", "any", "ordered", "strict"],
+        "exclude": list[str],
+        "by": str,
+        "groups": int,
+    },
+)
+"""What may be asked of a funnel."""
+
+
+@final
+class FunnelStep(TypedDict):
+    """`customers` came to this step at least; `share` is of those who began, `of_previous` of
+    those who came to the step before. Null: nobody did.
+    """
+
+    name: str
+    customers: int
+    share: float | None
+    of_previous: float | None
+
+
 @final
 class Health(TypedDict):
     """How the server is.

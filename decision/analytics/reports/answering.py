@@ -1,0 +1,80 @@
+"""What every answer says, and what it is shown as: tables, and charts beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from decision.core import calendar
+from decision.core.schema import Moment
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What every report says of itself; each adds its question as `query`, and its figures.
+
+    `from` (included) and `until` (excluded) are the range that counts; null: no bound. With the
+    time zone `customer` they are those of customers whose time zone is not known. `customers` and
+    `events` are how many it was counted from. `archived_until` is up to when the archive has
+    records of anything; `incomplete` says in words what may still change, or could not be counted.
+    """
+
+    kind: str
+    from_: Moment | None = msgspec.field(name="from")
+    until: Moment | None
+    timezone: str
+    customers: int
+    events: int
+    archived_from: Moment | None
+    archived_until: Moment | None
+    incomplete: list[str]
+
+
+Form = Literal["text", "number", "share", "seconds"]
+
+
+class Column(NamedTuple):
+    """A column of a table; `share` is of 1, `seconds` is a time."""
+
+    name: str
+    form: Form = "number"
+
+
+class Table(NamedTuple):
+    """Rows of values as the columns say; None is nothing to show."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str | float | None]]
+
+
+class Bars(NamedTuple):
+    """A chart: one bar for each name."""
+
+    title: str
+    rows: Sequence[tuple[str, float]]
+    percent: bool = False
+
+
+class Shown(NamedTuple):
+    """An answer for people: sentences on top, charts, tables."""
+
+    said: Sequence[str]
+    tables: Sequence[Table]
+    charts: Sequence[Bars] = ()
+
+
+def local(at: datetime | None, timezone: str) -> str:
+    """A bound of a range as people read it: a day where it is midnight there.
+
+    >>> from datetime import UTC
+    >>> local(datetime(2026, 11, 20, 16, tzinfo=UTC), "Asia/Shanghai")
+    '2026-11-21'
+    """
+    if at is None:
+        return ""
+    zone = calendar.known_zone(timezone)
+    text = (at if zone is None else at.astimezone(zone)).isoformat(" ")
+    return text[:10] if text[10:19] == " 00:00:00" else text

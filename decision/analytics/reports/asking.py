@@ -1,0 +1,214 @@
+"""What may be asked of every report, and how texts become it.
+
+The fields of a `Question` are the options of the command and the parameters of the API: their type,
+their default and their description say all that both need.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from functools import cache
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from decision.core import calendar
+from decision.core.clock import DAY, parse_duration, to_micros
+from decision.core.definition import PolicyDefinition
+from decision.core.errors import InputError, meant
+from decision.core.local_days import BEGIN, END
+
+CUSTOMER: Final = "customer"
+"""The time zone that is each customer's own."""
+
+Q = TypeVar("Q", bound="Question")
+
+
+def about(text: str, metavar: str = "TEXT", **limits: Any) -> Meta:
+    """The help of an option, what its value is called, and the limits of a number."""
+    return Meta(description=text, extra={"metavar": metavar}, **limits)
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What every report takes. Texts that are empty are not given."""
+
+    from_: Annotated[
+        str,
+        about("What happened before this day (or time with an offset) does not count.", "DATE"),
+    ] = msgspec.field(default="", name="from")
+    until: Annotated[
+        str,
+        about("What happened on this day (or from this time on) does not count any more.", "DATE"),
+    ] = ""
+    timezone: Annotated[
+        str,
+        about(
+            "Whose days these are: a name such as Asia/Shanghai, or customer: each customer's own. "
+            "Left out: the time zone of the rules.",
+            "ZONE",
+        ),
+    ] = ""
+
+
+class Option(NamedTuple):
+    """One field of a question, as commands and the API need it.
+
+    `type` is str, int, bool or list (texts, with commas between); `choices` are all it can be.
+    """
+
+    name: str
+    help: str
+    type: type
+    default: Any
+    choices: tuple[str, ...] = ()
+    metavar: str = "TEXT"
+    least: float | None = None
+    most: float | None = None
+
+
+@cache
+def options_of(question: type[Question]) -> tuple[Option, ...]:
+    """The options of a kind of question, those of its own first."""
+    own = list(msgspec.structs.fields(question))
+    shared = {field.name for field in msgspec.structs.fields(Question)}
+    own.sort(key=lambda field: field.name in shared)
+    return tuple(_option(field) for field in own)
+
+
+def _option(field: msgspec.structs.FieldInfo) -> Option:
+    kind, meta = field.type, Meta()
+    if get_origin(kind) is Annotated:
+        kind, meta = get_args(kind)
+    choices: tuple[str, ...] = ()
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is Literal:
+        kind, choices = str, get_args(kind)
+    if get_origin(kind) is list:
+        kind = list
+    default = field.default if field.default is not msgspec.NODEFAULT else None
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    return Option(
+        name=field.encode_name,
+        help=meta.description or "",
+        type=kind,
+        default=default,
+        choices=choices,
+        metavar=(meta.extra or {}).get("metavar", "TEXT"),
+        least=meta.ge,
+        most=meta.le,
+    )
+
+
+def asked(question: type[Q], given: Mapping[str, Any]) -> Q:
+    """A question out of texts, as options and parameters of addresses have them.
+
+    Raises:
+        InputError: there is no such option, or it cannot have the value.
+    """
+    known = {option.name: option for option in options_of(question)}
+    made: dict[str, Any] = {}
+    for name, value in given.items():
+        option = known.get(name)
+        if option is None:
+            there = meant(name, known) or f"; there are {', '.join(known)}"
+            raise InputError(name[:60], f"there is no such option{there}")
+        if value is None or value == "":
+            continue
+        if option.type is list and isinstance(value, str):
+            value = [one.strip() for one in value.split(",")]
+        if option.choices and value not in option.choices:
+            there = meant(str(value), option.choices) or f"; write {' or '.join(option.choices)}"
+            raise InputError(name, f"it cannot be {str(value)[:60]!r}{there}")
+        made[name] = value
+    try:
+        return msgspec.convert(made, question, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        raise InputError(place.rstrip("`") or "query", reason) from None
+
+
+class Range(NamedTuple):
+    """From when (included) to when (excluded) something counts, in microseconds.
+
+    The ends are local times of `zone`, or of each customer's own where `zone` is `customer`, and
+    `home` for those who have none.
+    """
+
+    begin: int
+    end: int
+    zone: str
+    home: str
+    first: date | int | None = None
+    last: date | int | None = None
+
+    @property
+    def shift(self) -> int:
+        """How much earlier or later the ends may be for some customers, at most."""
+        return DAY if self.zone == CUSTOMER else 0
+
+    def within(self, zone: str) -> tuple[int, int]:
+        """The range in a time zone."""
+        begin = BEGIN if self.first is None else _moment(self.first, zone)
+        return begin, END if self.last is None else _moment(self.last, zone)
+
+
+def range_of(question: Question, policy: PolicyDefinition | None) -> Range:
+    """The range that a question means.
+
+    Raises:
+        InputError: a day or a time zone is none, or the range ends before it begins.
+    """
+    home = policy.settings.timezone if policy else "UTC"
+    zone = question.timezone or home
+    if zone != CUSTOMER and calendar.known_zone(zone) is None:
+        hint = calendar.zone_hint(zone)
+        raise InputError("timezone", f"{zone[:60]} is not a time zone; {hint}, or customer")
+    first = _day("from", question.from_)
+    last = _day("until", question.until)
+    found = Range(0, 0, zone, home if zone == CUSTOMER else zone, first, last)
+    begin, end = found.within(found.home)
+    if begin >= end:
+        raise InputError("until", "the range ends before it begins; until is not included")
+    return found._replace(begin=begin, end=end)
+
+
+def _day(name: str, text: str) -> date | int | None:
+    if not text:
+        return None
+    try:
+        if len(text) == len("2026-11-01"):
+            return date.fromisoformat(text)
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return to_micros(found)
+    except ValueError:
+        pass
+    raise InputError(
+        name, f"{text[:60]!r} is not a day; write it as 2026-11-21, or 2026-11-21T10:00:00+08:00"
+    )
+
+
+def _moment(at: date | int, zone: str) -> int:
+    if isinstance(at, int):
+        return at
+    try:
+        return calendar.day_start(at, calendar.zone(zone))
+    except OverflowError:
+        return to_micros(datetime.combine(at, time(), calendar.zone("UTC")))
+
+
+def duration(name: str, text: str) -> int:
+    """Microseconds of a duration that an option has.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(name, str(error)) from None

@@ -1,0 +1,24 @@
+"""All kinds of reports; one more is a file, and a line here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from decision.analytics.reports.funnel import FUNNEL
+from decision.analytics.reports.kind import Kind
+from decision.core.errors import NotFound, meant
+
+KINDS: Final[dict[str, Kind[Any, Any]]] = {one.name: one for one in (FUNNEL,)}
+"""Name → kind."""
+
+
+def kind_named(name: str) -> Kind[Any, Any]:
+    """The kind of a name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if name in KINDS:
+        return KINDS[name]
+    there = meant(name, KINDS) or f"; there are {', '.join(KINDS)}"
+    raise NotFound(f"there is no report {name[:60]!r}{there}")

@@ -1,0 +1,175 @@
+"""The archive as one report reads it: views of its events, what is in it, and up to when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from decision.analytics.queries import queries
+from decision.analytics.reports.asking import CUSTOMER, Range
+from decision.analytics.reports.zones import known_zones
+from decision.analytics.segments import NothingFound
+from decision.archive.damage import naming_damage
+from decision.archive.journal import files, reading
+from decision.archive.layout import day_of
+from decision.archive.machines import BY_PEOPLE
+from decision.archive.merges import follow_merges
+from decision.archive.query import Database, open_database
+from decision.core.clock import from_micros
+from decision.core.definition import PolicyDefinition
+from decision.core.errors import InputError, meant
+from decision.core.local_days import BEGIN, END
+
+PACKAGE: Final = "decision.analytics.reports"
+
+
+@contextmanager
+def open_source(archive: Path, span: Range, policy: PolicyDefinition | None) -> Iterator[Source]:
+    """The archive for one report; closed at the end of the context.
+
+    Raises:
+        NothingFound: it has no events.
+        ArchiveError: it lacks a file, or one is damaged.
+    """
+    with reading(archive), naming_damage(archive), open_database() as database:
+        database.execute("SET preserve_insertion_order = false")  # so that threads need not wait
+        yield Source(database, archive, span, policy)
+
+
+class Source:
+    """The views that reports count from.
+
+    `happened` (customer, type, us, event_id, properties) has the events, `zoned` the ranges of
+    customers in their own time zone.
+    """
+
+    def __init__(
+        self, database: Database, archive: Path, span: Range, policy: PolicyDefinition | None
+    ) -> None:
+        self.database = database
+        self.archive = archive
+        self.span = span
+        self.policy = policy
+        self._paths = files(archive, "events")
+        if not self._paths:
+            raise NothingFound(
+                f"{archive} has no events; write the log there: nextbest archive --out {archive}"
+            )
+        database.view_dataset("changes", files(archive, "changes"))
+        follow_merges(database.execute, "changes")
+        database.view_files("archived", self._paths)
+        database.execute(_query("zoned"))
+        self.incomplete: list[str] = []
+        if span.zone == CUSTOMER:
+            self._know_zones()
+
+    def _know_zones(self) -> None:
+        import pyarrow as pa
+
+        zones = known_zones(self.database, self.archive)
+        bounds = {zone: self.span.within(zone) for zone in set(zones.values())}
+        ends = [bounds[zone] for zone in zones.values()]
+        columns = [list(zones), list(zones.values()), [b for b, _ in ends], [e for _, e in ends]]
+        names = ["customer", "zone", "begin_us", "end_us"]
+        types = [pa.string(), pa.string(), pa.int64(), pa.int64()]
+        table = pa.table([pa.array(*pair) for pair in zip(columns, types, strict=True)], names)
+        self.database.connection.register("known_zones", table)
+        self.database.execute("INSERT INTO zoned SELECT * FROM known_zones")
+        self.incomplete.append(
+            f"the time zones of {len(zones):,} customers are known, from their decisions; others "
+            f"count in {self.span.home}"
+        )
+
+    def take(
+        self,
+        *,
+        before: int = 0,
+        after: int = 0,
+        once: Sequence[str] | None = None,
+    ) -> None:
+        """Makes the view `happened` of the events in the range and around it, in microseconds.
+
+        More events may be in it. With `once`, only those of these types (none: of all), and none
+        twice: where a second copy of an event would be counted.
+        """
+        begin = self.span.begin - before - self.span.shift
+        end = self.span.end + after + self.span.shift
+        paths = [path for path in self._paths if _may_have(path, begin, end)]
+        self.database.execute("DROP VIEW IF EXISTS happened; DROP VIEW IF EXISTS around")
+        if paths:
+            self.database.view_files("around", paths)
+        else:
+            self.database.execute("CREATE TEMP VIEW around AS SELECT * FROM archived WHERE false")
+        types = "true" if not once else f"event.type IN ({', '.join(map(_quoted, once))})"
+        query = _query("happened" if once is None else "once")
+        self.database.execute(query.format(events="around", by_people=BY_PEOPLE, types=types))
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """The types of all events, those of which there are most first."""
+        return dict(self.database.rows(_query("types")))
+
+    def check_types(self, option: str, names: Sequence[str]) -> None:
+        """Says of which of some types there is no event.
+
+        Raises:
+            InputError: one of them is never in a log.
+            NothingFound: there is none of any of them.
+        """
+        derived = {one.name: one for one in self.policy.events} if self.policy else {}
+        for name in names:
+            if name in derived and name not in self.types:
+                use = f"not in the log; use {derived[name].of}, of which it is made"
+                raise InputError(option, f"{name[:60]} is a derived event, and {use}")
+        missing = [name for name in dict.fromkeys(names) if name not in self.types]
+        said = [f"no event {name[:60]} ever came{meant(name, self.types)}" for name in missing]
+        if said and len(missing) == len(set(names)):
+            there = ", ".join(list(self.types)[:8])
+            raise NothingFound(f"{self.archive}: {'; '.join(said)} (it has {there})")
+        self.incomplete += said
+
+    @cached_property
+    def reach(self) -> tuple[int, int]:
+        """From when the archive has events, and up to when it has records of anything."""
+        [(first, last)] = self.database.rows(_query("reach"))
+        latest = files(self.archive, "decisions")[-1:]
+        self.database.view_dataset("decisions", latest)
+        decided = self.database.value(_query("decided"))
+        return first, max(last, decided or last)
+
+    def about(self, kind: str) -> dict[str, Any]:
+        """What every answer says of the range and of the archive."""
+        since, until = self.reach
+        begin, end = self.span.begin, self.span.end
+        if begin > BEGIN and begin < since:
+            self.incomplete.append("the archive begins later than the range")
+        if until < end < END:
+            self.incomplete.append("the archive ends earlier than the range: archive again, later")
+        return {
+            "kind": kind,
+            "from_": None if begin <= BEGIN else from_micros(begin),
+            "until": None if end >= END else from_micros(end),
+            "timezone": self.span.zone,
+            "archived_from": from_micros(since),
+            "archived_until": from_micros(until),
+            "incomplete": self.incomplete,
+        }
+
+
+def _may_have(path: Path, begin: int, end: int) -> bool:
+    """Whether a file's date is one of a range; a folder that is not named by a date may be."""
+    date = path.parent.name.removeprefix("date=")
+    if len(date) != len("2026-11-21"):
+        return True
+    return (begin <= 0 or day_of(begin) <= date) and (end >= END or date <= day_of(end))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _query(name: str) -> str:
+    return queries(PACKAGE, "source.sql")[name]

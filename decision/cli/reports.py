@@ -1,0 +1,144 @@
+"""`nextbest report KIND`: a command for each kind of report, made of what the kind says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from decision.cli.options import json_option, log_option, settings_from, settings_options
+from decision.cli.output import busy, console, print_json, say
+from decision.core.clock import SECOND, rough_duration
+from decision.installation import require
+
+if TYPE_CHECKING:
+    from decision.analytics.reports import Kind, Option
+    from decision.analytics.reports.answering import Answer, Column, Shown
+
+
+def report_commands() -> list[click.Command]:
+    """The commands of all kinds."""
+    from decision.analytics.reports import KINDS
+
+    return [_command(kind) for kind in KINDS.values()]
+
+
+def _command(kind: Kind[Any, Any]) -> click.Command:
+    example = f"nextbest report {kind.name} --log archive {kind.example}".strip()
+
+    @click.command(kind.name, help=kind.description, epilog=f"Example: {example}")
+    @log_option()
+    @settings_options("rules")
+    @click.option(
+        "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with charts."
+    )
+    @json_option
+    def command(
+        archive: Path, rules: str | None, html: Path | None, as_json: bool, **given: Any
+    ) -> None:
+        from decision.analytics.reports import answer_to
+        from decision.core.errors import InputError
+
+        require("nextbest report")
+        given["from"] = given.pop("from_")
+        policy = _rules(settings_from(rules=rules).rules)
+        try:
+            with busy("Reading the archive"):
+                found = answer_to(kind, given, archive, policy)
+        except InputError as error:
+            raise click.UsageError(f"--{error.path}: {error.detail}") from None
+        shown = kind.show(found)
+        if html is not None:
+            from decision.console.report_page import report_page
+
+            html.write_text(report_page(kind.name, kind.summary, found, shown), "utf-8")
+            say(f"{html} written")
+        if as_json:
+            print_json(found)
+        elif html is None:
+            _print(found, shown)
+
+    shared, command.params = command.params, []
+    for option in kind.options:
+        _with(option)(command)
+    command.params += shared
+    return command
+
+
+def _with(option: Option) -> Any:
+    kind: Any = click.Choice([one for one in option.choices if one]) if option.choices else None
+    if option.type is int:
+        least, most = (None if one is None else int(one) for one in (option.least, option.most))
+        kind = click.IntRange(least, most)
+    name = "from_" if option.name == "from" else option.name
+    if option.type is bool:
+        return click.option(f"--{option.name}", name, is_flag=True, help=option.help)
+    return click.option(
+        f"--{option.name.replace('_', '-')}",
+        name,
+        type=kind,
+        metavar=None if kind is not None else option.metavar,
+        help=option.help + (f" Default: {option.default}." if option.type is int else ""),
+    )
+
+
+def _rules(folder: str) -> Any:
+    from decision.cli.policies import read_rules
+
+    return read_rules(folder) if Path(folder).is_dir() else None
+
+
+def _print(found: Answer, shown: Shown) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    for sentence in shown.said:
+        click.echo(sentence)
+    click.echo(f"{range_text(found)}; {found.customers:,} customers, {found.events:,} events")
+    for table in shown.tables:
+        click.echo()
+        if len(shown.tables) > 1:
+            click.echo(table.title)
+        printed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in table.columns:
+            left = column.form == "text"
+            printed.add_column(
+                escape(column.name),
+                justify="left" if left else "right",
+                overflow="fold" if left else "ellipsis",
+            )
+        for row in table.rows:
+            cells = zip(row, table.columns, strict=True)
+            printed.add_row(*(escape(cell(value, column)) for value, column in cells))
+        console().print(printed)
+    for text in found.incomplete:
+        click.echo(f"not complete: {text}")
+    if found.archived_until is not None:
+        click.echo(f"archived until {found.archived_until:%Y-%m-%d %H:%M:%SZ}")
+
+
+def range_text(found: Answer) -> str:
+    """From when to when an answer counts, in words."""
+    from decision.analytics.reports.answering import local
+
+    begin, end = (local(at, found.timezone) for at in (found.from_, found.until))
+    return f"{begin or 'the beginning'} to {end or 'the end'} ({found.timezone})"
+
+
+def cell(value: str | float | None, column: Column) -> str:
+    """A value as text.
+
+    >>> from decision.analytics.reports.answering import Column
+    >>> cell(0.25, Column("of all", "share")), cell(1200, Column("n")), cell(None, Column("n"))
+    ('25.0%', '1,200', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if column.form == "share":
+        return f"{value:.1%}"
+    if column.form == "seconds":
+        return rough_duration(round(value * SECOND))
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"

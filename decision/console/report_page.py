@@ -1,0 +1,88 @@
+"""A report as a page of its own: a file that needs nothing else, to be sent to somebody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from markupsafe import Markup
+
+from decision.analytics.reports.answering import Answer, Column, Shown, local
+from decision.console.charts import bars
+from decision.console.language import Language
+from decision.core.clock import SECOND, rough_duration
+
+_STYLE: Final = """
+:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
+body{max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;width:100%;margin:0 0 1.5rem;font-size:.9rem}
+th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884;overflow-wrap:anywhere}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+caption{text-align:left;font-weight:600}
+figure{margin:0 0 1.5rem}figcaption{font-weight:600}
+.quiet{position:absolute;clip-path:inset(50%)}.s1{fill:#0b7a70}.bars td:last-child{width:50%}
+"""
+
+
+def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
+    """HTML of one report: its sentences, charts, tables, and what is not complete."""
+    language = Language("en")
+    begin, end = (local(at, found.timezone) for at in (found.from_, found.until))
+    parts = [Markup("<p>{}</p>").format(sentence) for sentence in shown.said]
+    parts.append(
+        Markup("<p>{} to {} ({}); {} customers, {} events</p>").format(
+            begin or "the beginning",
+            end or "the end",
+            found.timezone,
+            language.number(found.customers),
+            language.number(found.events),
+        )
+    )
+    parts += [
+        bars(chart.title, chart.rows, language, percent=chart.percent, none="no customers")
+        for chart in shown.charts
+    ]
+    for table in shown.tables:
+        head = Markup("").join(
+            Markup('<th scope="col"{}>{}</th>').format(_class(column), column.name)
+            for column in table.columns
+        )
+        body = Markup("").join(
+            Markup("<tr>{}</tr>").format(
+                Markup("").join(
+                    Markup("<td{}>{}</td>").format(_class(column), _cell(value, column, language))
+                    for value, column in zip(row, table.columns, strict=True)
+                )
+            )
+            for row in table.rows
+        )
+        parts.append(
+            Markup(
+                "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+            ).format(table.title, head, body)
+        )
+    parts += [Markup("<p>Not complete: {}</p>").format(text) for text in found.incomplete]
+    if found.archived_until is not None:
+        parts.append(
+            Markup("<p>Archived until {}</p>").format(f"{found.archived_until:%Y-%m-%d %H:%M:%SZ}")
+        )
+    return Markup(
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>{}</title><style>{}</style>'
+        "</head><body><h1>{}</h1>{}</body></html>\n"
+    ).format(kind, Markup(_STYLE), summary, Markup("\n").join(parts))
+
+
+def _class(column: Column) -> Markup:
+    return Markup("") if column.form == "text" else Markup(' class="number"')
+
+
+def _cell(value: str | float | None, column: Column, language: Language) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if column.form == "share":
+        return language.percent(value)
+    if column.form == "seconds":
+        return rough_duration(round(value * SECOND))
+    return language.number(value, 0 if float(value).is_integer() else 2)

@@ -1,0 +1,72 @@
+"""Archives of a few events, and reports on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+pytest.importorskip("duckdb")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from decision.analytics.reports import answer_to, kind_named
+from decision.archive.layout import schema_of
+from decision.core.definition import PolicyDefinition
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+class Done(NamedTuple):
+    """What a customer did: a type of event, so many seconds after NOON."""
+
+    customer: str
+    type: str
+    seconds: float
+    properties: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    id: str = ""
+
+
+def write(archive: Path, events: Iterable[Done], received: datetime | None = None) -> Path:
+    """Writes an archive of events, one file per UTC day; nothing else is in it."""
+    days: dict[str, list[dict[str, Any]]] = {}
+    for number, one in enumerate(events):
+        at = NOON + timedelta(seconds=one.seconds)
+        row = {
+            "event_id": one.id or f"e-{number}",
+            "customer_id": one.customer,
+            "type": one.type,
+            "at": at,
+            "received_at": received or at,
+            "properties": json.dumps(one.properties),
+        }
+        days.setdefault(f"{at:%Y-%m-%d}", []).append(row)
+    for day, rows in days.items():
+        write_rows(archive, "events", day, rows)
+    return archive
+
+
+def write_rows(archive: Path, dataset: str, day: str, rows: list[dict[str, Any]]) -> None:
+    folder = archive / dataset / f"date={day}"
+    folder.mkdir(parents=True, exist_ok=True)
+    number = len(list(folder.iterdir()))
+    pq.write_table(pa.Table.from_pylist(rows, schema_of(dataset)), folder / f"{number}.parquet")
+
+
+def merge(archive: Path, earlier: str, into: str) -> None:
+    """Says in an archive that one customer was merged into another."""
+    row = {
+        "change_id": f"m-{earlier}", "customer_id": into, "kind": "merge", "at": NOON,
+        "detail": json.dumps({"from": earlier}),
+    }  # fmt: skip
+    write_rows(archive, "changes", f"{NOON:%Y-%m-%d}", [row])
+
+
+def report(kind: str, archive: Path, policy: PolicyDefinition | None = None, **asked: Any) -> Any:
+    given = {name.rstrip("_"): value for name, value in asked.items()}
+    return answer_to(kind_named(kind), given, archive, policy)

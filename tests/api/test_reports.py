@@ -1,0 +1,48 @@
+"""`GET /v1/reports/{kind}`: the answer of the command, for keys with the scope `reports`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from decision.analytics.reports import KINDS
+from tests.analytics.reports.made import Done, report, write
+from tests.api.conftest import running
+from tests.api.test_bad_input import problem_of
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, kind: str) -> None:
+    events = [Done("a", "page_view", 0), Done("a", "cart_add", 5), Done("a", "purchase", 9)]
+    archive = write(tmp_path / "log", events)
+    words = KINDS[kind].example.split()
+    asked = {
+        name.removeprefix("--"): text for name, text in zip(words[::2], words[1::2], strict=True)
+    }
+    asked["timezone"] = "Asia/Shanghai"
+    async with running(rules, archive=str(archive)) as api:
+        answer = await api.client.get(f"/v1/reports/{kind}", params=asked)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == msgspec.json.decode(
+            msgspec.json.encode(report(kind, archive, **asked))
+        )
+        refused = await api.client.get(f"/v1/reports/{kind}", params={**asked, "frm": "2026"})
+        problem = problem_of(refused, 400)
+        assert problem["errors"][0]["path"] == "frm"
+        assert 'did you mean "from"' in problem["errors"][0]["detail"]
+
+
+async def test_other_kinds_and_a_server_without_an_archive_are_told(
+    rules: Path, tmp_path: Path
+) -> None:
+    async with running(rules) as api:
+        asked = await api.client.get("/v1/reports/funnel", params={"steps": "a,b"})
+        assert "set NEXTBEST_ARCHIVE" in problem_of(asked, 404)["detail"]
+        other = await api.client.get("/v1/reports/funel")
+        assert 'did you mean "funnel"' in problem_of(other, 404)["detail"]
+    tmp_path.joinpath("log").mkdir()
+    async with running(rules, archive=str(tmp_path / "log")) as api:
+        asked = await api.client.get("/v1/reports/funnel", params={"steps": "a,b"})
+        assert "has no events" in problem_of(asked, 404)["detail"]
