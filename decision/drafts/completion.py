@@ -39,6 +39,7 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "event": ("event_types",),
     "opened_by": ("event_types",),
     "event.type": ("event_types",),
+    "steps": ("event_types",),
     "type": ("event_types",),
     "moment": ("moments",),
     "segment": ("segments",),

@@ -39,6 +39,8 @@ NOUNS: Final = {
     "experiments": "experiment",
     "moments": "moment",
     "journeys": "journey",
+    "metrics": "metric",
+    "funnels": "funnel",
     "tags": "tag",
     "categories": "category",
     "contact_events": "message event",

@@ -14,7 +14,7 @@ from decision.rulebook.review.past import review_past
 _COUNTED = (
     *("messages", "candidates", "channels", "placements", "purposes"),
     *("rules", "caps", "budgets", "coupons", "suppressions", "events", "scores", "states"),
-    *("calendars", "experiments", "moments", "journeys"),
+    *("calendars", "experiments", "moments", "journeys", "metrics", "funnels"),
 )
 
 

@@ -25,6 +25,7 @@ from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.caps import COUNTS
 from decision.rulebook.checker import NOUNS
 from decision.rulebook.journeys.json_schema import journey_definitions
+from decision.rulebook.measures import BETTER, MOST_STEPS, ORDERS
 from decision.rulebook.reader import SECTIONS
 from decision.rulebook.rules import ACTIONS
 from decision.rulebook.schema_values import (
@@ -198,6 +199,31 @@ def _definitions() -> dict[str, Schema]:
         "rule": _rule(),
         "experiment": _experiment(),
         **journey_definitions(_changes()),
+        "metric": keys(
+            "metric",
+            {
+                "event": ref("event"),
+                "value": ref("text", examples=["amount"]),
+                "within": ref("duration"),
+                "better": {"enum": BETTER, "default": "more"},
+            },
+            required=["event"],
+        ),
+        "funnel": keys(
+            "funnel",
+            {
+                "steps": {
+                    "type": "array",
+                    "items": ref("event"),
+                    "minItems": 2,
+                    "maxItems": MOST_STEPS,
+                    "examples": [["page_view", "cart_add", "purchase"]],
+                },
+                "within": ref("duration"),
+                "order": {"enum": ORDERS, "default": "ordered"},
+            },
+            required=["steps", "within"],
+        ),
     }
 
 

@@ -65,6 +65,18 @@ _HINTS: Final[dict[str, dict[str, str]]] = {
         ),
         "within": "a window is asked where events are counted, such as events.tea.count_7d",
     },
+    "funnel": {
+        **dict.fromkeys(("events", "pattern"), 'did you mean "steps"? write steps: <value>'),
+        **dict.fromkeys(("window", "time"), 'did you mean "within"? write within: <value>'),
+        "name": "the name stands before it: buy: {steps: [page_view, purchase], within: 7d}",
+    },
+    "metric": {
+        **dict.fromkeys(
+            ("sum", "amount", "property"), 'did you mean "value"? write value: <value>'
+        ),
+        **dict.fromkeys(("window", "days"), "write within: 7d"),
+        **dict.fromkeys(("direction", "goal"), "write better: more, or better: less"),
+    },
     "budget of message": {
         "spend": "write budgets: {sms: {of: {channel: sms}, spend: <value>}}",
     },
@@ -135,6 +147,7 @@ _EXAMPLES: Final = {
     "seed": "summer-1",
     "share": "2%",
     "start": "{event: sign_up}",
+    "steps of funnel": "[page_view, purchase]",
     "steps": "{hello: {ask: outbound}}",
     "times": "2",
     "to": '"08:00"',

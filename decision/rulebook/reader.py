@@ -24,6 +24,7 @@ from decision.rulebook.field_names import check_contacts
 from decision.rulebook.journeys.checks import check_journeys
 from decision.rulebook.journeys.journeys import read_journey
 from decision.rulebook.journeys.moments import read_moment
+from decision.rulebook.measures import read_funnel, read_metric
 from decision.rulebook.messages import check_messages, read_message
 from decision.rulebook.readings import as_yaml
 from decision.rulebook.review import review
@@ -57,6 +58,8 @@ SECTIONS = (
     "experiments",
     "moments",
     "journeys",
+    "metrics",
+    "funnels",
 )
 """The keys of a rule file, besides `settings`."""
 
@@ -77,6 +80,8 @@ _READERS: Final[dict[str, Callable[[Checker, str, Node], Definition]]] = {
     "rules": read_rule,
     "moments": read_moment,
     "journeys": read_journey,
+    "metrics": read_metric,
+    "funnels": read_funnel,
 }
 """What reads each section; a section is read after those that it refers to."""
 

@@ -12,6 +12,8 @@ from tests.analytics.reports.made import Done, report, write
 from tests.api.conftest import running
 from tests.api.test_bad_input import problem_of
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, kind: str) -> None:

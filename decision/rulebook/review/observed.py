@@ -134,6 +134,12 @@ def _findings(
             for at, window in enumerate(channel.reply_windows)
         ),
         *(("events", one.name, ("of",), one.of) for one in definition.events),
+        *(("metrics", one.name, ("event",), one.event) for one in definition.metrics),
+        *(
+            ("funnels", one.name, ("steps", at), step)
+            for one in definition.funnels
+            for at, step in enumerate(one.steps)
+        ),
         *(
             ("scores", one.name, ("adds", kind), kind)
             for one in definition.scores
