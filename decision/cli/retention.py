@@ -1,4 +1,4 @@
-"""`nextbest report retention`."""
+"""`nextbest report holdout-retention`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 _BY = ("placement", "message", "channel")
 
 
-@click.command(epilog="Example: nextbest report retention --log archive --by placement")
+@click.command(
+    "holdout-retention",
+    epilog="Example: nextbest report holdout-retention --log archive --by placement",
+)
 @log_option()
 @click.option("--event", default="any", show_default=True, metavar="TYPE", help="What counts.")
 @click.option("--weeks", default=8, show_default=True, type=click.IntRange(1, 520))

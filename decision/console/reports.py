@@ -133,7 +133,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
 
 def _figures(archive: Archive, fields: dict[str, str], numbers: dict[str, int], span: Span) -> Any:
-    """A report of the archive, as `nextbest report retention` and `nextbest segments` have it.
+    """A report of the archive, as `nextbest report holdout-retention` and `segments` have it.
 
     Raises:
         NothingFound, ArchiveError, PackagesMissing: as those commands.

@@ -63,14 +63,16 @@ def test_the_report_of_retention_is_that_of_evaluate_with_days_and_break_downs(
     run, archive
 ) -> None:
     asked = ("--log", archive, "--event", "purchase", "--weeks", 1, "--json")
-    found = json.loads(run("report", "retention", *asked).stdout)
+    found = json.loads(run("report", "holdout-retention", *asked).stdout)
     before = json.loads(run("evaluate", "--retention", *asked).stdout)
     assert {**before, "timezone": found["timezone"]} == found
-    by = run("report", "retention", *asked[:-1], "--by", "placement", "--from", "2000-01-01")
+    by = run(
+        "report", "holdout-retention", *asked[:-1], "--by", "placement", "--from", "2000-01-01"
+    )
     assert "by placement" in by.stdout and "outbound" in by.stdout
-    until = json.loads(run("report", "retention", *asked, "--until", "2000-01-01").stdout)
+    until = json.loads(run("report", "holdout-retention", *asked, "--until", "2000-01-01").stdout)
     assert (until["treated"], until["holdout"], until["last"]) == (0, 0, "2000-01-01")
-    refused = run("report", "retention", *asked, "--timezone", "Mars")
+    refused = run("report", "holdout-retention", *asked, "--timezone", "Mars")
     assert refused.exit_code == 2 and "Mars is not a time zone" in refused.output
 
 

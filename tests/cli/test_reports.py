@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from decision.analytics.reports import KINDS
-from tests.analytics.reports.made import Done, write
+from tests.analytics.reports.made import NOON, Done, write
 
 Invoke = Callable[..., Result]
 
 
-def shop(folder: Path) -> Path:
+def shop(folder: Path, received: datetime | None = None) -> Path:
     """Three customers who looked, of whom one bought, and a name that is no HTML."""
     return write(
         folder,
@@ -26,6 +27,7 @@ def shop(folder: Path) -> Path:
             Done("b", "page_view", 5, {"device": "web"}),
             Done("c", "page_view", 86_400, {"device": "web"}),
         ],
+        received,
     )
 
 
@@ -33,7 +35,8 @@ def shop(folder: Path) -> Path:
 def test_every_kind_prints_a_table_json_and_a_page_of_one_answer(
     tmp_path: Path, run: Invoke, kind: str
 ) -> None:
-    asked = ["report", kind, "--log", str(shop(tmp_path / "log")), *KINDS[kind].example.split()]
+    log = shop(tmp_path / "log", NOON + timedelta(days=400))
+    asked = ["report", kind, "--log", str(log), *KINDS[kind].example.split()]
     shown = run(*asked)
     assert shown.exit_code == 0, shown.stderr
     assert "the beginning to the end (" in shown.stdout and "archived until" in shown.stdout

@@ -17,9 +17,12 @@ import type {
   Funnel,
   Health,
   MergeRequest,
+  Paths,
   PolicyView,
   Quarantine,
+  Retention,
   ShownCustomer,
+  TimeToConvert,
   Timeline,
   UpdatedCustomer,
 } from "./types.js";
@@ -412,6 +415,79 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/funnel", {}, { steps: options.steps, funnel: options.funnel, within: options.within, order: options.order, exclude: options.exclude, by: options.by, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Which way customers go, from one event to the next..
+   *
+   * Paths: which way customers go, from one event to the next.
+   *
+   * What a customer does without a long pause is one visit, and a path is what is done in it, one
+   * thing after another; the same thing again at once counts once. Paths may begin with an event,
+   * end with one, or both.
+   *
+   * Scope: `reports`.
+   */
+  async reportPaths(
+    options: Options & { types?: string | undefined; after?: string | undefined; before?: string | undefined; exclude?: string | undefined; by?: string | undefined; gap?: string | undefined; steps?: number | undefined; top?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Paths> {
+    return await this.json<Paths>(
+      {
+        method: "GET",
+        target: target("/v1/reports/paths", {}, { types: options.types, after: options.after, before: options.before, exclude: options.exclude, by: options.by, gap: options.gap, steps: options.steps, top: options.top, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * How many customers come back in the days, weeks or months after they began..
+   *
+   * Retention: how many customers come back in the days, weeks or months after they began.
+   *
+   * A cohort is who began in one period: with their first such event ever, or with any
+   * (`recurring`). Its cells are the periods after it: who came back in that one (`on`), in that
+   * one or a later one (`on_or_after`), or in several together (`brackets`). Periods are of the
+   * calendar; one that is not over is marked, and left out of the line of all.
+   *
+   * Scope: `reports`.
+   */
+  async reportRetention(
+    options: Options & { event?: string | undefined; returns?: string | undefined; period?: "day" | "week" | "month" | undefined; periods?: number | undefined; count?: "on" | "on_or_after" | "brackets" | undefined; brackets?: string | undefined; cohort?: "first" | "recurring" | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Retention> {
+    return await this.json<Retention>(
+      {
+        method: "GET",
+        target: target("/v1/reports/retention", {}, { event: options.event, returns: options.returns, period: options.period, periods: options.periods, count: options.count, brackets: options.brackets, cohort: options.cohort, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * How long customers took from the first step of a funnel to its last..
+   *
+   * Time to convert: how long customers took from the first step of a funnel to its last.
+   *
+   * A customer counts with the first chain that came to the last step, from its first step on.
+   * Those who began and can still come there are told beside them: they may turn out to be slow
+   * ones.
+   *
+   * Scope: `reports`.
+   */
+  async reportTimeToConvert(
+    options: Options & { steps?: string | undefined; funnel?: string | undefined; within?: string | undefined; order?: "ordered" | "strict" | "any" | undefined; exclude?: string | undefined; bins?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<TimeToConvert> {
+    return await this.json<TimeToConvert>(
+      {
+        method: "GET",
+        target: target("/v1/reports/time-to-convert", {}, { steps: options.steps, funnel: options.funnel, within: options.within, order: options.order, exclude: options.exclude, bins: options.bins, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -395,6 +395,56 @@ export interface Notice {
   detail: string;
 }
 
+/** From one thing to the next, as step number `step` of a path; `seconds` is the mean time. */
+export interface PathEdge {
+  step: number;
+  source: string;
+  target: string;
+  paths: number;
+  customers: number;
+  seconds: number;
+}
+
+/** One way, and how often it was gone. */
+export interface PathWay {
+  names: string[];
+  paths: number;
+  customers: number;
+}
+
+/** `paths` were gone in `ways` different ways; `top` and `edges` are the most frequent. */
+export interface Paths {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: PathsQuestion;
+  paths: number;
+  ways: number;
+  top: PathWay[];
+  edges: PathEdge[];
+}
+
+/** What may be asked of paths. */
+export interface PathsQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  types: string[];
+  after: string;
+  before: string;
+  exclude: string[];
+  by: string;
+  gap: string;
+  steps: number;
+  top: number;
+}
+
 /**
  * What is in force, and since when.
  *
@@ -486,6 +536,57 @@ export interface RejectedCode {
   detail: string;
 }
 
+/**
+ * `columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
+ *
+ * `all` has, for each cell, the cohorts for which it is complete, together.
+ */
+export interface Retention {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: RetentionQuestion;
+  columns: string[];
+  cohorts: RetentionCohort[];
+  all: RetentionCell[];
+}
+
+/**
+ * `customers` of the cohort came back; null: the period has not begun. `complete`: it is over.
+ */
+export interface RetentionCell {
+  customers: number | null;
+  share: number | null;
+  complete: boolean;
+}
+
+/** Who began in the period that starts on `begins`; `cells` are the periods after it. */
+export interface RetentionCohort {
+  begins: string;
+  customers: number;
+  cells: RetentionCell[];
+}
+
+/** What may be asked of retention. */
+export interface RetentionQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  event: string;
+  returns: string;
+  period: "day" | "month" | "week";
+  periods: number;
+  count: "brackets" | "on" | "on_or_after";
+  brackets: string[];
+  cohort: "first" | "recurring";
+}
+
 /** One message on one channel that the caller is to give. */
 export interface Selection {
   message: string;
@@ -534,6 +635,51 @@ export interface StoreRemoval {
   deliveries: number;
   provider_ids: number;
   log_records: Record<string, number>;
+}
+
+/** `customers` took at least `from` seconds, and less than the next bin begins. */
+export interface TimeBin {
+  from: number;
+  customers: number;
+}
+
+/**
+ * `customers` began, `converted` went all the way, `open` can still do so.
+ *
+ * Seconds are of those who converted; null: nobody did. `p10` and `p90`: a tenth was faster, or
+ * slower. Bins are equally wide; the last one begins at the longest time or before.
+ */
+export interface TimeToConvert {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: TimeToConvertQuestion;
+  converted: number;
+  open: number;
+  median_seconds: number | null;
+  average_seconds: number | null;
+  p10_seconds: number | null;
+  p90_seconds: number | null;
+  bins: TimeBin[];
+}
+
+/** What may be asked of the time of a funnel. */
+export interface TimeToConvertQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  steps: string[];
+  funnel: string;
+  within: string;
+  order: "" | "any" | "ordered" | "strict";
+  exclude: string[];
+  bins: number;
 }
 
 /**

@@ -197,6 +197,28 @@ def _earlier(steps: Sequence[int]) -> list[int]:
     return found
 
 
+def began(source: Source, asked: Asked) -> tuple[int, int]:
+    """How many customers began, and how many of them can still come further, which it notes."""
+    rows = _levels(source, asked)
+    still = sum(row[2] for row in rows)
+    if still:
+        source.incomplete.append(
+            f"{still:,} of those who began can still come further: their time is not over"
+        )
+    return sum(row[1] for row in rows), still
+
+
+def events_counted(source: Source) -> int:
+    """How many events were looked at."""
+    return int(source.database.value(_query("events")))
+
+
+def _levels(source: Source, asked: Asked) -> list[tuple[int, int, int]]:
+    """How far customers came, how many came so far, and how many of them can come further."""
+    given = {"count": len(asked.steps), "open_since": source.reach[1] - asked.within}
+    return source.database.rows(_query("levels"), given)
+
+
 def make(source: Source, question: FunnelQuestion) -> Funnel:
     """Counts a funnel."""
     asked = steps_of(source, question)
@@ -205,21 +227,14 @@ def make(source: Source, question: FunnelQuestion) -> Funnel:
             "by", f"{question.by[:60]} is not in the archive; write event. and a property"
         )
     follow(source, asked, times=bool(question.by))
-    database, count = source.database, len(asked.steps)
-    open_since = source.reach[1] - asked.within
-    rows = database.rows(_query("levels"), {"count": count, "open_since": open_since})
-    still = sum(row[2] for row in rows)
-    if still:
-        source.incomplete.append(
-            f"{still:,} of those who began can still come further: their time is not over"
-        )
+    customers, still = began(source, asked)
     groups = _groups(source, asked, question) if question.by else []
     return Funnel(
         **source.about("funnel"),
         query=question,
-        customers=sum(row[1] for row in rows),
-        events=database.value(_query("events")),
-        steps=_steps(asked.names, {row[0]: row[1] for row in rows}),
+        customers=customers,
+        events=events_counted(source),
+        steps=_steps(asked.names, {level: many for level, many, _ in _levels(source, asked)}),
         open=still,
         groups=groups,
     )

@@ -6,9 +6,14 @@ from typing import Any, Final
 
 from decision.analytics.reports.funnel import FUNNEL
 from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.paths import PATHS
+from decision.analytics.reports.retention import RETENTION
+from decision.analytics.reports.time_to_convert import TIME_TO_CONVERT
 from decision.core.errors import NotFound, meant
 
-KINDS: Final[dict[str, Kind[Any, Any]]] = {one.name: one for one in (FUNNEL,)}
+KINDS: Final[dict[str, Kind[Any, Any]]] = {
+    one.name: one for one in (FUNNEL, TIME_TO_CONVERT, RETENTION, PATHS)
+}
 """Name → kind."""
 
 

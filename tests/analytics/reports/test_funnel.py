@@ -164,7 +164,7 @@ def test_days_are_those_of_the_time_zone_and_events_a_year_late_count_when_they_
     """20:00 UTC is the next day in Shanghai."""
     late = NOON + timedelta(days=400)
     archive = write(tmp_path, [Done("a", "view", 8 * 3600), Done("a", "buy", 8 * 3600)], late)
-    asked = {"steps": "view,buy", "from_": "2026-11-21"}
+    asked: dict[str, Any] = {"steps": "view,buy", "from_": "2026-11-21"}
     assert counts(report("funnel", archive, **asked)) == [0, 0]
     shanghai = report("funnel", archive, **asked, timezone="Asia/Shanghai")
     assert (counts(shanghai), shanghai.open) == ([1, 1], 0)

@@ -23,10 +23,13 @@ from nextbest_client.types import (
     Funnel,
     Health,
     MergeRequest,
+    Paths,
     PolicyView,
     Quarantine,
+    Retention,
     ShownCustomer,
     Timeline,
+    TimeToConvert,
     UpdatedCustomer,
 )
 
@@ -352,6 +355,148 @@ class Client(Base):
                     "exclude": exclude,
                     "by": by,
                     "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_paths(
+        self,
+        *,
+        types: str | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        exclude: str | None = None,
+        by: str | None = None,
+        gap: str | None = None,
+        steps: int | None = None,
+        top: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Paths:
+        """Which way customers go, from one event to the next..
+
+        Paths: which way customers go, from one event to the next.
+
+        What a customer does without a long pause is one visit, and a path is what is done
+        in it, one thing after another; the same thing again at once counts once. Paths
+        may begin with an event, end with one, or both.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Paths](
+                "GET",
+                "/v1/reports/paths",
+                query={
+                    "types": types,
+                    "after": after,
+                    "before": before,
+                    "exclude": exclude,
+                    "by": by,
+                    "gap": gap,
+                    "steps": steps,
+                    "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_retention(
+        self,
+        *,
+        event: str | None = None,
+        returns: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        periods: int | None = None,
+        count: Literal["on", "on_or_after", "brackets"] | None = None,
+        brackets: str | None = None,
+        cohort: Literal["first", "recurring"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Retention:
+        """How many customers come back in the days, weeks or months after they began..
+
+        Retention: how many customers come back in the days, weeks or months after they
+        began.
+
+        A cohort is who began in one period: with their first such event ever, or with any
+        (`recurring`). Its cells are the periods after it: who came back in that one
+        (`on`), in that one or a later one (`on_or_after`), or in several together
+        (`brackets`). Periods are of the calendar; one that is not over is marked, and
+        left out of the line of all.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Retention](
+                "GET",
+                "/v1/reports/retention",
+                query={
+                    "event": event,
+                    "returns": returns,
+                    "period": period,
+                    "periods": periods,
+                    "count": count,
+                    "brackets": brackets,
+                    "cohort": cohort,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_time_to_convert(
+        self,
+        *,
+        steps: str | None = None,
+        funnel: str | None = None,
+        within: str | None = None,
+        order: Literal["ordered", "strict", "any"] | None = None,
+        exclude: str | None = None,
+        bins: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> TimeToConvert:
+        """How long customers took from the first step of a funnel to its last..
+
+        Time to convert: how long customers took from the first step of a funnel to its
+        last.
+
+        A customer counts with the first chain that came to the last step, from its first
+        step on. Those who began and can still come there are told beside them: they may
+        turn out to be slow ones.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[TimeToConvert](
+                "GET",
+                "/v1/reports/time-to-convert",
+                query={
+                    "steps": steps,
+                    "funnel": funnel,
+                    "within": within,
+                    "order": order,
+                    "exclude": exclude,
+                    "bins": bins,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -774,6 +919,148 @@ class AsyncClient(AsyncBase):
                     "exclude": exclude,
                     "by": by,
                     "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_paths(
+        self,
+        *,
+        types: str | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        exclude: str | None = None,
+        by: str | None = None,
+        gap: str | None = None,
+        steps: int | None = None,
+        top: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Paths:
+        """Which way customers go, from one event to the next..
+
+        Paths: which way customers go, from one event to the next.
+
+        What a customer does without a long pause is one visit, and a path is what is done
+        in it, one thing after another; the same thing again at once counts once. Paths
+        may begin with an event, end with one, or both.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Paths](
+                "GET",
+                "/v1/reports/paths",
+                query={
+                    "types": types,
+                    "after": after,
+                    "before": before,
+                    "exclude": exclude,
+                    "by": by,
+                    "gap": gap,
+                    "steps": steps,
+                    "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_retention(
+        self,
+        *,
+        event: str | None = None,
+        returns: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        periods: int | None = None,
+        count: Literal["on", "on_or_after", "brackets"] | None = None,
+        brackets: str | None = None,
+        cohort: Literal["first", "recurring"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Retention:
+        """How many customers come back in the days, weeks or months after they began..
+
+        Retention: how many customers come back in the days, weeks or months after they
+        began.
+
+        A cohort is who began in one period: with their first such event ever, or with any
+        (`recurring`). Its cells are the periods after it: who came back in that one
+        (`on`), in that one or a later one (`on_or_after`), or in several together
+        (`brackets`). Periods are of the calendar; one that is not over is marked, and
+        left out of the line of all.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Retention](
+                "GET",
+                "/v1/reports/retention",
+                query={
+                    "event": event,
+                    "returns": returns,
+                    "period": period,
+                    "periods": periods,
+                    "count": count,
+                    "brackets": brackets,
+                    "cohort": cohort,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_time_to_convert(
+        self,
+        *,
+        steps: str | None = None,
+        funnel: str | None = None,
+        within: str | None = None,
+        order: Literal["ordered", "strict", "any"] | None = None,
+        exclude: str | None = None,
+        bins: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> TimeToConvert:
+        """How long customers took from the first step of a funnel to its last..
+
+        Time to convert: how long customers took from the first step of a funnel to its
+        last.
+
+        A customer counts with the first chain that came to the last step, from its first
+        step on. Those who began and can still come there are told beside them: they may
+        turn out to be slow ones.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[TimeToConvert](
+                "GET",
+                "/v1/reports/time-to-convert",
+                query={
+                    "steps": steps,
+                    "funnel": funnel,
+                    "within": within,
+                    "order": order,
+                    "exclude": exclude,
+                    "bins": bins,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,

@@ -448,6 +448,67 @@ class Notice(TypedDict):
 
 
 @final
+class PathEdge(TypedDict):
+    """From one thing to the next, as step number `step` of a path; `seconds` is the mean time."""
+
+    step: int
+    source: str
+    target: str
+    paths: int
+    customers: int
+    seconds: float
+
+
+@final
+class PathWay(TypedDict):
+    """One way, and how often it was gone."""
+
+    names: list[str]
+    paths: int
+    customers: int
+
+
+Paths = TypedDict(
+    "Paths",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "PathsQuestion",
+        "paths": int,
+        "ways": int,
+        "top": "list[PathWay]",
+        "edges": "list[PathEdge]",
+    },
+)
+"""`paths` were gone in `ways` different ways; `top` and `edges` are the most frequent."""
+
+PathsQuestion = TypedDict(
+    "PathsQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "types": list[str],
+        "after": str,
+        "before": str,
+        "exclude": list[str],
+        "by": str,
+        "gap": str,
+        "steps": int,
+        "top": int,
+    },
+)
+"""What may be asked of paths."""
+
+
+@final
 class PolicyView(TypedDict):
     """What is in force, and since when.
 
@@ -551,6 +612,68 @@ class RejectedCode(TypedDict):
     detail: str
 
 
+Retention = TypedDict(
+    "Retention",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "RetentionQuestion",
+        "columns": list[str],
+        "cohorts": "list[RetentionCohort]",
+        "all": "list[RetentionCell]",
+    },
+)
+"""`columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
+
+`all` has, for each cell, the cohorts for which it is complete, together.
+"""
+
+
+@final
+class RetentionCell(TypedDict):
+    """`customers` of the cohort came back; null: the period has not begun. `complete`: it is
+    over.
+    """
+
+    customers: int | None
+    share: float | None
+    complete: bool
+
+
+@final
+class RetentionCohort(TypedDict):
+    """Who began in the period that starts on `begins`; `cells` are the periods after it."""
+
+    begins: str
+    customers: int
+    cells: list[RetentionCell]
+
+
+RetentionQuestion = TypedDict(
+    "RetentionQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "event": str,
+        "returns": str,
+        "period": Literal["day", "month", "week"],
+        "periods": int,
+        "count": Literal["brackets", "on", "on_or_after"],
+        "brackets": list[str],
+        "cohort": Literal["first", "recurring"],
+    },
+)
+"""What may be asked of retention."""
+
+
 @final
 class Selection(TypedDict):
     """One message on one channel that the caller is to give."""
@@ -605,6 +728,54 @@ class StoreRemoval(TypedDict):
     deliveries: int
     provider_ids: int
     log_records: dict[str, int]
+
+
+TimeBin = TypedDict("TimeBin", {"from": float, "customers": int})
+"""`customers` took at least `from` seconds, and less than the next bin begins."""
+
+TimeToConvert = TypedDict(
+    "TimeToConvert",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "TimeToConvertQuestion",
+        "converted": int,
+        "open": int,
+        "median_seconds": float | None,
+        "average_seconds": float | None,
+        "p10_seconds": float | None,
+        "p90_seconds": float | None,
+        "bins": "list[TimeBin]",
+    },
+)
+"""`customers` began, `converted` went all the way, `open` can still do so.
+
+Seconds are of those who converted; null: nobody did. `p10` and `p90`: a tenth was faster, or
+slower. Bins are equally wide; the last one begins at the longest time or before.
+"""
+
+TimeToConvertQuestion = TypedDict(
+    "TimeToConvertQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "steps": list[str],
+        "funnel": str,
+        "within": str,
+        "order": Literal["", "any", "ordered", "strict"],
+        "exclude": list[str],
+        "bins": int,
+    },
+)
+"""What may be asked of the time of a funnel."""
 
 
 @final

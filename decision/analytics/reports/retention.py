@@ -1,0 +1,274 @@
+"""Retention: how many customers come back in the days, weeks or months after they began.
+
+A cohort is who began in one period: with their first such event ever, or with any (`recurring`).
+Its cells are the periods after it: who came back in that one (`on`), in that one or a later one
+(`on_or_after`), or in several together (`brackets`). Periods are of the calendar; one that is not
+over is marked, and left out of the line of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import accumulate
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from decision.analytics.behaviour import offsets
+from decision.analytics.queries import queries
+from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
+from decision.analytics.reports.asking import CUSTOMER, Question, about
+from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.source import PACKAGE, Source
+from decision.core import calendar
+from decision.core.calendar import WEEKDAY_NAMES
+from decision.core.errors import InputError
+from decision.core.local_days import END
+
+ANY: Final = "any"
+Period = Literal["day", "week", "month"]
+_EPOCH: Final = date(1970, 1, 1)
+_THURSDAY: Final = 3
+
+
+class RetentionQuestion(Question, frozen=True, kw_only=True):
+    """What may be asked of retention."""
+
+    event: Annotated[
+        str, about("What begins: a type of event, or any but those about messages.", "TYPE")
+    ] = ANY
+    returns: Annotated[
+        str, about("What counts as coming back. Left out: the same as --event.", "TYPE")
+    ] = ""
+    period: Annotated[Period, about("How long a period is, by the calendar. Default: week.")] = (
+        "week"
+    )
+    periods: Annotated[int, about("How many periods after the first.", "N", ge=1, le=366)] = 8
+    count: Annotated[
+        Literal["on", "on_or_after", "brackets"],
+        about(
+            "on: who came back in a period. on_or_after: or later. brackets: in several together. "
+            "Default: on."
+        ),
+    ] = "on"
+    brackets: Annotated[
+        list[str], about("With --count brackets: how many periods each has, such as 1,3,4.", "N,…")
+    ] = msgspec.field(default_factory=list)
+    cohort: Annotated[
+        Literal["first", "recurring"],
+        about("first: the first such event ever. recurring: any. Default: first."),
+    ] = "first"
+
+
+class RetentionCell(msgspec.Struct, frozen=True, kw_only=True):
+    """`customers` of the cohort came back; null: the period has not begun.
+
+    `complete`: it is over.
+    """
+
+    customers: int | None
+    share: float | None
+    complete: bool
+
+
+class RetentionCohort(msgspec.Struct, frozen=True, kw_only=True):
+    """Who began in the period that starts on `begins`; `cells` are the periods after it."""
+
+    begins: date
+    customers: int
+    cells: list[RetentionCell]
+
+
+class Retention(Answer, frozen=True, kw_only=True):
+    """`columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
+
+    `all` has, for each cell, the cohorts for which it is complete, together.
+    """
+
+    query: RetentionQuestion
+    columns: list[str]
+    cohorts: list[RetentionCohort]
+    all: list[RetentionCell]
+
+
+def make(source: Source, question: RetentionQuestion) -> Retention:
+    """Counts who comes back."""
+    slots, columns = _slots(question)
+    first = question.cohort == "first"
+    named = [one for one in (question.event, question.returns) if one and one != ANY]
+    if named:
+        source.check_types("event", named)
+    source.take(before=source.span.begin if first else 0, after=END)
+    _count_days(source, question)
+    database = source.database
+    database.execute(_query(question.cohort))
+    sizes = dict(database.rows(_query("sizes")))
+    how = "on_or_after" if question.count == "on_or_after" else "on"
+    found: dict[int, dict[int, int]] = {}
+    for cohort, slot, customers in database.rows(_query(how), {"slots": slots}):
+        found.setdefault(cohort, {})[slot] = customers
+    [(customers, events)] = database.rows(_query("totals"))
+    cohorts = []
+    for number, size in sizes.items():
+        counts = [found.get(number, {}).get(slot, 0) for slot in range(1, len(columns) + 1)]
+        if question.count == "on_or_after":
+            counts = list(accumulate(reversed(counts)))[::-1]
+        cohorts.append(_cohort(source, question, slots, number, size, counts))
+    if any(not cell.complete for one in cohorts for cell in one.cells):
+        source.incomplete.append("periods that are not over are marked, and not in the line of all")
+    if question.count == "on_or_after":
+        source.incomplete.append("who has not come back may still do so later")
+    return Retention(
+        **source.about("retention"),
+        query=question,
+        customers=customers,
+        events=events,
+        columns=columns,
+        cohorts=cohorts,
+        all=[_together(cohorts, place) for place in range(len(columns))],
+    )
+
+
+def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
+    """The slot of each period after the first, and what slots are called."""
+    if question.count != "brackets":
+        if question.brackets:
+            raise InputError("brackets", "they need count: brackets")
+        numbers = list(range(1, question.periods + 1))
+        return numbers, [str(number) for number in numbers]
+    try:
+        sizes = [int(one) for one in question.brackets]
+    except ValueError:
+        sizes = [0]
+    if not sizes or min(sizes) < 1 or sum(sizes) > 366:
+        raise InputError("brackets", "write how many periods each has: 1,3,4 (366 in all)")
+    ends = list(accumulate(sizes))
+    names = [
+        f"{end}" if size == 1 else f"{end - size + 1}-{end}"
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    return [slot for slot, size in enumerate(sizes, 1) for _ in range(size)], names
+
+
+def _count_days(source: Source, question: RetentionQuestion) -> None:
+    """Makes the table `did`."""
+    span, database = source.span, source.database
+    zones = {span.home, *(zone for (zone,) in database.rows("SELECT DISTINCT zone FROM zoned"))}
+    database.execute(_query("shifts"))
+    first, last = source.reach
+    rows = [
+        (zone, since if place else -END, shift)
+        for zone in sorted(zones)
+        for place, (since, shift) in enumerate(offsets(calendar.zone(zone), max(first, 0), last))
+    ]
+    database.connection.executemany("INSERT INTO shifts VALUES (?, ?, ?)", rows)
+    database.execute(
+        _query("did"),
+        {
+            "types": None if question.event == ANY else [question.event],
+            "returns": _returns(question),
+            "period": question.period,
+            "week_shift": _week_shift(source),
+            "home": span.home,
+            "begin": span.begin,
+            "end": span.end,
+        },
+    )
+
+
+def _returns(question: RetentionQuestion) -> list[str] | None:
+    kind = question.returns or question.event
+    return None if kind == ANY else [kind]
+
+
+def _week_shift(source: Source) -> int:
+    """How many days a week began before 1970-01-01, which was a Thursday."""
+    starts = source.policy.settings.week_starts if source.policy else "monday"
+    return (_THURSDAY - WEEKDAY_NAMES.index(starts)) % 7
+
+
+def _begins(source: Source, question: RetentionQuestion, period: int) -> date:
+    """The first day of a period."""
+    if question.period == "month":
+        return date(period // 12, period % 12 + 1, 1)
+    if question.period == "week":
+        return _EPOCH + timedelta(days=period * 7 - _week_shift(source))
+    return _EPOCH + timedelta(days=period)
+
+
+def _cohort(
+    source: Source,
+    question: RetentionQuestion,
+    slots: Sequence[int],
+    number: int,
+    size: int,
+    counts: Sequence[int],
+) -> RetentionCohort:
+    zone, until = calendar.zone(source.span.home), source.reach[1]
+    late = source.span.shift if source.span.zone == CUSTOMER else 0
+
+    def moment(period: int) -> int:
+        return calendar.day_start(_begins(source, question, period), zone)
+
+    cells = []
+    for slot, count in enumerate(counts, 1):
+        own = [n for n, one in enumerate(slots, 1) if one == slot]
+        begun = moment(number + own[0]) - late <= until
+        over = moment(number + own[-1] + 1) + late <= until
+        cells.append(
+            RetentionCell(
+                customers=count if begun else None,
+                share=count / size if begun else None,
+                complete=over,
+            )
+        )
+    return RetentionCohort(begins=_begins(source, question, number), customers=size, cells=cells)
+
+
+def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
+    whole = [one for one in cohorts if one.cells[place].complete]
+    customers = sum(one.cells[place].customers or 0 for one in whole)
+    size = sum(one.customers for one in whole)
+    return RetentionCell(
+        customers=customers if whole else None,
+        share=customers / size if size else None,
+        complete=len(whole) == len(cohorts),
+    )
+
+
+def show(found: Retention) -> Shown:
+    """Retention for people: a cell that is not over has a star."""
+    columns = [Column(found.query.period, "text"), Column("customers")]
+    columns += [Column(name, "text") for name in found.columns]
+    size = sum(one.customers for one in found.cohorts)
+    rows: list[list[str | float | None]] = [["all", size, *map(_text, found.all)]]
+    rows += [[f"{one.begins}", one.customers, *map(_text, one.cells)] for one in found.cohorts]
+    shares = [
+        (f"{found.query.period} {name}", cell.share or 0.0)
+        for name, cell in zip(found.columns, found.all, strict=True)
+        if cell.share is not None
+    ]
+    said = [f"{found.customers:,} customers in {len(found.cohorts):,} cohorts"]
+    title = "Share of a cohort that came back; * is not over yet"
+    return Shown(said, [Table(title, columns, rows)], [Bars("All cohorts", shares, percent=True)])
+
+
+def _text(cell: RetentionCell) -> str:
+    return "" if cell.share is None else f"{cell.share:.1%}{'' if cell.complete else '*'}"
+
+
+def _query(name: str) -> str:
+    return queries(PACKAGE, "retention.sql")[name]
+
+
+RETENTION: Final = Kind(
+    name="retention",
+    summary="How many customers come back in the days, weeks or months after they began.",
+    description=__doc__ or "",
+    example="--event purchase --period month --periods 6",
+    question=RetentionQuestion,
+    answer=Retention,
+    make=make,
+    show=show,
+)

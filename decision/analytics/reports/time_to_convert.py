@@ -1,0 +1,126 @@
+"""Time to convert: how long customers took from the first step of a funnel to its last.
+
+A customer counts with the first chain that came to the last step, from its first step on. Those who
+began and can still come there are told beside them: they may turn out to be slow ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final
+
+import msgspec
+
+from decision.analytics.queries import queries
+from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
+from decision.analytics.reports.asking import about
+from decision.analytics.reports.funnel import Steps, began, events_counted, follow, steps_of
+from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.source import PACKAGE, Source
+from decision.core.clock import SECOND, rough_duration
+
+_SHORTEST: Final = 60 * SECOND
+_MOST: Final = 90
+
+
+class TimeToConvertQuestion(Steps, frozen=True, kw_only=True):
+    """What may be asked of the time of a funnel."""
+
+    bins: Annotated[
+        int,
+        about(
+            "How many bins the times are put in; 0: as many as suit their number.", "N", ge=0, le=90
+        ),
+    ] = 0
+
+
+class TimeBin(msgspec.Struct, frozen=True, kw_only=True):
+    """`customers` took at least `from` seconds, and less than the next bin begins."""
+
+    from_: float = msgspec.field(name="from")
+    customers: int
+
+
+class TimeToConvert(Answer, frozen=True, kw_only=True):
+    """`customers` began, `converted` went all the way, `open` can still do so.
+
+    Seconds are of those who converted; null: nobody did. `p10` and `p90`: a tenth was faster, or
+    slower. Bins are equally wide; the last one begins at the longest time or before.
+    """
+
+    query: TimeToConvertQuestion
+    converted: int
+    open: int
+    median_seconds: float | None
+    average_seconds: float | None
+    p10_seconds: float | None
+    p90_seconds: float | None
+    bins: list[TimeBin]
+
+
+def make(source: Source, question: TimeToConvertQuestion) -> TimeToConvert:
+    """Counts how long customers took."""
+    asked = steps_of(source, question)
+    follow(source, asked, times=True)
+    count = {"count": len(asked.steps)}
+    customers, still = began(source, asked)
+    [(converted, least, most, mean, quantiles)] = source.database.rows(_query("taken"), count)
+    p10, median, p90 = quantiles or (None, None, None)
+    bins = []
+    if converted:
+        number = question.bins or min(_MOST, math.ceil(converted ** (1 / 3) - 1e-9))
+        width = math.ceil((most - least) / number / SECOND) * SECOND or _SHORTEST
+        given = {**count, "least": least, "width": width}
+        found = dict(source.database.rows(_query("bins"), given))
+        bins = [
+            TimeBin(from_=(least + place * width) / SECOND, customers=found.get(place, 0))
+            for place in range(number + 1)
+        ]
+    return TimeToConvert(
+        **source.about("time-to-convert"),
+        query=question,
+        customers=customers,
+        events=events_counted(source),
+        converted=converted,
+        open=still,
+        median_seconds=_seconds(median),
+        average_seconds=_seconds(mean),
+        p10_seconds=_seconds(p10),
+        p90_seconds=_seconds(p90),
+        bins=bins,
+    )
+
+
+def _seconds(micros: float | None) -> float | None:
+    return None if micros is None else micros / SECOND
+
+
+def show(found: TimeToConvert) -> Shown:
+    """The time to convert for people."""
+    said = [f"{found.converted:,} of {found.customers:,} customers went all the way"]
+    if found.median_seconds is not None and found.p90_seconds is not None:
+        half, most = (
+            rough_duration(int(one * SECOND)) for one in (found.median_seconds, found.p90_seconds)
+        )
+        said.append(f"half of them within {half}, 90% within {most}")
+    named = [(rough_duration(int(one.from_ * SECOND)), one.customers) for one in found.bins]
+    table = Table(
+        "Time from the first step to the last", [Column("from", "text"), Column("customers")], named
+    )
+    return Shown(said, [table], [Bars("Customers by time", named)])
+
+
+def _query(name: str) -> str:
+    return queries(PACKAGE, "time_to_convert.sql")[name]
+
+
+TIME_TO_CONVERT: Final = Kind(
+    name="time-to-convert",
+    summary="How long customers took from the first step of a funnel to its last.",
+    description=__doc__ or "",
+    example="--steps page_view,cart_add,purchase --within 7d",
+    question=TimeToConvertQuestion,
+    answer=TimeToConvert,
+    make=make,
+    show=show,
+)

@@ -1,0 +1,12 @@
+-- How long customers took for a funnel, from the table `came` (see funnel.sql). Times in microseconds.
+
+-- name: taken
+-- Of those who went all the way: how many, the shortest and longest time, the mean, and quantiles.
+SELECT count(*), min(ended - began), max(ended - began), avg(ended - began),
+    quantile_cont(ended - began, [0.1, 0.5, 0.9])
+FROM came WHERE level = $count;
+
+-- name: bins
+-- How many took so long, by the number of the bin.
+SELECT (ended - began - $least) // $width AS bin, count(*)
+FROM came WHERE level = $count GROUP BY bin;

@@ -1,0 +1,180 @@
+"""Retention counts who came back as a plain count does, and as published figures say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decision.analytics.reports.retention import Retention
+from decision.core.definition import PolicyDefinition, Settings
+from decision.core.errors import InputError
+from tests.analytics.reports.made import NOON, Done, report, write
+
+DAY = 86_400
+CDNOW = Path("/work/shared/data/cdnow/CDNOW_master.txt")
+
+
+def cells(found: Retention) -> list[list[int | None]]:
+    """For each cohort its size, and who came back."""
+    return [[one.customers, *(cell.customers for cell in one.cells)] for one in found.cohorts]
+
+
+def period_of(day: date, period: str) -> int:
+    if period == "month":
+        return day.year * 12 + day.month
+    return day.toordinal() if period == "day" else (day.toordinal() - 1) // 7
+
+
+happenings = st.lists(
+    st.tuples(st.sampled_from("abcdef"), st.sampled_from(["buy", "look"]), st.integers(0, 70 * 24)),
+    min_size=1, max_size=60,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    happened=happenings,
+    period=st.sampled_from(["day", "week", "month"]),
+    zone=st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York"]),
+    cohort=st.sampled_from(["first", "recurring"]),
+    count=st.sampled_from(["on", "on_or_after"]),
+)
+def test_who_comes_back_is_counted_as_a_plain_count_does(
+    tmp_path_factory: pytest.TempPathFactory,
+    happened: list[tuple[str, str, int]],
+    period: str,
+    zone: str,
+    cohort: str,
+    count: str,
+) -> None:
+    events = [("z", "buy", 0), ("z", "look", 0), *happened]
+    archive = write(
+        tmp_path_factory.mktemp("archive"),
+        [Done(who, kind, hours * 3600) for who, kind, hours in events],
+        NOON + timedelta(days=4000),
+    )
+    found = report(
+        "retention", archive, event="buy", returns="look", period=period, periods=4,
+        timezone=zone, cohort=cohort, count=count,
+    )  # fmt: skip
+    began: defaultdict[int, set[str]] = defaultdict(set)
+    came: defaultdict[str, set[int]] = defaultdict(set)
+    for who, kind, hours in sorted(events, key=lambda one: one[2]):
+        day = (NOON + timedelta(hours=hours)).astimezone(ZoneInfo(zone)).date()
+        number = period_of(day, period)
+        if kind == "look":
+            came[who].add(number)
+        elif cohort == "recurring" or not any(who in own for own in began.values()):
+            began[number].add(who)
+    wanted = [
+        [
+            len(own),
+            *(
+                sum(
+                    any(n == start + k or (count != "on" and n > start + k) for n in came[who])
+                    for who in own
+                )
+                for k in range(1, 5)
+            ),
+        ]
+        for start, own in sorted(began.items())
+    ]
+    assert cells(found) == wanted
+
+
+POSTHOG: dict[str, list[float]] = {
+    "person1": [0, 1, 2, 5, 5.2, 6],
+    "person2": [1, 2, 3, 6],
+}
+"""PostHog test_retention_default: days from 2020-06-10, 05:00, on which a page was viewed."""
+
+
+def test_posthogs_cases_have_their_numbers(tmp_path: Path) -> None:
+    """test_retention_default: its rows begin with the size of the cohort, ours have it beside."""
+    start = datetime(2020, 6, 10, 5, tzinfo=UTC)
+    shift = (start - NOON).total_seconds()
+    events = [Done(who, "view", shift + day * DAY) for who, days in POSTHOG.items() for day in days]
+    archive = write(tmp_path, events)
+    found = report("retention", archive, period="day", periods=10, cohort="recurring")
+    assert {f"{one.begins}": row for one, row in zip(found.cohorts, cells(found), strict=True)} == {
+        "2020-06-10": [1, 1, 1, 0, 0, 1, 1, *([None] * 4)],
+        "2020-06-11": [2, 2, 1, 0, 1, 2, *([None] * 5)],
+        "2020-06-12": [2, 1, 0, 1, 2, *([None] * 6)],
+        "2020-06-13": [1, 0, 0, 1, *([None] * 7)],
+        "2020-06-15": [1, 1, *([None] * 9)],
+        "2020-06-16": [2, *([None] * 10)],
+    }
+    first = report("retention", archive, period="day", periods=6)
+    assert cells(first) == [[1, 1, 1, 0, 0, 1, 1], [1, 1, 1, 0, 0, 1, None]]
+
+
+def test_brackets_are_several_periods_together(tmp_path: Path) -> None:
+    events = [Done("a", "view", day * DAY) for day in (0, 3, 4, 9)]
+    archive = write(tmp_path, [*events, Done("b", "view", 0), Done("b", "view", 1 * DAY)])
+    found = report("retention", archive, period="day", count="brackets", brackets="1,3,4")
+    assert found.columns == ["1", "2-4", "5-8"]
+    assert cells(found) == [[2, 1, 1, 0]]
+    for wrong in ("", "0,1", "x", "300,100"):
+        with pytest.raises(InputError, match="brackets: write how many periods"):
+            report("retention", archive, count="brackets", brackets=wrong)
+    with pytest.raises(InputError, match="they need count: brackets"):
+        report("retention", archive, brackets="1")
+
+
+def test_a_period_that_is_not_over_is_marked_and_not_in_the_line_of_all(tmp_path: Path) -> None:
+    events = [Done("a", "view", 0), Done("a", "view", DAY), Done("b", "view", DAY)]
+    found = report("retention", write(tmp_path, events), period="day", periods=2)
+    first, second = found.cohorts
+    assert [cell.complete for cell in first.cells] == [False, False]
+    assert [cell.customers for cell in second.cells] == [None, None]
+    assert (found.all[0].customers, found.all[0].share) == (None, None)
+    assert any("not over" in text for text in found.incomplete)
+    later = write(tmp_path / "later", events, NOON + timedelta(days=9))
+    whole = report("retention", later, period="day", periods=2)
+    assert (whole.all[0].share, whole.all[0].complete, whole.incomplete) == (0.5, True, [])
+
+
+def test_weeks_begin_as_the_rules_say_and_only_who_began_in_the_range_counts(
+    tmp_path: Path,
+) -> None:
+    """2026-11-22 is a Sunday."""
+    archive = write(tmp_path, [Done("a", "view", 2 * DAY), Done("b", "view", -40 * DAY),
+                               Done("b", "view", 2 * DAY)])  # fmt: skip
+    asked: dict[str, Any] = {"from_": "2026-11-01", "periods": 1}
+    monday = report("retention", archive, **asked)
+    assert [f"{one.begins}" for one in monday.cohorts] == ["2026-11-16"]
+    assert monday.customers == 1
+    rules = PolicyDefinition(version="v", settings=Settings(week_starts="sunday"))
+    sunday = report("retention", archive, rules, **asked)
+    assert [f"{one.begins}" for one in sunday.cohorts] == ["2026-11-22"]
+    assert report("retention", archive, **asked, cohort="recurring").customers == 2
+
+
+@pytest.mark.skipif(not CDNOW.exists(), reason=f"{CDNOW} is not here")
+def test_cdnow_has_its_published_months(tmp_path: Path) -> None:
+    events = []
+    for line in CDNOW.read_text("ascii").splitlines():
+        if not line.strip() or "customer_id" in line:
+            continue
+        who, day, *_ = line.split()
+        at = datetime.strptime(f"{day} 12", "%Y%m%d %H").replace(tzinfo=UTC)
+        events.append(Done(who, "purchase", (at - NOON).total_seconds()))
+    archive = write(tmp_path, events, NOON)
+    asked: dict[str, Any] = {"event": "purchase", "period": "month", "periods": 6}
+    january = report("retention", archive, **asked).cohorts[0]
+    assert january.begins == date(1997, 1, 1)
+    assert [january.customers, *(cell.customers for cell in january.cells)] == [
+        7846, 1157, 964, 810, 679, 736, 720,
+    ]  # fmt: skip
+    again = report("retention", archive, event="purchase", period="day", count="on_or_after")
+    assert sum(one.cells[0].customers or 0 for one in again.cohorts) == 11_516
+    assert again.customers == 23_570
