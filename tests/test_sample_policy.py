@@ -394,6 +394,8 @@ KINDS = {
         "start.audience", "start.audience.when", "start.when", "when", "key", "again", "goal", "goal.event",
         "goal.when", "stop", "stop.event", "limits", "limits.starts", "steps",
     },
+    "metrics": {"event", "value", "within", "better"},
+    "funnels": {"steps", "within", "order"},
 }  # fmt: skip
 """Every kind of key that a rule file may have, by section."""
 

@@ -46,7 +46,7 @@ COMMANDS = {
     "train": "Train a model version from the log.",
     "evaluate": "Judge a policy by what was logged.",
     "promote": "Put a model version in force, if it passes.",
-    "report": "Report on journeys, on candidates, and on who comes back.",
+    "report": "Report on what customers did, on journeys and on candidates.",
     "segments": "Compute RFM and user states from the archive, as attributes.",
     "rebuild": "Fill measures and scores of a changed policy from the archive.",
     "bench": "Measure what a decision costs, step by step.",

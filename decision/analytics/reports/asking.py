@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, g
 import msgspec
 from msgspec import Meta
 
+from decision.archive.log_columns import Amount
 from decision.core import calendar
 from decision.core.clock import DAY, parse_duration, to_micros
 from decision.core.definition import PolicyDefinition
@@ -200,6 +201,22 @@ def _moment(at: date | int, zone: str) -> int:
         return calendar.day_start(at, calendar.zone(zone))
     except OverflowError:
         return to_micros(datetime.combine(at, time(), calendar.zone("UTC")))
+
+
+def property_path(name: str, text: str) -> str | None:
+    """The JSON pointer of a property that an option names as `event.device`; None: it is empty.
+
+    Raises:
+        InputError: it is another field.
+    """
+    if not text:
+        return None
+    own = text.removeprefix("event.")
+    if own == text or not own:
+        raise InputError(
+            name, f"{text[:60]} is not in the archive; write event. and the name of a property"
+        )
+    return Amount("", own).path
 
 
 def duration(name: str, text: str) -> int:

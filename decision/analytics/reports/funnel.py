@@ -16,10 +16,9 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
-from decision.analytics.reports.asking import Question, about, duration
+from decision.analytics.reports.asking import Question, about, duration, property_path
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.log_columns import Amount
 from decision.core.clock import SECOND
 from decision.core.errors import InputError, unknown
 
@@ -29,7 +28,6 @@ _NONE: Final = -(1 << 60)
 """A slot without a chain."""
 _LAST: Final = (1 << 57) - 1
 """The last moment that fits beside six bits: in the year 6536."""
-_EVENT: Final = "event."
 
 
 class Steps(Question, frozen=True, kw_only=True):
@@ -222,13 +220,10 @@ def _levels(source: Source, asked: Asked) -> list[tuple[int, int, int]]:
 def make(source: Source, question: FunnelQuestion) -> Funnel:
     """Counts a funnel."""
     asked = steps_of(source, question)
-    if question.by and not question.by.startswith(_EVENT):
-        raise InputError(
-            "by", f"{question.by[:60]} is not in the archive; write event. and a property"
-        )
-    follow(source, asked, times=bool(question.by))
+    path = property_path("by", question.by)
+    follow(source, asked, times=path is not None)
     customers, still = began(source, asked)
-    groups = _groups(source, asked, question) if question.by else []
+    groups = [] if path is None else _groups(source, asked, question, path)
     return Funnel(
         **source.about("funnel"),
         query=question,
@@ -240,9 +235,8 @@ def make(source: Source, question: FunnelQuestion) -> Funnel:
     )
 
 
-def _groups(source: Source, asked: Asked, question: FunnelQuestion) -> list[FunnelGroup]:
+def _groups(source: Source, asked: Asked, question: FunnelQuestion, path: str) -> list[FunnelGroup]:
     first = asked.steps if asked.order == "any" else asked.steps[:1]
-    path = Amount("", question.by.removeprefix(_EVENT)).path
     source.database.execute(_query("by_property"), {"path": path, "first": first})
     levels: defaultdict[str | None, dict[int, int]] = defaultdict(dict)
     for name, level, customers in source.database.rows(_query("groups")):

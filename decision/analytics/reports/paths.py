@@ -13,10 +13,9 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
-from decision.analytics.reports.asking import Question, about, duration
+from decision.analytics.reports.asking import Question, about, duration, property_path
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.log_columns import Amount
 from decision.core.clock import SECOND
 
 _ARROW: Final = " → "
@@ -82,12 +81,11 @@ def make(source: Source, question: PathsQuestion) -> Paths:
     gap = duration("gap", question.gap or "30m")
     source.take(once=question.types)
     database, span = source.database, source.span
-    name = question.by.removeprefix("event.")
     database.execute(
         _query("visits"),
         {
             "gap": gap,
-            "path": Amount("", name).path if name else None,
+            "path": property_path("by", question.by),
             "types": question.types or None,
             "exclude": question.exclude,
             "begin": span.begin,

@@ -233,7 +233,7 @@ def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
     return RetentionCell(
         customers=customers if whole else None,
         share=customers / size if size else None,
-        complete=len(whole) == len(cohorts),
+        complete=bool(whole),
     )
 
 

@@ -18,7 +18,8 @@ from decision.analytics.segments import NothingFound
 from decision.archive.replays import document_json
 from decision.core.definition import PolicyDefinition, Settings
 from decision.core.document import Document
-from decision.core.errors import NextbestError
+from decision.core.errors import InputError, NextbestError
+from decision.rulebook.reader import load_files
 from tests.analytics.reports.made import NOON, Done, merge, report, write, write_rows
 from tests.analytics.reports.oracles import level
 
@@ -134,6 +135,18 @@ def test_a_customer_counts_in_the_group_of_the_event_that_began_the_furthest_cha
     fewer = report("funnel", archive, steps="view,buy", by="event.device", groups="1")
     assert [one.name for one in fewer.groups] == ["ios"]
     assert "2 smaller groups are left out" in fewer.incomplete
+
+
+def test_a_funnel_of_the_rules_has_its_steps_time_and_order(tmp_path: Path) -> None:
+    archive = write(tmp_path, [Done("a", "view", 0), Done("a", "other", 5), Done("a", "buy", 9)])
+    found = load_files({"a.yaml": "funnels: {f: {steps: [view, buy], within: 1h, order: strict}}"})
+    assert found.definition is not None
+    named = report("funnel", archive, found.definition, funnel="f")
+    assert [one.name for one in named.steps] == ["view", "buy"]
+    assert counts(named) == [1, 0]
+    assert counts(report("funnel", archive, found.definition, funnel="f", order="any")) == [1, 1]
+    with pytest.raises(InputError, match="is not a funnel of the policy"):
+        report("funnel", archive, found.definition, funnel="g")
 
 
 def test_who_was_merged_is_one_and_an_event_that_came_twice_counts_once(tmp_path: Path) -> None:

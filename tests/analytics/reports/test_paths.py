@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from decision.core.errors import InputError
 from tests.analytics.reports.made import Done, report, write
 
 Event = tuple[int, str]
@@ -100,6 +101,8 @@ def test_the_most_frequent_come_first_and_nothing_is_an_honest_answer(tmp_path: 
     found = report("paths", archive, top=1)
     assert [(one.names, one.paths) for one in found.top] == [(["a"], 2)]
     assert (found.paths, found.ways) == (3, 2)
+    with pytest.raises(InputError, match=r"by: customer\.city is not in the archive"):
+        report("paths", archive, by="customer.city")
     nothing = report("paths", archive, after="z")
     assert (nothing.paths, nothing.top, nothing.edges) == (0, [], [])
     assert any("no path is like that" in text for text in nothing.incomplete)
