@@ -32,7 +32,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import ContactState, Document
 from decision.core.policy import Policy
 from decision.core.schema import Decision, DecisionRequest, Event
-from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
 from decision.engine.loading import CustomerRow, Loading
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
@@ -140,7 +140,9 @@ class Loop:
         assert definition is not None
         self.definition: PolicyDefinition = definition
         self.by_id = {customer.customer_id: customer for customer in self.shop.customers}
-        self.store: RedisStore | MemoryStore = MemoryStore() if url is None else RedisStore(url)
+        self.store: RedisStore | MemoryStore = (
+            MemoryStore() if url is None else RedisStore(url, timeout=PATIENCE)
+        )
         self.engine = Engine(self.store, EngineSettings(seed=f"loop-{seed}"))
 
     def run(self, tell: Callable[[Day], None]) -> list[Day]:
