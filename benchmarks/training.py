@@ -202,10 +202,16 @@ def _write(folder: Path, dataset: str, start: int, table: Any) -> None:
 
 
 def spec_of(rounds: int) -> Spec:
-    """The sample's spec with so many rounds, none of them cut short, fitted once."""
+    """The sample's spec with so many rounds, none of them cut short, trees alone, fitted once."""
     spec = sample_spec()
     return msgspec.structs.replace(
-        spec, target=None, without_goal=None, rounds=rounds, early_stopping=rounds, cross_fit=0
+        spec,
+        target=None,
+        without_goal=None,
+        rounds=rounds,
+        early_stopping=rounds,
+        cross_fit=0,
+        start=None,
     )
 
 

@@ -39,12 +39,14 @@ def make_sample_model(
     """Trains on what a random policy would have earned in the shop of that seed.
 
     The same candidates, seed and `now` (microseconds) give the same version; returns its folder.
-    It is fitted once, and explores as the rules say: it has seen nothing of the shop it serves.
+    It is trees fitted once, and explores as the rules say: it has seen nothing of the shop it
+    serves.
 
     Raises:
         TrainingError: there are no candidates, or nothing can be learned from them.
     """
-    spec = msgspec.structs.replace(spec or sample_spec(), cross_fit=0, exploration=None)
+    plain = {"cross_fit": 0, "exploration": None, "start": None}
+    spec = msgspec.structs.replace(spec or sample_spec(), **plain)
     shop = Shop(seed, CUSTOMERS, now)
     table = shop.log_of_random_policy(policy_candidates, ROWS, spec.features)
     return train(spec, table, out_dir, created_at=from_micros(now))

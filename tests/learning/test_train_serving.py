@@ -36,7 +36,11 @@ from decision.store.memory_store import MemoryStore
 CUSTOMERS = 120
 ODD: tuple[Any, ...] = ("17", 2**53 + 1, True, 41.5, -(2**63), ["x"], "", 0.1 + 0.2, None)
 SPEC = msgspec.structs.replace(
-    sample_spec(), validation=0.0, cross_fit=0, target=Goal(event="purchase", within=7 * DAY)
+    sample_spec(),
+    validation=0.0,
+    cross_fit=0,
+    start=None,
+    target=Goal(event="purchase", within=7 * DAY),
 )
 
 
