@@ -158,7 +158,6 @@ def main() -> int:
         lightgbm={**spec.lightgbm, "num_leaves": options.leaves, "learning_rate": 0.03},
         validation=0.0,
         cross_fit=0,
-        start=None,
         calibration="none",
         start="linear" if options.linear else None,
     )

@@ -29,7 +29,8 @@ _Request = Request[Any, Any, Any]
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and since when.
 
-    `degraded` lists what every decision does without, `cautions` what this policy cannot make
+    `model_version` decides wherever none of `model_versions` (placement → version) does. `degraded`
+    lists what every decision does without, `cautions` what this policy cannot make
     good, such as contacts that a longer cap would need and that were not kept. `budgets` is what is
     spent of every budget; null where Redis does not answer. `keys_problem` says
     why the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what was
@@ -43,6 +44,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     candidates: int
     degraded: list[str]
     shadow_version: str | None = None
+    model_versions: dict[str, str] = {}
     cautions: list[str] = []
     budgets: list[BudgetView] | None = []
     model_problem: str | None = None
@@ -131,20 +133,22 @@ def _accept(request: _Request) -> bytes:
 
 
 async def _view(snapshot: Snapshot, supply: PolicySupply, keys: KeysFile) -> PolicyView:
+    models = supply.models.current
     return PolicyView(
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
+        model_versions=snapshot.model_versions,
         loaded_at=snapshot.loaded_at,
         messages=len(snapshot.policy.messages),
         candidates=len(snapshot.policy.candidates),
-        shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
+        shadow_version=None if models.shadow is None else models.shadow.version,
         degraded=list(snapshot.degraded),
         cautions=[
             *map(str, await present_cautions(supply.engine.runtime)),
             *supply.delivery_cautions,
         ],
         budgets=await budget_views(supply.engine.runtime),
-        model_problem=supply.models.current.problem,
+        model_problem=models.problem,
         keys_problem=None if keys.trouble is None else keys.trouble.text,
         refusal=supply.shared.refusal(),
     )

@@ -17,7 +17,7 @@ from decision.rulebook.diagnostics import nearest
 from decision.scoring.features import fields_of
 from decision.scoring.manifest import read_version
 from decision.scoring.scorers import MINIMAL_FEATURES
-from decision.scoring.versions import current_version
+from decision.scoring.versions import current_version, placements_with_own
 
 SEGMENT = "customer.segment."
 
@@ -30,8 +30,12 @@ def kept_by(definition: PolicyDefinition, models: str | None) -> Kept:
     Raises:
         ModelError: the model's manifest cannot be read.
     """
-    place = None if models is None else current_version(Path(models))
-    features = MINIMAL_FEATURES if place is None else read_version(place)[0].features
+    folder = None if models is None else Path(models)
+    place = None if folder is None else current_version(folder)
+    features = list(MINIMAL_FEATURES if place is None else read_version(place)[0].features)
+    if folder is not None:
+        owns = [current_version(folder, placement) for placement in placements_with_own(folder)]
+        features += [each for own in owns if own for each in read_version(own)[0].features]
     policy = compile_policy(definition, reads=fields_of(features))
     return Kept(policy.measures(), max(policy.history_needed(), _CONTACTS_KEPT))
 

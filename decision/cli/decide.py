@@ -60,6 +60,7 @@ def decide(
     from decision.api.errors import problem_details
     from decision.cli.policies import read_rules
     from decision.engine.snapshot import PolicyRefused
+    from decision.scoring.loading import load_scoped_models
     from decision.server.models import read_model
     from decision.simulation.offline import Offline
     from decision.simulation.world import World
@@ -78,6 +79,7 @@ def decide(
         read_rules(rules),
         read_model(models),
         seed,
+        scoped=load_scoped_models(models),
         explain=explain,
         lowercase_emails=settings_from().lowercase_emails,
     )

@@ -53,14 +53,15 @@ def engine_of(
         Fail: the rules cannot be used.
         ModelError: the model cannot be used.
     """
+    from decision.scoring.loading import load_scoped_models
     from decision.server.models import read_model
     from decision.server.opening import open_engine
 
     definition = read_rules(settings.rules)
-    model = read_model(settings.models)
+    model, scoped = read_model(settings.models), load_scoped_models(settings.models)
     if not in_memory:
         tell_of_new_store(settings)
-    return open_engine(settings, definition, model, in_memory=in_memory)
+    return open_engine(settings, definition, model, scoped=scoped, in_memory=in_memory)
 
 
 def need_store(settings: ServerSettings, otherwise: str = "run it where the server runs") -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Roll back the model of this folder, and not the policy.",
 )
+@click.option(
+    "--placement", metavar="NAME", help="With --models: the model that decides at this placement."
+)
 @click.option("--by", metavar="NAME", help="Who rolls back. Default: the login name.")
 @click.option("--message", "-m", default="", metavar="TEXT", help="Why.")
 @settings_options("redis_url", "key_prefix")
@@ -36,6 +39,7 @@ def rollback(
     version: str | None,
     show_list: bool,
     models: str | None,
+    placement: str | None,
     by: str | None,
     message: str,
     as_json: bool,
@@ -44,10 +48,13 @@ def rollback(
     """Return to an earlier policy, or with --models to an earlier model.
 
     Without VERSION to the one that was in force before; twice is two steps back. Every server
-    that follows what is published, or that has this models folder, takes it within seconds.
+    that follows what is published, or that has this models folder, takes it within seconds. A
+    model with a scope is rolled back by itself, with --placement.
     """
+    if placement is not None and models is None:
+        raise click.UsageError("--placement is about models: give --models too")
     if models is not None:
-        _of_models(Path(models), version, show_list, as_json)
+        _of_models(Path(models), version, placement, show_list, as_json)
         return
     settings = settings_from(**given)
 
@@ -72,7 +79,9 @@ def rollback(
     asyncio.run(run())
 
 
-def _of_models(models: Path, version: str | None, show_list: bool, as_json: bool) -> None:
+def _of_models(
+    models: Path, version: str | None, placement: str | None, show_list: bool, as_json: bool
+) -> None:
     from decision.releases.rollback import roll_back_model
     from decision.scoring.versions import history
 
@@ -83,11 +92,15 @@ def _of_models(models: Path, version: str | None, show_list: bool, as_json: bool
         if as_json:
             print_json(rows)
         for row in [] if as_json else rows:
-            click.echo(f"{row['at']}  {row['version']}{'  rollback' if row['rollback'] else ''}")
+            mark = "rollback" if row["rollback"] else "ended" if row["ended"] else ""
+            at = "" if row["placement"] is None else f"at {row['placement']}"
+            click.echo("  ".join(filter(None, (row["at"], row["version"], mark, at))))
         return
-    version = roll_back_model(models, version)
+    version = roll_back_model(models, version, placement)
     if as_json:
         print_json({"version": version})
+    elif version is None:
+        click.echo(f"{placement} has no model of its own any more: the one for all others decides.")
     else:
         click.echo(f"Model {version} is in force again.")
 

@@ -223,15 +223,17 @@ async def _run(
     from decision.archive.policies import read_policy
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
+    from decision.scoring.loading import load_scoped_models
     from decision.server.models import read_model
     from decision.simulation.run import Simulation, latest_policy_version
     from decision.simulation.side import Simulated
 
-    model = read_model(models)
+    model, scoped = read_model(models), load_scoped_models(models)
     groups = list(dict.fromkeys((*_ALWAYS, *fields)))
     simulated = partial(
         Simulated,
         model=model,
+        scoped=scoped,
         seed=seed,
         groups=groups,
         lowercase_emails=settings_from().lowercase_emails,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from decision.drafts.request import CannotCompare, Request, Tell
 from decision.drafts.results import Affected, Cause, Move, Row, WhatIf
 from decision.engine.snapshot import PolicyRefused
 from decision.progress import count_of
-from decision.scoring.loading import load_model
+from decision.scoring.loading import load_model, load_scoped_models
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
 from decision.scoring.versions import current_version
@@ -66,10 +66,18 @@ async def compare(
     """
     cautions: list[str] = []
     model = model_in_force(request.models, cautions)
+    scoped: dict[str, Model] = {}
+    with suppress(ModelError):  # one that must not serve does not serve
+        scoped = load_scoped_models(request.models)
     sides = []
     for name, definition in (("the draft", new), ("what is in force", old)):
         side = Simulated(
-            definition, model, _SEED, _GROUPS, lowercase_emails=request.lowercase_emails
+            definition,
+            model,
+            _SEED,
+            _GROUPS,
+            lowercase_emails=request.lowercase_emails,
+            scoped=scoped,
         )
         try:
             await side.prepare()

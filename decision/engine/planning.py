@@ -68,7 +68,7 @@ class DecisionQuery:
         step: AskingStep | None = None,
     ) -> None:
         self.request = request
-        self.snapshot = snapshot
+        self.snapshot = snapshot.at(request.placement)
         self.settings = settings
         self.now = now
         self.step = step

@@ -126,7 +126,7 @@ class Replay:
             return None
         before, now = (
             await self._snapshot(record.policy_version, found.files),
-            self.runtime.snapshot,
+            self.runtime.snapshot.at(record.placement),
         )
         if before is None:
             return None

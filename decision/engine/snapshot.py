@@ -5,7 +5,9 @@ It is built off the request path and swapped in between two decisions; it never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -46,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
     and others from which customers still have codes. `event_names` knows the types that are read.
+    `own` has what differs where a model decides at one placement alone, see `at`.
     """
 
     policy: Policy
@@ -67,6 +70,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     lasting_cautions: tuple[str, ...] = ()
+    own: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+
+    def at(self, placement: str) -> Snapshot:
+        """This, with the model that decides at a placement."""
+        own = self.own.get(placement)
+        return self if own is None else msgspec.structs.replace(self, own={}, **own)
+
+    @property
+    def model_versions(self) -> dict[str, str]:
+        """Placement → the version that decides there alone."""
+        return {placement: own["model_version"] for placement, own in self.own.items()}
 
 
 class GuardedMatcher:
@@ -113,6 +127,7 @@ async def build_snapshot(
     contacts_kept: int = 0,
     shadow: Model | None = None,
     features: Sequence[Feature] = MINIMAL_FEATURES,
+    scoped: Mapping[str, Model] = MappingProxyType({}),
     in_thread: bool = False,
 ) -> Snapshot:
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
@@ -121,6 +136,9 @@ async def build_snapshot(
     evaluates them with the plain evaluator, for one-off uses.
 
     Without a model, `features` (those of a spec) are logged, so that one can be learned.
+
+    `scoped` are the models that decide at one placement alone, by placement; one whose placement
+    the policy does not have is not used.
 
     With `contacts_kept`, the least time for which contacts are kept, it adds `cautions`.
     `in_thread` is for servers that answer requests meanwhile.
@@ -136,7 +154,13 @@ async def build_snapshot(
             if problem is not None:
                 raise PolicyRefused(problem)
         return compile_snapshot(
-            definition, model, loaded_at, durable=durable, shadow=shadow, features=features
+            definition,
+            model,
+            loaded_at,
+            durable=durable,
+            shadow=shadow,
+            features=features,
+            scoped=scoped,
         )
 
     snapshot = await run_in_worker(compiled) if in_thread else compiled()
@@ -171,21 +195,19 @@ def compile_snapshot(
     durable: bool = True,
     shadow: Model | None = None,
     features: Sequence[Feature] = MINIMAL_FEATURES,
+    scoped: Mapping[str, Model] = MappingProxyType({}),
 ) -> Snapshot:
     """A snapshot without a store: it can look back and reserves nothing, as `kinds` is empty.
 
     Raises:
         PolicyRefused: the rule engine does not hold these rules.
     """
-    scored_by = [feature.name for feature in model.manifest.features] if model else ()
+    models = [*([] if model is None else [model]), *scoped.values()]
+    scored_by = dict.fromkeys(each.name for one in models for each in one.manifest.features)
     reads = fields_read(model, features)
-    if shadow is not None:
-        reads += fields_read(shadow)
-    policy = compile_policy(definition, scored_by, reads)
-    scorer = bind(model, policy.candidates, policy.fields, policy.settings, features)
-    challenger = None
-    if shadow is not None:
-        challenger = bind(shadow, policy.candidates, policy.fields, policy.settings)
+    for other in (*scoped.values(), *([] if shadow is None else [shadow])):
+        reads += fields_read(other)
+    policy = compile_policy(definition, tuple(scored_by), reads)
     plain = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
     matcher: RuleMatcher = plain
     if durable and policy.rules:
@@ -198,17 +220,41 @@ def compile_snapshot(
         policy=policy,
         matcher=matcher,
         plain=plain,
-        scorer=scorer,
         measures=policy.measures(),
         kinds=[],
         contents=compile_contents(policy),
-        exploration=_exploration(policy, model),
-        unproven=unproven(model, policy.candidates, policy.settings),
         history_needed=policy.history_needed(),
         policy_version=policy.version,
-        model_version=scorer.version,
         loaded_at=loaded_at,
         event_names=EventNames(policy),
-        shadow=challenger,
-        degraded=() if scorer.version else ("model",),
+        own={
+            placement: _scoring(policy, one, _challenger_at(placement, shadow))
+            for placement, one in scoped.items()
+            if placement in policy.placements
+        },
+        **_scoring(policy, model, _challenger_at(None, shadow), features),
     )
+
+
+def _challenger_at(placement: str | None, shadow: Model | None) -> Model | None:
+    """A challenger is scored beside the model of its own scope, which it would replace."""
+    return shadow if shadow is not None and shadow.manifest.scope.placement == placement else None
+
+
+def _scoring(
+    policy: Policy,
+    model: Model | None,
+    shadow: Model | None,
+    features: Sequence[Feature] = MINIMAL_FEATURES,
+) -> dict[str, Any]:
+    """What of a snapshot depends on the model that decides."""
+    bound = policy.candidates, policy.fields, policy.settings
+    scorer = bind(model, *bound, features)
+    return {
+        "scorer": scorer,
+        "exploration": _exploration(policy, model),
+        "unproven": unproven(model, policy.candidates, policy.settings),
+        "model_version": scorer.version,
+        "shadow": None if shadow is None else bind(shadow, *bound),
+        "degraded": () if scorer.version else ("model",),
+    }

@@ -14,7 +14,7 @@ from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most
 from decision.learning.spec import load_spec, spec_of
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
-from decision.scoring.versions import CURRENT, current_version
+from decision.scoring.versions import CURRENT, serving_version
 from decision.scoring.witness import witnesses_of
 
 
@@ -28,7 +28,7 @@ def evidence_for(
     until: int | None = None,
 ) -> GateEvidence:
     """Gathers what the gate needs. Without `spec`: the spec of that name in the models folder,
-    else the one that the version was trained by.
+    else the one that the version was trained by. The champion is what decides in its scope now.
 
     Raises:
         ModelError: the version must not serve.
@@ -36,12 +36,12 @@ def evidence_for(
         NotFound: it has neither.
     """
     model = load_model(folder)
-    name = model.manifest.name
+    name, placement = model.manifest.name, model.manifest.scope.placement
     return GateEvidence(
         folder=folder,
         model=model,
         spec=spec_of(models, folder, name) if spec is None else load_spec(spec, name=name),
-        champion=current_version(models) if (models / CURRENT).exists() else None,
+        champion=serving_version(models, placement) if (models / CURRENT).exists() else None,
         archive=archive,
         rules=rules,
         until=until,

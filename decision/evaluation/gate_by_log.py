@@ -46,6 +46,7 @@ def of_whole_log(
         evidence.spec.responses,
         rules=evidence.rules,
         until=evidence.until,
+        placement=evidence.model.manifest.scope.placement,
         progress=progress,
     )
     found = []

@@ -130,6 +130,7 @@ def open_log(
     count_silence: bool | None = None,
     model: str | None = None,
     until: int | None = None,
+    placement: str | None = None,
 ) -> Iterator[ArchivedLog]:
     """Opens an archive for evaluation; it is closed at the end of the context.
 
@@ -137,7 +138,8 @@ def open_log(
     count what customers did after silence (default: where that is known, see `after_silence`);
     needs one target for all messages, and counts an event for each decision, as silence must have
     the same time as a message. `model` is the
-    version for which logged probabilities are looked up. `until` (microseconds) is the time up to
+    version for which logged probabilities are looked up. `placement`: only its decisions are
+    judged. `until` (microseconds) is the time up to
     which the log is complete; default: its latest entry.
 
     Raises:
@@ -174,7 +176,7 @@ def open_log(
         until = _until(database) if until is None else until
         _note_young(database, until)
         log = ArchivedLog(archive, database, decisions, policies, model or "", count_silence, until)
-        log.attribution = attribution
+        log.attribution, log.placement = attribution, placement
         yield log
 
 
@@ -182,6 +184,7 @@ class ArchivedLog:
     """An open archive (see `open_log`): choices, their outcomes, and what decisions saw."""
 
     attribution: Attribution = DEFAULT
+    placement: str | None = None
 
     def __init__(
         self,
@@ -295,7 +298,7 @@ class ArchivedLog:
         """A day's decisions with closed goal windows, by id; `support`: what could be chosen."""
         paths = self._days[day]
         self._database.scan_dataset("today", paths, "decisions")
-        given = {"since": self._since, "model": self._model}
+        given = {"since": self._since, "model": self._model, "placement": self.placement}
         facts = self._database.table(_FACTS, given)
         return JudgedDay(facts, paths if support else (), shares=shares, customers=customers)
 
@@ -461,6 +464,7 @@ WITH d AS (
       AND message IS NOT NULL, false) AS shadowed
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
+    AND placement = coalesce($placement, placement)
     AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
     AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN})
 SELECT decision_id, moment AS decided_at, customer AS customer_id, message, channel, probability,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,9 @@ from decision.scoring.versions import (
     HistoryEntry,
     current_version,
     history,
+    placements_with_own,
+    scope_of,
+    serving_version,
     shadow_version,
     versions,
 )
@@ -42,13 +45,15 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
-    """One version, by its path below the folder. `problem` says why its manifest cannot be read."""
+    """One version, by its path below the folder. `problem` says why its manifest cannot be read.
+    `placement`: it decides, or would, there alone."""
 
     path: str
     manifest: Manifest | None
     problem: str = ""
     current: bool = False
     shadow: bool = False
+    placement: str | None = None
     pictures: tuple[str, ...] = ()
     report: bool = False
 
@@ -69,6 +74,7 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     """A folder: its versions, made last first, `MOST` at most of `count`; changes, newest first.
 
     `problem` says why a pointer cannot be followed, `writable` whether one can be changed;
+    `own` are the placements at which a version of their own decides.
     `challenged`: there is a pointer to a challenger, be it one that can be followed or not.
     """
 
@@ -81,6 +87,7 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     promotions: list[Promotion] = []
     problem: str = ""
     challenged: bool = False
+    own: list[str] = []
 
 
 def models_view(models: Path) -> ModelsView:
@@ -88,13 +95,21 @@ def models_view(models: Path) -> ModelsView:
     if not models.is_dir():
         return ModelsView(folder=str(models), there=False, writable=False)
     problems = []
-    in_force: dict[str, Path | None] = {}
-    for name, place in (("current", current_version), ("shadow", shadow_version)):
+    current: set[Path] = set()
+    shadow, own = None, list[str]()
+    with suppress(ModelError):  # said below
+        own = placements_with_own(models)
+    for placement in (None, *own):
         try:
-            found = place(models)
-            in_force[name] = None if found is None else found.resolve()
+            found = current_version(models, placement)
+            current |= set() if found is None else {found.resolve()}
         except ModelError as error:
             problems.append(str(error))
+    try:
+        shadow = shadow_version(models)
+    except ModelError as error:
+        problems.append(str(error))
+    in_force = _InForce(current, None if shadow is None else shadow.resolve())
     places = versions(models)
     shown = [_view(models, place, in_force) for place in places]
     shown.sort(key=lambda one: (one.current, _made(one)), reverse=True)
@@ -107,6 +122,7 @@ def models_view(models: Path) -> ModelsView:
         history=history(models)[::-1][:MOST],
         promotions=promotions(models)[::-1][:MOST],
         problem="; ".join(problems),
+        own=own,
         challenged=os.path.lexists(models / SHADOW),
     )
 
@@ -130,7 +146,7 @@ def drift_of(models: Path, version: Path) -> tuple[str, dict[str, float]]:
     Both are empty where there is none, it is this one, or one of the two has no profile.
     """
     with suppress(ModelError, ValueError):
-        champion = current_version(models)
+        champion = serving_version(models, scope_of(version))
         if champion is not None and champion.resolve() != version.resolve():
             old, new = read_profile(champion), read_profile(version)
             if old is not None and new is not None:
@@ -151,7 +167,12 @@ def _report_files(version: Path) -> list[str]:
     return []
 
 
-def _view(models: Path, place: Path, in_force: dict[str, Path | None]) -> ModelView:
+class _InForce(NamedTuple):
+    current: set[Path]
+    shadow: Path | None
+
+
+def _view(models: Path, place: Path, in_force: _InForce) -> ModelView:
     manifest, problem = None, ""
     try:
         manifest = _decode(read_regular(place / MANIFEST))
@@ -162,8 +183,9 @@ def _view(models: Path, place: Path, in_force: dict[str, Path | None]) -> ModelV
         path=_path(models, place),
         manifest=manifest,
         problem=problem,
-        current=in_force.get("current") == own,
-        shadow=in_force.get("shadow") == own,
+        current=own in in_force.current,
+        shadow=own == in_force.shadow,
+        placement=None if manifest is None else manifest.scope.placement,
         pictures=tuple(one for one in files if one.endswith(".png")),
         report="index.html" in files,
     )

@@ -10,17 +10,30 @@ from typing import Final, Literal
 
 import msgspec
 
+from decision.core.errors import NextbestError
 from decision.environment import login_name
 from decision.evaluation.gate import judge_gate
 from decision.evaluation.gate_figures import GateEvidence, GateFigure
 from decision.files import append_line, sync_folder
+from decision.learning.spec import specs_in
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
-from decision.scoring.versions import CURRENT, SHADOW, point_to, shadow_version
+from decision.scoring.versions import (
+    CURRENT,
+    SHADOW,
+    current_version,
+    point_to,
+    scope_of,
+    shadow_version,
+)
 
 PROMOTIONS: Final = "promotions.ndjson"
 """In the models folder: one line per promotion, with the figures of its gate."""
+
+
+class ScopeTaken(NextbestError):
+    """Another model is in force where a version is to be, and both specs claim that."""
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +106,10 @@ def promote(
 
     Raises:
         ModelError: it is not a version below the models folder.
+        ScopeTaken: another model's spec claims the same scope.
         OSError: nothing can be written there.
     """
+    _refuse_two_claims(models, version)
     with suppress(ModelError):
         challenger = shadow_version(models)
         if challenger is not None and challenger.resolve() == version.resolve():
@@ -102,6 +117,23 @@ def promote(
     point_to(models, version)
     forced = reason is not None if forced is None else forced
     _note(models, version, CURRENT, figures, reason, by, forced=forced)
+
+
+def _refuse_two_claims(models: Path, version: Path) -> None:
+    """Two specs in the folder that claim the same scope would put each other's versions out."""
+    placement = scope_of(version)
+    with suppress(ModelError):
+        other = current_version(models, placement) if (models / CURRENT).exists() else None
+        if other is None or other.parent.name == version.parent.name:
+            return
+        claims = {spec.name for spec in specs_in(models) if spec.scope.placement == placement}
+        names = other.parent.name, version.parent.name
+        if claims.issuperset(names):
+            where = "every placement" if placement is None else placement
+            raise ScopeTaken(
+                f"{names[0]} and {names[1]} are both for {where}, where {names[0]} is in force: "
+                "give one of the specs another scope, or take one out of the folder"
+            )
 
 
 def challenge(

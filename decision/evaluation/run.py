@@ -83,6 +83,7 @@ def evaluate(
             count_silence=request.count_silence,
             model=version,
             until=request.until,
+            placement=None if model is None else model.manifest.scope.placement,
         ) as log,
         progress.bar("Decisions") as move,
     ):
@@ -106,6 +107,8 @@ def evaluate(
         notes.insert(0, f"a response is {responses.in_words()}")
     elif model is not None:
         notes.insert(0, "the version does not say what a response is; here: the messages' goals")
+    if log.placement is not None:
+        notes.append(f"the model is of {log.placement}: only decisions there are judged")
     attribution = log.attribution
     notes.append(f"attribution is {attribution}: {IN_WORDS[attribution]}")
     if unseen is not None and (since is None or since < unseen):

@@ -84,12 +84,14 @@ def judge_whole_log(
     *,
     rules: PolicyDefinition | None = None,
     until: int | None = None,
+    placement: str | None = None,
     progress: Progress = SILENT,
 ) -> Judged:
     """Decides the log again under both, and keeps some numbers per decision.
 
     `factor` is 1 + the lift that is asked for. `rules` None: those that each decision was made
-    under. Where no version is in force, what was logged is compared with.
+    under. `placement`: only its decisions are judged. Where no version is in force, what was logged
+    is compared with.
 
     Raises:
         EvaluationError: nothing can be judged by the log; the text says why.
@@ -99,7 +101,7 @@ def judge_whole_log(
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses, until=until) as log,
+        open_log(archive, responses, until=until, placement=placement) as log,
         progress.bar("Decisions") as move,
     ):
         rows = _Rows(rivals, factor, counts_silence=log.counts_silence)

@@ -97,6 +97,7 @@ def manifest_of(
         created_at=when,
         target=spec.responses.in_words(),
         responses=spec.responses,
+        scope=spec.scope,
         features=examples.features,
         categories=examples.categories,
         start=None if boosted.start is None else START,

@@ -35,11 +35,22 @@ NO_GOAL: Final = "of messages without a goal"
 IMPOSSIBLE: Final = "with an impossible selection probability"
 UNWEIGHED: Final = "without a selection probability to weigh by"
 NOT_GIVEN: Final = "released and never seen"
+ELSEWHERE: Final = "of other placements"
 SILENT: Final = "in which nothing was selected"
 ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
-_REASONS: Final = (SILENT, INCOMPLETE, TWICE, IMPOSSIBLE, UNWEIGHED, NO_GOAL, NOT_GIVEN, OPEN)
+_REASONS: Final = (
+    SILENT,
+    INCOMPLETE,
+    TWICE,
+    ELSEWHERE,
+    IMPOSSIBLE,
+    UNWEIGHED,
+    NO_GOAL,
+    NOT_GIVEN,
+    OPEN,
+)
 _BEGUN: Final = 0.2
 """From this share of rows on it is noted that the response's event is that of the decision."""
 _NONE: Final = -1
@@ -133,6 +144,7 @@ class _Join:
         self._weighed = spec.weights is not None
         self._folds = spec.cross_fit
         self._attribution = spec.attribution
+        self._placement = spec.scope.placement
         self._merges = ""
         self._messages: list[str] = []
         self._channels: list[str] = []
@@ -198,6 +210,8 @@ class _Join:
     def _lay_out_decisions(self) -> None:
         """Table `decisions`: every row, with its goal, and its `place` in the archive."""
         position = "position" if self._sources.has_position else "NULL"
+        own = self._placement
+        elsewhere = "FALSE" if own is None else f"log.placement IS DISTINCT FROM {_quoted(own)}"
         begun = "event_type" if self._sources.has_event_type else "NULL"
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
@@ -206,6 +220,7 @@ class _Join:
                    messages.number AS message, channels.number AS channel,
                    CAST(selection_probability AS DOUBLE) AS probability,
                    CAST({position} AS INTEGER) AS position, event, within,
+                   {elsewhere} AS elsewhere,
                    {begun} IS NOT DISTINCT FROM goal AS begun,
                    hash(decision_id, log.message, log.channel) AS tie
             FROM decision_files AS log LEFT JOIN messages USING (message)
@@ -286,6 +301,7 @@ class _Join:
                 WHEN $weighed AND probability IS NULL THEN '{UNWEIGHED}'
                 WHEN event IS NULL THEN '{NO_GOAL}'
                 WHEN withheld.place IS NOT NULL THEN '{NOT_GIVEN}'
+                WHEN elsewhere THEN '{ELSEWHERE}'
                 WHEN moment + within > $until THEN '{OPEN}'
             END AS why
             FROM decisions AS one LEFT JOIN twice USING (decision_id, message, channel)
@@ -300,7 +316,7 @@ class _Join:
         What was given but does not count, as it is too young or has no usable probability, has its
         own responses all the same.
         """
-        given = f"why IS NULL OR why IN ('{OPEN}', '{IMPOSSIBLE}', '{UNWEIGHED}')"
+        given = f"why IS NULL OR why IN ('{OPEN}', '{IMPOSSIBLE}', '{UNWEIGHED}', '{ELSEWHERE}')"
         touches = (
             f"(SELECT * REPLACE (coalesce(position, 1) AS position) FROM judged WHERE {given})"
         )

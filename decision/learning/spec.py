@@ -5,6 +5,7 @@ target: goal                       # or {event: purchase, within: 7d} for all me
 without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
 attribution: last_touch            # or each, discounted: which messages an event counts for
                                    # (default: each, where silence can reach the target as well)
+scope: {placement: app_home}       # where it decides; default: wherever no other model does
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
 weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; default: all the same
 monotone: {message.count_30d: decreasing}
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -42,7 +44,7 @@ from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
-from decision.scoring.manifest import Attribution, Responses, Smoothing, reached_alone
+from decision.scoring.manifest import Attribution, Responses, Scope, Smoothing, reached_alone
 
 SPEC: Final = "spec.json"
 """In a version's folder: the spec that it was trained by."""
@@ -154,6 +156,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...]
     target: Goal | None = None
     without_goal: Goal | None = None
+    scope: Scope = Scope()
     attribution: Attribution = "last_touch"
     weights: PropensityWeights | None = None
     monotone: dict[str, Direction] = {}
@@ -220,16 +223,21 @@ def spec_named(models: Path, name: str) -> Spec:
         NotFound: there is none without errors.
     """
     known = []
-    for path in sorted(models.glob("*.yaml")):
-        with suppress(SpecError):
-            spec = load_spec(path)
-            if spec.name == name:
-                return spec
-            known.append(spec.name)
+    for spec in specs_in(models):
+        if spec.name == name:
+            return spec
+        known.append(spec.name)
     raise NotFound(
         f"{models} has no spec named {name}, so its gate is not known; give --spec"
         f"{meant(name, known)}"
     )
+
+
+def specs_in(models: Path) -> Iterator[Spec]:
+    """The specs of a models folder that have no errors, in order of their files."""
+    for path in sorted(models.glob("*.yaml")):
+        with suppress(SpecError):
+            yield load_spec(path)
 
 
 def parse_spec(name: str, data: bytes | str) -> Spec:
@@ -289,6 +297,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             name=name,
             target=target,
             without_goal=_goal(checker, without, "without_goal") if without else None,
+            scope=_scope(checker, entry.get("scope")),
             attribution=cast(Attribution, attribution),
             features=features,
             weights=_weights(checker, entry.get("weights")),
@@ -316,6 +325,13 @@ def _goal(checker: Checker, node: Node, what: str) -> Goal | None:
     with checker.entry(node, what) as entry:
         event = entry.require("event", Checker.text, "")
         return Goal(event=event, within=entry.require("within", Checker.duration, DAY))
+
+
+def _scope(checker: Checker, node: Node | None) -> Scope:
+    if node is None:
+        return Scope()
+    with checker.entry(node, "scope") as entry:
+        return Scope(placement=entry.require("placement", Checker.text, ""))
 
 
 def _features(checker: Checker, node: Node | None) -> tuple[Feature, ...]:

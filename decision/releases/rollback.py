@@ -18,7 +18,15 @@ from decision.releases.publishing import (
     versions_standing,
 )
 from decision.scoring.manifest import ModelError
-from decision.scoring.versions import current_version, earlier_versions, point_to, versions
+from decision.scoring.versions import (
+    current_version,
+    earlier_versions,
+    end_at,
+    placements_with_own,
+    point_to,
+    scope_of,
+    versions,
+)
 
 
 class CannotRollBack(NextbestError):
@@ -78,23 +86,33 @@ async def roll_back_policy(
     return entry
 
 
-def roll_back_model(models: Path, version: str | None) -> str:
+def roll_back_model(models: Path, version: str | None, placement: str | None = None) -> str | None:
     """Puts an earlier model of a folder in force again; its version.
+
+    With `placement`, the one that decides there alone; where none did before, that placement has
+    none of its own any more (None is returned), and the one for all others decides there again.
 
     Raises:
         CannotRollBack: there is no such model, or it is in force.
         ModelError: it must not serve.
     """
-    names = [place.relative_to(models).as_posix() for place in versions(models)]
+    names = [
+        place.relative_to(models).as_posix()
+        for place in versions(models)
+        if scope_of(place) == placement
+    ]
     if version is None:
-        there = [name for name in earlier_versions(models) if name in names]
+        there = [name for name in earlier_versions(models, placement) if name in names]
+        if not there and placement is not None and placement in placements_with_own(models):
+            end_at(models, placement)
+            return None
         if not there:
             raise CannotRollBack(f"{models} has no earlier model that was in force; name a VERSION")
         version = there[0]
     else:
         version = chosen(version, names, "model version")
     try:
-        place = current_version(models)
+        place = current_version(models, placement)
     except ModelError:
         place = None  # what is in force cannot be read: all the more reason to leave it
     if place is not None and place.resolve() == (models / version).resolve():

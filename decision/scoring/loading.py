@@ -22,6 +22,7 @@ from decision.scoring.linear import read_start
 from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
 from decision.scoring.model import Model, Scores, Trees
 from decision.scoring.structure import DamagedModel, Structure, check_structure
+from decision.scoring.versions import current_version, placements_with_own
 
 TIME_LIMIT: Final = 120.0
 """Seconds for a trial, which may include compiling a large model."""
@@ -63,6 +64,19 @@ def reference_model(folder: Path) -> Model:
     manifest, text, _ = check_version(folder)
     start = read_start(folder, manifest.start, manifest.features)
     return Model(manifest, reference_trees(text), "lightgbm", start=start)
+
+
+def load_scoped_models(folder: str | None) -> dict[str, Model]:
+    """The models that decide at one placement alone, by placement. Blocks while they are tried.
+
+    Raises:
+        ModelError: one must not serve.
+    """
+    if folder is None:
+        return {}
+    models = Path(folder)
+    found = {name: current_version(models, name) for name in placements_with_own(models)}
+    return {name: load_model(place) for name, place in found.items() if place is not None}
 
 
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:

@@ -133,6 +133,12 @@ def _in_words(goal: Goal) -> str:
     return f"{goal.event} within {format_duration(goal.within)}"
 
 
+class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model decides: at one placement; without one, wherever no other model does."""
+
+    placement: str | None = None
+
+
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
@@ -166,7 +172,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`manifest.json`. `target` says in words what counts as a response, `responses` exactly (None
     in versions of earlier releases). `exploration` is a γ that replaces the policy's, or None.
-    `start` is the file of the linear start that the trees add to, or None.
+    `start` is the file of the linear start that the trees add to, or None. `scope` is where the
+    version decides.
 
     At most one of `calibration` and `isotonic` is set. `parity` is from the machine that trained;
     it and `created_at` do not change `version`.
@@ -178,6 +185,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     created_at: str = ""
     target: str
     responses: Responses | None = None
+    scope: Scope = Scope()
     objective: Literal["binary"] = "binary"
     features: tuple[Feature, ...]
     categories: dict[str, tuple[Value, ...]] = {}

@@ -6,7 +6,7 @@ specs (`*.yaml` in the models folder) are logged, so that a first model can be l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from decision.scoring.loading import load_model
 from decision.scoring.manifest import MANIFEST, ModelError
 from decision.scoring.model import Model
 from decision.scoring.scorers import MINIMAL_FEATURES
-from decision.scoring.versions import current_version, shadow_version
+from decision.scoring.versions import current_version, placements_with_own, shadow_version
 from decision.server.aside import Aside, Unanswered
 from decision.server.metrics import Metrics
 from decision.server.watching import Watch, file_fingerprint, fingerprint
@@ -33,14 +33,17 @@ Place = Callable[[Path], Path | None]
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """What a models folder gave. `problem` says why something there does not serve."""
+    """What a models folder gave. `scoped` are the models that decide at one placement alone, by
+    placement. `problem` says why something there does not serve."""
 
     model: Model | None = None
+    scoped: Mapping[str, Model] = {}
     shadow: Model | None = None
     features: tuple[Feature, ...] = MINIMAL_FEATURES
     problem: str | None = None
     model_fingerprint: str = ""
     shadow_fingerprint: str = ""
+    scoped_fingerprints: Mapping[str, str] = {}
 
 
 class ModelSupply:
@@ -67,7 +70,8 @@ class ModelSupply:
         if found.problem is not None:
             # Better an older model, or none, than no answer: the prior stands in.
             _log.error("model_refused", problem=found.problem)
-        if found.model is not before.model or found.shadow is not before.shadow:
+        served = (found.model, found.shadow, *found.scoped.items())
+        if served != (before.model, before.shadow, *before.scoped.items()):
             self._metrics.model_reloaded(True)
         if found.problem not in (None, before.problem):
             self._metrics.model_reloaded(False)
@@ -101,7 +105,10 @@ def models_fingerprint(folder: str | None) -> str:
     models = Path(folder)
     specs = [file_fingerprint(file) for file in sorted(models.glob("*.yaml"))]
     return fingerprint(
-        _fingerprint_of(models, current_version), _fingerprint_of(models, shadow_version), specs
+        _fingerprint_of(models, current_version),
+        _fingerprint_of(models, shadow_version),
+        specs,
+        _scoped_fingerprints(models),
     )
 
 
@@ -123,14 +130,47 @@ def load_models(folder: str | None, before: Models) -> Models:
         shadow, shadow_problem = _load(models, shadow_version, before.shadow)
     if shadow_problem is not None:
         shadow_problem = f"shadow: {shadow_problem}"
+    scoped, scoped_problem, fingerprints = _load_scoped(models, before)
     return Models(
         model=model,
+        scoped=scoped,
         shadow=shadow,
         features=spec_features(models) if model is None else MINIMAL_FEATURES,
-        problem="; ".join(filter(None, (problem, shadow_problem))) or None,
+        problem="; ".join(filter(None, (problem, shadow_problem, scoped_problem))) or None,
         model_fingerprint=model_fingerprint,
         shadow_fingerprint=shadow_fingerprint,
+        scoped_fingerprints=fingerprints,
     )
+
+
+def _load_scoped(
+    models: Path, before: Models
+) -> tuple[dict[str, Model], str | None, dict[str, str]]:
+    """Those of one placement each, what is wrong with some, and their fingerprints."""
+    fingerprints = _scoped_fingerprints(models)
+    found: dict[str, Model] = {}
+    problems = []
+    for placement, now in fingerprints.items():
+        model, problem = before.scoped.get(placement), None
+        if now != before.scoped_fingerprints.get(placement) or before.problem is not None:
+            model, problem = _load(models, _place_of(placement), model)
+        if model is not None:
+            found[placement] = model
+        if problem is not None:
+            problems.append(f"{placement}: {problem}")
+    return found, "; ".join(problems) or None, fingerprints
+
+
+def _scoped_fingerprints(models: Path) -> dict[str, str]:
+    try:
+        placements = placements_with_own(models)
+    except (ModelError, OSError):  # the fingerprint of the one for all others says so
+        return {}
+    return {name: _fingerprint_of(models, _place_of(name)) for name in placements}
+
+
+def _place_of(placement: str) -> Place:
+    return partial(current_version, placement=placement)
 
 
 def spec_features(models: Path) -> tuple[Feature, ...]:

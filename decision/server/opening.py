@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from decision.core.definition import PolicyDefinition
@@ -54,6 +55,7 @@ async def open_engine(
     definition: PolicyDefinition,
     model: Model | None = None,
     *,
+    scoped: Mapping[str, Model] = MappingProxyType({}),
     in_memory: bool = False,
 ) -> AsyncIterator[Engine]:
     """An engine on that store (or a temporary one) for loading and upkeep, not for decisions.
@@ -67,7 +69,9 @@ async def open_engine(
         engine = Engine(store, own)
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.
-        engine.use(await build_snapshot(definition, model, store, now, durable=False))
+        engine.use(
+            await build_snapshot(definition, model, store, now, durable=False, scoped=scoped)
+        )
         return engine
 
     if in_memory:

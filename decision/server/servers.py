@@ -73,7 +73,9 @@ class Announcing:
             StoreUnavailable: nobody is told.
         """
         now, before = from_micros(self._clock()), self._told
-        own = (snapshot.policy_version, snapshot.model_version)
+        scoped = [f"{placement}: {one}" for placement, one in snapshot.model_versions.items()]
+        models = [one for one in (snapshot.model_version, *sorted(scoped)) if one is not None]
+        own = (snapshot.policy_version, ", ".join(models) or None)
         same = before is not None and (before.policy, before.model) == own
         self._told = note = ServerNote(
             host=socket.gethostname(),

@@ -184,6 +184,7 @@ class PolicySupply:
             try_first=False,
             contacts_kept=context.settings.contacts_kept,
             shadow=models.shadow,
+            scoped=models.scoped,
             features=models.features,
             in_thread=True,
         )

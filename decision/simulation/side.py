@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -51,8 +52,11 @@ class Simulated:
         groups: Sequence[str] = (),
         *,
         lowercase_emails: bool = False,
+        scoped: Mapping[str, Model] = MappingProxyType({}),
     ) -> None:
-        self.world = World(as_seen(definition), model, seed, lowercase_emails=lowercase_emails)
+        self.world = World(
+            as_seen(definition), model, seed, lowercase_emails=lowercase_emails, scoped=scoped
+        )
         self.groups = groups
         self._verdict: Verdict | None = None
         self._refusal = ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -92,7 +93,8 @@ class WorldStore(TimedStore):
 
 
 class World:
-    """One policy and one model, deciding what is put to it. `now` is microseconds.
+    """One policy and its models, `scoped` those of one placement each, deciding what is put to
+    it. `now` is microseconds.
 
     Where `acts` is set, journeys go on while time goes by, and it is told of what they do.
     """
@@ -105,9 +107,10 @@ class World:
         *,
         explain: bool = False,
         lowercase_emails: bool = False,
+        scoped: Mapping[str, Model] = MappingProxyType({}),
     ) -> None:
         self.definition = definition
-        self.model = model
+        self.model, self.scoped = model, scoped
         self.explain = explain
         self.now = time.time_ns() // 1000
         self.draw_name: str | None = None
@@ -126,9 +129,9 @@ class World:
         Raises:
             PolicyRefused: the rule engine does not hold its rules.
         """
-        store = self.store
+        now = from_micros(self.now)
         self.engine.use(
-            await build_snapshot(self.definition, self.model, store, from_micros(self.now))
+            await build_snapshot(self.definition, self.model, self.store, now, scoped=self.scoped)
         )
 
     async def load(self, customers: str, tell: Callable[[str], None]) -> int:

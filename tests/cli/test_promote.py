@@ -80,7 +80,6 @@ def test_a_challenger_is_named_and_cleared(run, models: Path, version: str) -> N
         (("{}", "--reason", "x"), 2, "go together"),
         (("{}", "--clear-shadow"), 2, "takes no version"),
         (("nothing",), 1, "there is no such version; models has: tea/"),
-        (("{}",), 1, "no spec named tea"),
         (("{}", "--spec", "nowhere.yaml"), 1, "nowhere.yaml"),
     ],
 )
@@ -89,6 +88,14 @@ def test_wrong_use_is_told(
 ) -> None:
     result = run("promote", *(arg.format(version) for arg in args))
     assert result.exit_code == code and said in " ".join(result.output.split()), result.output
+
+
+def test_the_gate_of_the_spec_that_it_was_trained_by_counts_where_there_is_no_other(
+    run, models: Path, version: str
+) -> None:
+    result = run("promote", "tea")
+    assert result.exit_code == 0 and f"tea/{version} is in force" in result.stdout
+    assert "the spec has no gate" in result.stderr
 
 
 def test_without_a_log_the_lift_is_unknown_and_that_is_no_pass(

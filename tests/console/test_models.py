@@ -114,7 +114,7 @@ async def test_the_gate_says_why_it_refuses_and_is_overridden_by_a_reason_alone(
     rules: Path, models: Path
 ) -> None:
     first, second = names(models)
-    (models / "tea.yaml").write_text(SPEC + GATE % 0.0)
+    (models / "tea.yaml").write_text(SPEC + "promotion: {latency_at_most: 1us}\n")
     async with browsing(rules, store=MemoryStore(), models=str(models)) as browser:
         path = f"{PATH}/judged?version={second}&part=gate"
         part = await browser.get(path, **{"hx-request": "true"})
@@ -170,11 +170,11 @@ async def test_a_damaged_challenger_is_refused_and_a_damaged_pointer_can_be_remo
         assert not (models / "shadow").exists()
 
 
-async def test_a_spec_that_is_missing_is_said(rules: Path, models: Path) -> None:
+async def test_without_a_spec_beside_it_its_own_counts(rules: Path, models: Path) -> None:
     (models / "tea.yaml").unlink()
     async with browsing(rules, models=str(models)) as browser:
         page = await browser.get(f"{PATH}/judged?version={names(models)[1]}")
-        assert page.status_code == 200 and "has no spec named tea" in page.text
+        assert page.status_code == 200 and "The spec has no gate" in page.text
 
 
 async def test_a_damaged_version_and_a_damaged_pointer_are_said(rules: Path, models: Path) -> None:

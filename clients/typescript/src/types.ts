@@ -448,11 +448,12 @@ export interface PathsQuestion {
 /**
  * What is in force, and since when.
  *
- * `degraded` lists what every decision does without, `cautions` what this policy cannot make good,
- * such as contacts that a longer cap would need and that were not kept. `budgets` is what is spent
- * of every budget; null where Redis does not answer. `keys_problem` says why the keys file cannot
- * be used, with its path, and what holds meanwhile. `refusal` is what was tried after it and
- * refused, with its first errors; null where the newest is in force.
+ * `model_version` decides wherever none of `model_versions` (placement → version) does. `degraded`
+ * lists what every decision does without, `cautions` what this policy cannot make good, such as
+ * contacts that a longer cap would need and that were not kept. `budgets` is what is spent of
+ * every budget; null where Redis does not answer. `keys_problem` says why the keys file cannot be
+ * used, with its path, and what holds meanwhile. `refusal` is what was tried after it and refused,
+ * with its first errors; null where the newest is in force.
  */
 export interface PolicyView {
   policy_version: string;
@@ -462,6 +463,7 @@ export interface PolicyView {
   candidates: number;
   degraded: string[];
   shadow_version: string | null;
+  model_versions: Record<string, string>;
   cautions: string[];
   budgets: BudgetView[] | null;
   model_problem: string | null;

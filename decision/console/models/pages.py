@@ -234,10 +234,13 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         form = form_of(request)
         why, wanted = _why(form), form.text("version") or None
         try:
-            version = await console.work(partial(roll_back_model, folder(), wanted))
+            back = partial(roll_back_model, folder(), wanted, form.text("placement") or None)
+            version = await console.work(back)
         except (NextbestError, OSError) as error:
             return await list_page(request, problem_of(error, request))
-        await console.audit(request, "model.rollback", target=version, reason=why)
+        await console.audit(
+            request, "model.rollback", target=version or form.text("placement"), reason=why
+        )
         return go(request, PATH)
 
     return [listed, shown, judged, file, promote, challenge, end_challenge, roll_back]

@@ -512,6 +512,7 @@ PathsQuestion = TypedDict(
 class PolicyView(TypedDict):
     """What is in force, and since when.
 
+    `model_version` decides wherever none of `model_versions` (placement → version) does.
     `degraded` lists what every decision does without, `cautions` what this policy cannot make
     good, such as contacts that a longer cap would need and that were not kept. `budgets` is
     what is spent of every budget; null where Redis does not answer. `keys_problem` says why
@@ -526,6 +527,7 @@ class PolicyView(TypedDict):
     candidates: int
     degraded: list[str]
     shadow_version: str | None
+    model_versions: dict[str, str]
     cautions: list[str]
     budgets: list[BudgetView] | None
     model_problem: str | None

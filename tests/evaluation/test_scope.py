@@ -1,0 +1,210 @@
+"""Several models in force: one may decide at a placement alone, and comes and goes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from decision.core import records
+from decision.core.clock import from_micros
+from decision.core.decide import Question
+from decision.core.schema import CustomerUpdate, DecisionRequest
+from decision.engine import Engine, EngineSettings, build_snapshot
+from decision.evaluation.gate import evidence_for
+from decision.evaluation.log import open_log
+from decision.evaluation.model_views import models_view
+from decision.evaluation.promotion import ScopeTaken, promote
+from decision.evaluation.run import EvaluationRequest, evaluate
+from decision.evaluation.targets import Candidate
+from decision.learning.spec import SpecError, parse_spec
+from decision.learning.train import train_on_log
+from decision.releases.rollback import CannotRollBack, roll_back_model
+from decision.scoring.loading import load_model, load_scoped_models
+from decision.scoring.manifest import Scope
+from decision.scoring.model import Model
+from decision.scoring.versions import current_version, placements_with_own, serving_version
+from decision.server.models import Models, load_models, models_fingerprint
+from decision.simulation.shop import DEFAULT_NOW
+from decision.store.keys import PARTITIONS
+from decision.store.memory_store import MemoryStore
+from tests.learning.logs import RULES, SPEC, Deciding, World, definition_of, write_archive
+
+PLACES = RULES.replace("placements: {", "placements: {home: {channels: [email, push]}, ", 1)
+HOME = SPEC.replace("name: tea", "name: home\nscope: {placement: home}")
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """Every other decision is at home."""
+    found = World(800)
+    found.definition = definition_of(PLACES)
+    found.moments = [
+        moment._replace(question=Question(placement=("outbound", "home")[moment.index % 2]))
+        for moment in found.moments
+    ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("log"), world, Deciding(world.definition, 4.0), 1)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    world: World, archive: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path, Path]:
+    """A folder with a model for all, and two versions of one for home."""
+    models = tmp_path_factory.mktemp("models")
+    goals = {message.name: message.goal for message in world.definition.messages if message.goal}
+    found = [
+        train_on_log(parse_spec("a.yaml", text), archive, goals, models, report=False)
+        for text in (SPEC, HOME, HOME.replace("rounds: 12", "rounds: 9"))
+    ]
+    return models, found[0], found[1], found[2]
+
+
+@pytest.fixture
+def models(trained: tuple[Path, Path, Path, Path]) -> Path:
+    for name in ("current", "history", "promotions.ndjson"):
+        (trained[0] / name).unlink(missing_ok=True)
+    for spec in trained[0].glob("*.yaml"):
+        spec.unlink()
+    return trained[0]
+
+
+def test_a_scope_is_read_and_what_it_cannot_be_is_an_error_at_its_place() -> None:
+    assert parse_spec("a.yaml", HOME).scope == Scope(placement="home")
+    for text, wrong in (("home", "scope"), ("{}", "placement"), ("{place: home}", "placement")):
+        with pytest.raises(SpecError, match=wrong):
+            parse_spec("a.yaml", HOME.replace("{placement: home}", text))
+
+
+def test_a_model_learns_from_its_placement_and_is_judged_there(
+    world: World, archive: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    _, everywhere, home, _ = trained
+    own, whole = load_model(home).manifest.training, load_model(everywhere).manifest.training
+    counted = own.rows + own.validation_rows
+    assert own.left_out["of other placements"] + counted == whole.rows + whole.validation_rows
+    with open_log(archive, None) as log:
+        both = {one.decision_id for one, _ in log.read()}
+    with open_log(archive, None, placement="home") as log:
+        there = {one.decision_id for one, _ in log.read()}
+    odd = {f"01J{index:023d}" for index in range(1, len(world.moments), 2)}
+    assert there == both & odd and len(both) > len(there) > 300
+    request = EvaluationRequest(reward_model=False)
+    report = evaluate(archive, Candidate(model=load_model(home)), request)
+    assert report.log.judged == len(there)
+    assert any("only decisions there" in note for note in report.notes)
+
+
+def test_each_is_promoted_and_rolled_back_by_itself(
+    models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    _, everywhere, home, later = trained
+    promote(models, everywhere, ())
+    assert (models / "current").read_text("utf-8") == f"tea/{everywhere.name}\n"
+    assert evidence_for(models, home).champion == everywhere
+    promote(models, home, ())
+    assert current_version(models) == everywhere and current_version(models, "home") == home
+    assert evidence_for(models, later).champion == home
+    promote(models, later, ())
+    assert serving_version(models, "home") == later and serving_version(models, "x") == everywhere
+    shown = {one.path: (one.current, one.placement) for one in models_view(models).versions}
+    assert shown[f"home/{later.name}"] == (True, "home")
+    assert shown[f"tea/{everywhere.name}"] == (True, None)
+    assert shown[f"home/{home.name}"] == (False, "home")
+    with pytest.raises(CannotRollBack):
+        roll_back_model(models, None)
+    assert roll_back_model(models, None, "home") == f"home/{home.name}"
+    assert current_version(models, "home") == home
+    assert roll_back_model(models, None, "home") is None
+    assert placements_with_own(models) == [] and serving_version(models, "home") == everywhere
+    with pytest.raises(CannotRollBack):
+        roll_back_model(models, None, "home")
+    promote(models, later, ())  # what ended is not returned to
+    assert roll_back_model(models, None, "home") is None
+
+
+def test_two_specs_of_one_scope_are_refused_with_both_names(
+    models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    _, everywhere, home, _ = trained
+    (models / "tea.yaml").write_text(
+        SPEC.replace("name: tea", "name: tea\nscope: {placement: home}")
+    )
+    (models / "home.yaml").write_text(HOME)
+    (models / "current").write_text(f"tea/{everywhere.name}\tplacement=home\n")
+    with pytest.raises(ScopeTaken, match="tea and home are both for home"):
+        promote(models, home, ())
+    (models / "tea.yaml").write_text(SPEC)
+    promote(models, home, ())
+    assert current_version(models, "home") == home
+
+
+def test_servers_follow_each(models: Path, trained: tuple[Path, Path, Path, Path]) -> None:
+    """One that must not serve leaves the one before it, and the others, in force."""
+    _, everywhere, home, later = trained
+    promote(models, everywhere, ())
+    before = models_fingerprint(str(models))
+    promote(models, home, ())
+    assert models_fingerprint(str(models)) != before
+    found = load_models(str(models), Models())
+    assert found.model is not None and found.model.version == everywhere.name
+    assert {name: one.version for name, one in found.scoped.items()} == {"home": home.name}
+    again = load_models(str(models), found)
+    assert again.model is found.model and again.scoped["home"] is found.scoped["home"]
+    broken = models / "current"
+    broken.write_text(broken.read_text("utf-8").replace(home.name, "nothing"))
+    kept = load_models(str(models), found)
+    assert kept.scoped["home"] is found.scoped["home"] and kept.model is found.model
+    assert kept.problem is not None and "home" in kept.problem
+    promote(models, later, ())
+    assert load_models(str(models), kept).scoped["home"].version == later.name
+
+
+def test_each_decides_in_its_scope_and_the_log_says_which(
+    world: World, models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    """As each would decide alone: the same probabilities, the same choice, its own version."""
+    _, everywhere, home, _ = trained
+    promote(models, everywhere, ())
+    promote(models, home, ())
+    scoped = load_scoped_models(str(models))
+    both = asyncio.run(decided(world, everywhere, scoped))
+    alone = {each: asyncio.run(decided(world, each, {})) for each in (everywhere, home)}
+    for number, record in enumerate(both):
+        which = home if record.placement == "home" else everywhere
+        other = alone[which][number]
+        assert record.model_version == which.name == other.model_version
+        assert (record.selections, record.candidates) == (other.selections, other.candidates)
+    assert {one.placement for one in both} == {"home", "outbound"}
+
+
+async def decided(
+    world: World, model: Path, scoped: dict[str, Model]
+) -> list[records.DecisionRecord]:
+    """What is logged of a decision at each placement for some customers, always drawn alike."""
+    store = MemoryStore(clock=lambda: DEFAULT_NOW / 1_000_000)
+    engine = Engine(store, EngineSettings(seed="the same"), clock=lambda: DEFAULT_NOW)
+    at = from_micros(DEFAULT_NOW)
+    snapshot = await build_snapshot(
+        world.definition, load_model(model), store, at, durable=False, scoped=scoped
+    )
+    engine.use(snapshot)
+    for customer in world.shop.customers[:30]:
+        facts = {name: value for name, value in customer.attributes.items() if name != "segment"}
+        await engine.customers.update(customer.customer_id, CustomerUpdate(attributes=facts))
+        for placement in ("outbound", "home"):
+            who = customer.customer_id
+            await engine.decide(DecisionRequest(placement=placement, customer_id=who))
+    found = [
+        records.decode_decision(record.body)
+        for partition in range(PARTITIONS)
+        for record in await store.log_records(partition)
+        if record.kind == "decision"
+    ]
+    return sorted(found, key=lambda one: (one.customer_id, one.placement))
