@@ -17,7 +17,7 @@ from decision.core.records import DecisionRecord
 
 _json: Final = msgspec.json.Encoder().encode
 OF_SELECTION: Final = (
-    "message", "channel", "response_probability", "priority", "selection_probability"
+    "message", "channel", "response_probability", "priority", "selection_probability", "uplift"
 )  # fmt: skip
 _AT_ONCE: Final = 2_048
 """The candidates of this many decisions are expanded at once; this bounds memory."""
@@ -153,6 +153,8 @@ def _counts(records: Sequence[DecisionRecord]) -> Any:
     wrong |= lengths([one.priority for one in scores]) != bytes_each
     wrong |= lengths([one.selection for one in scores]) != bytes_each
     for place, record in enumerate(records):
+        if record.candidates.uplift:
+            wrong[place] |= len(record.candidates.uplift) != bytes_each[place]
         if record.shadow is not None:
             wrong[place] |= len(record.shadow.probability) != bytes_each[place]
     if wrong.any():
@@ -191,7 +193,9 @@ def _lists(
     asked = np.array([record.shadow is not None for record in records])
     shadowed = places[np.repeat(asked, counts)]
     shadows = [record.shadow.probability for record in records if record.shadow is not None]
-    scored = bits(places)
+    added = places[np.repeat(np.array([bool(one.uplift) for one in scores]), counts)]
+    uplifts = [one.uplift for one in scores if one.uplift]
+    scored, nothing = bits(places), pa.nulls(size, pa.float64())
     struct = pa.StructArray.from_arrays(
         [
             *(each.slice(0, size) for each in names),
@@ -199,7 +203,8 @@ def _lists(
             figures([one.priority for one in scores], places, scored),
             figures([one.selection for one in scores], places, scored),
             columns.named(_fallen(records, reasons, width), reasons),
-            figures(shadows, shadowed, bits(shadowed)) if shadows else pa.nulls(size, pa.float64()),
+            figures(shadows, shadowed, bits(shadowed)) if shadows else nothing,
+            figures(uplifts, added, bits(added)) if uplifts else nothing,
         ],
         fields=_fields(),
     )

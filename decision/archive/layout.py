@@ -122,11 +122,12 @@ def time_type() -> Any:
 
 _COLUMNS: Final = {
     "candidate": "message channel response_probability:number priority:number "
-    "selection_probability:number reason shadow_probability:number",
+    "selection_probability:number reason shadow_probability:number uplift:number",
     "decisions": "decision_id request_id decided_at:time customer_id placement event_type outcome "
     "reason not_before:time position:int32 message channel response_probability:number "
     "priority:number selection_probability:number candidates:candidates experiments:map "
-    "holdout:flag policy_version model_version shadow_version degraded:texts latency_us:int64",
+    "holdout:flag policy_version model_version shadow_version degraded:texts latency_us:int64 "
+    "uplift:number",
     "outcomes": "event_id decision_id message customer_id type at:time value:number",
     "events": "event_id customer_id type at:time received_at:time properties decision_id message "
     "value:number entry_id",

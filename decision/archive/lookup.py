@@ -159,10 +159,19 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
     """What was in the log, without the features and what the decision saw."""
     first = rows[0]
     scored = [
-        (index, row["response_probability"], row["priority"], row["selection_probability"])
+        (
+            index,
+            row["response_probability"],
+            row["priority"],
+            row["selection_probability"],
+            row.get("uplift"),
+        )
         for index, row in enumerate(first["candidates"] or ())
         if row["response_probability"] is not None
     ]
+    columns = [np.array([row[place] for row in scored], float).tobytes() for place in (1, 2, 3)]
+    added = [row[4] for row in scored if row[4] is not None]
+    uplift = np.array(added, float).tobytes() if len(added) == len(scored) else b""
     too_long = mask_where(row["reason"] == Reason.TOO_LONG for row in first["candidates"] or ())
     return DecisionRecord(
         **{name: first[name] for name in _OF_RECORD},
@@ -171,13 +180,18 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
         document=b"",
         draws=[],
         selections=[
-            LoggedSelection(**{name: row[name] for name in OF_SELECTION}, features={})
+            LoggedSelection(
+                **{name: row[name] for name in OF_SELECTION if name in row}, features={}
+            )
             for row in rows
             if row["message"] is not None
         ],
         candidates=LoggedScores(
-            np.array([row[0] for row in scored], "<u2").tobytes(),
-            *(np.array([row[place] for row in scored], float).tobytes() for place in (1, 2, 3)),
+            candidates=np.array([row[0] for row in scored], "<u2").tobytes(),
+            probability=columns[0],
+            priority=columns[1],
+            selection=columns[2],
+            uplift=uplift,
         ),
         degraded=list(first["degraded"] or ()),
         fallen={Reason.TOO_LONG.value: mask_bytes(too_long)},

@@ -13,8 +13,8 @@ from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.intake.decision_log.balance import Balance, Difference
     from decision.intake.decision_log.run import Imported
+    from decision.learning.balance import Balance, Difference
 
 _DIFFERING_SHOWN = 12
 
@@ -217,7 +217,7 @@ def _tell_balance(balance: Balance) -> None:
 
 def _shown(one: Difference) -> str:
     about = one.covariate if one.value is None else f"{one.covariate} {one.value}"
-    from decision.intake.decision_log.balance import SHARE
+    from decision.learning.balance import SHARE
 
     if one.covariate == SHARE:
         shown = f"{one.mean_in_arm:.2%} of rows, should be {one.mean:.2%}"

@@ -1,6 +1,7 @@
 """Arbitration: the survivors' priorities in one table, and the draw of who wins.
 
-priority = response probability × value × lever − channel cost, in `settings.currency`.
+priority = response probability × value × lever − channel cost, in `settings.currency`. Where a
+model says what a message adds over silence, it is uplift × value × lever − channel cost.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ class Scored(msgspec.Struct, frozen=True):
     lever: float
     priority: float
     selection_probability: float
+    uplift: float | None = None
 
 
 class Scores(msgspec.Struct, frozen=True):
     """All survivors, one column per figure; `candidates` are indices in the policy, ascending.
 
     `selection` is the probability of the draw in which a candidate was chosen, or of the last
-    draw that it took part in; 0 where it took part in none.
+    draw that it took part in; 0 where it took part in none. `uplift` is what a candidate adds over
+    silence, where a model says so; then priorities are of it, and it may be below 0.
     """
 
     candidates: Indices
@@ -45,6 +48,12 @@ class Scores(msgspec.Struct, frozen=True):
     lever: Floats
     priority: Floats
     selection: Floats
+    uplift: Floats | None = None
+
+    @property
+    def effect(self) -> Floats:
+        """What priorities are of: the uplift, where a model says it, else the probability."""
+        return self.probability if self.uplift is None else self.uplift
 
     def row(self, place: int) -> Scored:
         """One survivor by its place in the table."""
@@ -54,6 +63,7 @@ class Scores(msgspec.Struct, frozen=True):
             float(self.lever[place]),
             float(self.priority[place]),
             float(self.selection[place]),
+            None if self.uplift is None else float(self.uplift[place]),
         )
 
     def rows(self) -> list[Scored]:
@@ -67,7 +77,13 @@ def no_scores() -> Scores:
     return Scores(np.empty(0, dtype=np.intp), none, none, none, none)
 
 
-def prioritise(policy: Policy, candidates: Indices, probability: Floats, fired: int) -> Scores:
+def prioritise(
+    policy: Policy,
+    candidates: Indices,
+    probability: Floats,
+    fired: int,
+    uplift: Floats | None = None,
+) -> Scores:
     """The table of survivors with their priorities; the boosts of the rules that hold multiply."""
     effects = [policy.effects[rule] for rule in indices(fired)]
     levers = [effect.levers for effect in effects if effect.levers is not None]
@@ -75,8 +91,9 @@ def prioritise(policy: Policy, candidates: Indices, probability: Floats, fired: 
         lever = np.prod(levers, axis=0)[candidates]
     else:
         lever = np.ones(len(candidates))
-    priority = probability * policy.message_values[candidates] * lever - policy.costs[candidates]
-    return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)))
+    effect = probability if uplift is None else uplift
+    priority = effect * policy.message_values[candidates] * lever - policy.costs[candidates]
+    return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)), uplift)
 
 
 def below_threshold(scores: Scores, threshold: float) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 from decision.core import business_rules
 from decision.core.arbitration import (
+    Floats,
     Scored,
     Scores,
     arbitrate,
@@ -28,7 +29,7 @@ from decision.core.contact_policy import Pause, Standing
 from decision.core.definition import Selector
 from decision.core.document import Document
 from decision.core.fields import Situation
-from decision.core.masks import mask_of, positions, union
+from decision.core.masks import Indices, mask_of, positions, union
 from decision.core.policy import Policy, in_holdout
 from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
@@ -181,7 +182,8 @@ def decide(
     if alive:
         survivors = positions(alive)
         probabilities = scorer.score(survivors, values, document, now)
-        scores = prioritise(policy, survivors, probabilities, fired)
+        uplift = uplift_by(scorer, survivors, probabilities, values, document, now)
+        scores = prioritise(policy, survivors, probabilities, fired, uplift)
         if below := below_threshold(scores, placement.threshold):
             fallen[Reason.BELOW_THRESHOLD] = below
             alive &= ~below
@@ -238,6 +240,22 @@ def decide(
         texts=texts,
         spending=spending,
     )
+
+
+def uplift_by(
+    scorer: Scorer,
+    candidates: Indices,
+    probability: Floats,
+    values: list[Value],
+    document: Document,
+    now: int,
+) -> Floats | None:
+    """What candidates add over silence, by a scorer that is also an `UpliftScorer`; else None."""
+    uplift = getattr(scorer, "uplift", None)
+    if uplift is None:
+        return None
+    found: Floats = uplift(candidates, probability, values, document, now)
+    return found
 
 
 def fallback_of(

@@ -73,6 +73,7 @@ class _Explainer:
             source=source,
             response_probability=row.response_probability if row else None,
             value=candidate.value if row else None,
+            uplift=row.uplift if row else None,
             lever=row.lever if row else None,
             cost=float(self.policy.costs[index]) if row else None,
             priority=row.priority if row else None,

@@ -52,6 +52,23 @@ class Scorer(Protocol):
         """The features of one candidate as the model sees them, by name."""
 
 
+class UpliftScorer(Scorer, Protocol):
+    """A scorer that also estimates what a candidate adds over silence. Priorities are of that."""
+
+    def uplift(
+        self,
+        candidates: Indices,
+        probability: NDArray[np.float64],
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> NDArray[np.float64]:
+        """P(goal | candidate) − P(goal | silence) for each candidate index; it may be below 0.
+
+        `probability` is what `score` said of them.
+        """
+
+
 class Content(Protocol):
     """What a message says on one channel. Rendering does not fail and is free of I/O."""
 

@@ -27,16 +27,21 @@ class LoggedSelection(msgspec.Struct, kw_only=True, omit_defaults=True):
     priority: float
     selection_probability: float
     features: dict[str, Value]
+    uplift: float | None = None
     coupon: str | None = None
 
 
 class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
-    """The survivors, packed: candidate indices as little-endian u16, the figures as float64."""
+    """The survivors, packed: candidate indices as little-endian u16, the figures as float64.
+
+    `uplift` is empty unless a model said it.
+    """
 
     candidates: bytes = b""
     probability: bytes = b""
     priority: bytes = b""
     selection: bytes = b""
+    uplift: bytes = b""
 
 
 class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
@@ -182,7 +187,16 @@ def pack_scores(scores: Scores) -> LoggedScores:
         scores.probability.tobytes(),
         scores.priority.tobytes(),
         scores.selection.tobytes(),
+        b"" if scores.uplift is None else scores.uplift.tobytes(),
     )
+
+
+def unpack_uplift(logged: LoggedScores) -> dict[int, float]:
+    """Candidate → what it adds over silence; empty where no model said it."""
+    if not logged.uplift:
+        return {}
+    places = np.frombuffer(logged.candidates, "<u2").tolist()
+    return dict(zip(places, np.frombuffer(logged.uplift).tolist(), strict=True))
 
 
 def unpack_scores(logged: LoggedScores) -> list[tuple[int, float, float, float]]:

@@ -68,7 +68,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExplanationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one candidate. `reason` is null for what was selected."""
+    """What became of one candidate. `reason` is null for what was selected. `uplift` is what the
+    model says that it adds over silence; null where priorities are of the response probability.
+    """
 
     message: str
     channel: str
@@ -77,6 +79,7 @@ class ExplanationRow(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     response_probability: float | None = None
     value: float | None = None
+    uplift: float | None = None
     lever: float | None = None
     cost: float | None = None
     priority: float | None = None

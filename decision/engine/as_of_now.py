@@ -11,7 +11,7 @@ import numpy as np
 from decision.core import records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
-from decision.core.decide import Verdict, decide
+from decision.core.decide import Verdict, decide, uplift_by
 from decision.core.document import Document
 from decision.core.explanation import explain
 from decision.core.masks import Indices, indices, mask_from_bytes, mask_of
@@ -74,6 +74,34 @@ class _Predicted:
         self._logged = {
             place: logged[pair] for place, pair in enumerate(_pairs(now)) if pair in logged
         }
+        uplift = records.unpack_uplift(record.candidates)
+        own = {(names[one].message, names[one].channel): each for one, each in uplift.items()}
+        self._uplift = {place: own[pair] for place, pair in enumerate(_pairs(now)) if pair in own}
+        asked = getattr(now.scorer, "uplift", None)
+        self.uplift = self._predicted_uplift if asked is not None else None
+
+    def _predicted_uplift(
+        self,
+        candidates: Indices,
+        probability: Floats,
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> Floats:
+        found = np.array([self._uplift.get(one, np.nan) for one in candidates.tolist()])
+        missing = np.isnan(found)
+        if missing.any():
+            asked = uplift_by(
+                self._scorer,
+                candidates[missing],
+                probability[missing],
+                list(values),
+                document,
+                now,
+            )
+            assert asked is not None
+            found[missing] = asked
+        return found
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int

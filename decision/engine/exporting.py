@@ -96,6 +96,10 @@ def record_line(runtime: Runtime, record: LogRecord) -> Line:
             scored = records.unpack_scores(read.candidates)
             names = ("candidate", "response_probability", "priority", "selection_probability")
             fields["candidates"] = [dict(zip(names, row, strict=True)) for row in scored]
+            for row, uplift in zip(
+                fields["candidates"], records.unpack_uplift(read.candidates).values(), strict=False
+            ):
+                row["uplift"] = uplift
     except (msgspec.MsgspecError, UnreadableDocument, ValueError, OverflowError):
         return {**line, "unreadable": record.body}
     return {**line, "record": fields}

@@ -304,6 +304,7 @@ def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.LoggedSele
             priority=row.priority,
             selection_probability=row.selection_probability,
             features=snapshot.scorer.features(row.candidate, verdict.values, document, now),
+            uplift=row.uplift,
         )
         for row in verdict.chosen
     ]

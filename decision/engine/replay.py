@@ -57,6 +57,11 @@ class _LoggedScores:
     def __init__(self, record: DecisionRecord) -> None:
         self.version = record.model_version
         self._scores = {row[0]: row[1] for row in records.unpack_scores(record.candidates)}
+        self._uplift = records.unpack_uplift(record.candidates)
+        self.uplift = self._logged_uplift if self._uplift else None
+
+    def _logged_uplift(self, candidates: Indices, *_: object) -> Floats:
+        return np.array([self._uplift[index] for index in candidates.tolist()])
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int

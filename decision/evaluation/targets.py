@@ -228,9 +228,9 @@ class TargetPolicies:
         match name:
             case "model only":
                 # The threshold is an amount of money, so it does not apply to a probability.
-                priority, threshold = np.where(tier, scores.probability, -np.inf), -np.inf
+                priority, threshold = np.where(tier, scores.effect, -np.inf), -np.inf
             case "no levers":
-                priority = scores.probability * values - costs
+                priority = scores.effect * values - costs
             case _:
                 prior = bound.prior.score(
                     scores.candidates, verdict.values, verdict.document, verdict.now

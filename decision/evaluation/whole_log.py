@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from decision.archive.damage import naming_damage
 from decision.archive.journal import reading
 from decision.archive.replays import ArchivedReplay
-from decision.core.decide import Verdict
+from decision.core.decide import Verdict, uplift_by
 from decision.core.definition import PolicyDefinition
 from decision.core.ports import Scorer
 from decision.evaluation.choices import LoggedChoice
@@ -186,7 +186,15 @@ class _Rows:
         before = None
         if bound.champion is not None and bound.scorer is not None:
             before = bound.scorer.score(candidates, verdict.values, verdict.document, verdict.now)
-            old = _selection(bound.champion, verdict, before)
+            added = uplift_by(
+                bound.scorer,
+                candidates,
+                before,
+                verdict.values,
+                verdict.document,
+                verdict.now,
+            )
+            old = _selection(bound.champion, verdict, before if added is None else added)
         rows = PairedRows(
             scores.selection[None, :],
             old[None, :],
@@ -249,13 +257,11 @@ def _name(logged: LoggedChoice) -> str:
     return f"{logged.message}/{logged.channel}"
 
 
-def _selection(bound: BoundPolicy, verdict: Verdict, probability: Array) -> Array:
+def _selection(bound: BoundPolicy, verdict: Verdict, effect: Array) -> Array:
     """What the version in force would have done, among the same survivors."""
     policy, scores = bound.policy, verdict.scores
     candidates = scores.candidates
-    priority = (
-        probability * policy.message_values[candidates] * scores.lever - policy.costs[candidates]
-    )
+    priority = effect * policy.message_values[candidates] * scores.lever - policy.costs[candidates]
     return selection_by(bound, verdict, priority, verdict.threshold)
 
 

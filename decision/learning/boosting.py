@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -119,9 +120,12 @@ def boost(
 
 
 def text_of(booster: Any, rounds: int) -> str:
-    """The text model of so many rounds (−1: all). Both objectives give log-odds."""
+    """The text model of so many rounds (−1: all).
+
+    Serving knows one objective and reads the sums of the trees alone: log-odds, or an uplift.
+    """
     text: str = booster.model_to_string(num_iteration=rounds)
-    return text.replace(f"objective={SHARED}\n", "objective=binary sigmoid:1\n", 1)
+    return re.sub(r"\nobjective=.*\n", "\nobjective=binary sigmoid:1\n", text, count=1)
 
 
 def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 _BY_ROW: Final = (
     *("label", "weight", "time", "probability", "position"),
-    *("message", "channel", "fold"),
+    *("message", "channel", "fold", "silence", "given"),
 )
 
 
@@ -37,9 +37,11 @@ class Examples(msgspec.Struct, kw_only=True):
     `label` is 1 for a response, else 0; `message` and `channel` are indices into `messages` and
     `channels`; `weight` is the weight of each row; times are microseconds. Rows [0, fit) are
     fitted, [fit, judge) stop and calibrate, [judge, end) judge. `fold` is the fold of each row's
-    customer, if the spec cross-fits. `left_out` is the number of rows of
-    the log that do not count, by reason. `seen` says of what types the values of each feature
-    were.
+    customer, if the spec cross-fits. If it learns uplift, silence is the message "", `silence` is
+    the probability of saying nothing, `given` that of the message that was said (NaN of silence),
+    and `offered` has, by row of silence, what could have been said: message/channel → probability
+    (0: not known, as nothing was drawn). `left_out` is the number of rows of the log that do not
+    count, by reason. `seen` says of what types the values of each feature were.
     """
 
     features: tuple[Feature, ...]
@@ -57,6 +59,9 @@ class Examples(msgspec.Struct, kw_only=True):
     probability: Floats | None = None
     position: NDArray[np.int32] | None = None
     fold: NDArray[np.int8] | None = None
+    silence: Floats | None = None
+    given: Floats | None = None
+    offered: dict[int, dict[str, float]] = {}
     left_out: dict[str, int] = {}
     notes: tuple[Note, ...] = ()
     seen: tuple[SeenValues, ...] = ()

@@ -24,6 +24,7 @@ from decision.core.definition import Goal
 from decision.core.event_effects import RELEASING
 from decision.core.machines import SEEN
 from decision.learning.attribution import MANY, credits_of, never_seen
+from decision.learning.control_rows import ControlRows, control_rows, lay_out
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
 from decision.scoring.notes import Note, note
@@ -61,7 +62,8 @@ _FILE: Final = 1 << 40
 
 class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The Parquet files of each dataset (at least one of `decisions`), and which optional columns
-    they have: other writers of logs may leave them out."""
+    they have: other writers of logs may leave them out. `holdouts` is policy version → the share
+    of its control groups, where uplift is learned."""
 
     decisions: list[Path]
     outcomes: list[Path] = []
@@ -71,6 +73,7 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     has_received_at: bool = True
     has_properties: bool = True
     has_event_type: bool = True
+    holdouts: dict[str, float] = {}
 
 
 class JoinedRows(msgspec.Struct, kw_only=True):
@@ -91,7 +94,8 @@ class JoinedRows(msgspec.Struct, kw_only=True):
     channels: list[str]
     channel: NDArray[np.int32]
     fold: NDArray[np.int8] | None
-    closes_at: int | None
+    control: ControlRows | None = None
+    closes_at: int | None = None
     left_out: dict[str, int]
     notes: tuple[Note, ...] = ()
 
@@ -133,7 +137,6 @@ class _Join:
     def __init__(
         self, database: Database, sources: LogFiles, spec: Spec, goals: Mapping[str, Goal]
     ) -> None:
-        self._database = database
         self._sql = database.execute
         self._relation = database.connection.sql
         self._rows = database.rows
@@ -150,7 +153,11 @@ class _Join:
         self._channels: list[str] = []
         self._types: list[str] = []
         # Only rows of decisions need their place.
-        database.view_files("decision_files", sources.decisions, "*, file_index, file_row_number")
+        self._database, self._uplift = database, spec.objective == "uplift"
+        files = "all_decision_files" if self._uplift else "decision_files"
+        database.view_files(files, sources.decisions, "*, file_index, file_row_number")
+        if self._uplift:
+            lay_out(database, files, sources.holdouts)
         for name in ("outcomes", "events", "changes"):
             if paths := getattr(sources, name):
                 database.view_files(name, paths)
@@ -213,6 +220,7 @@ class _Join:
         own = self._placement
         elsewhere = "FALSE" if own is None else f"log.placement IS DISTINCT FROM {_quoted(own)}"
         begun = "event_type" if self._sources.has_event_type else "NULL"
+        arms = "silence, given" if self._uplift else "NULL AS silence, NULL AS given"
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
             SELECT file_index::BIGINT * {_FILE} + file_row_number::BIGINT AS place, decision_id,
@@ -222,7 +230,7 @@ class _Join:
                    CAST({position} AS INTEGER) AS position, event, within,
                    {elsewhere} AS elsewhere,
                    {begun} IS NOT DISTINCT FROM goal AS begun,
-                   hash(decision_id, log.message, log.channel) AS tie
+                   hash(decision_id, log.message, log.channel) AS tie, {arms}
             FROM decision_files AS log LEFT JOIN messages USING (message)
             LEFT JOIN channels USING (channel) {self._merges}""")
 
@@ -330,7 +338,7 @@ class _Join:
         fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
         found = self._relation(f"""
             SELECT place, moment, tie, message, channel, probability, position,
-                   ({fold})::TINYINT AS fold, coalesce(credit, 0) AS label
+                   ({fold})::TINYINT AS fold, silence, given, coalesce(credit, 0) AS label
             FROM judged LEFT JOIN reached USING (place) WHERE why IS NULL""").to_arrow_table()
         position = found.column("position").fill_null(1).to_numpy()
         place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
@@ -343,6 +351,9 @@ class _Join:
         messages, message = _present(self._messages, found.column("message").to_numpy())
         channels, channel = _present(self._channels, found.column("channel").to_numpy())
         left_out, notes = self._left_out()
+        control = None
+        if self._uplift:
+            control = control_rows(self._database, place, column("silence"), column("given"))
         closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
         return JoinedRows(
             file=place // _FILE,
@@ -356,6 +367,7 @@ class _Join:
             channels=channels,
             channel=channel[order],
             fold=column("fold") if self._folds else None,
+            control=control,
             closes_at=self._value(closes),
             left_out=left_out,
             notes=notes,

@@ -1,6 +1,7 @@
 """A model's spec: what is learned, from which features, and how. One YAML file in `models/`.
 
 name: engagement
+objective: response                # or uplift: what a message adds over silence
 target: goal                       # or {event: purchase, within: 7d} for all messages
 without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
 attribution: last_touch            # or each, discounted: which messages an event counts for
@@ -41,10 +42,18 @@ from decision.core.errors import NextbestError, NotFound, meant
 from decision.files import read_regular
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
+from decision.rulebook.mapping_reader import MappingReader
 from decision.rulebook.yaml_source import Node, read_yaml
 from decision.rulebook.yaml_text import read_file
 from decision.scoring.features import Feature, Kind, UnknownFeature, check_feature
-from decision.scoring.manifest import Attribution, Responses, Scope, Smoothing, reached_alone
+from decision.scoring.manifest import (
+    Attribution,
+    Learner,
+    Responses,
+    Scope,
+    Smoothing,
+    reached_alone,
+)
 
 SPEC: Final = "spec.json"
 """In a version's folder: the spec that it was trained by."""
@@ -69,6 +78,10 @@ PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
     "path_smooth": (float, 0, 1e6),
 }
 """LightGBM parameters that a spec may set: type, least, most. Others could break serving."""
+
+
+UPLIFT_FOLDS: Final = 3
+"""Uplift is cross-fitted with so many folds, unless `cross_fit` says how many."""
 
 
 class SpecError(NextbestError, ValueError):
@@ -150,10 +163,16 @@ Direction = Literal["increasing", "decreasing"]
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked spec. `target` None: each message's own goal, else `without_goal` if given."""
+    """A checked spec. `target` None: each message's own goal, else `without_goal` if given.
+
+    `learner` None: of an uplift, the one with the lower loss. Uplift is always cross-fitted.
+    """
 
     name: str
     features: tuple[Feature, ...]
+    objective: Literal["response", "uplift"] = "response"
+    learner: Learner | None = None
+    starting_uplift: float = 0.0
     target: Goal | None = None
     without_goal: Goal | None = None
     scope: Scope = Scope()
@@ -278,6 +297,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             "each" if reached_alone(target) else "last_touch",
             ["last_touch", "each", "discounted"],
         )
+        uplift = _uplift(checker, entry, target, attribution)
         features = _features(checker, entry.need("features"))
         calibration = entry.read(
             "calibration", Checker.choice, "none", ["auto", "platt", "isotonic", "none"]
@@ -293,8 +313,10 @@ def _read(checker: Checker, root: Node) -> Spec:
         if validation == 0 and calibration != "none" and validation_node:
             message = "calibration is fitted on the validation rows, and there are none"
             checker.error("conflict", validation_node.at, message, "write validation: 20%")
+        folds = UPLIFT_FOLDS if uplift.get("objective") == "uplift" else 0
         return Spec(
             name=name,
+            **uplift,
             target=target,
             without_goal=_goal(checker, without, "without_goal") if without else None,
             scope=_scope(checker, entry.get("scope")),
@@ -307,7 +329,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             early_stopping=entry.read("early_stopping", Checker.whole, 30),
             seed=entry.read("seed", Checker.whole, 7, least=0),
             validation=validation,
-            cross_fit=entry.read("cross_fit", Checker.whole, 0, least=2, most=10),
+            cross_fit=entry.read("cross_fit", Checker.whole, folds, least=2, most=10),
             missing=missing,
             start=cast(Literal["linear"] | None, start),
             smoothing=_smoothing(checker, entry.get("smoothing")),
@@ -315,6 +337,37 @@ def _read(checker: Checker, root: Node) -> Spec:
             exploration=_exploration(checker, entry.get("exploration")),
             promotion=_gate(checker, entry.get("promotion")),
         )
+
+
+def _uplift(
+    checker: Checker, entry: MappingReader, target: Goal | None, attribution: str
+) -> dict[str, Any]:
+    """The keys of an uplift, checked against the target."""
+    objective = entry.read("objective", Checker.choice, "response", ["response", "uplift"])
+    learner = entry.read("learner", Checker.choice, None, ["s", "r"])
+    start_node = entry.get("starting_uplift")
+    start = entry.read("starting_uplift", Checker.number, 0.0, least=-1, most=1)
+    if objective != "uplift":
+        for name, node in (("learner", entry.get("learner")), ("starting_uplift", start_node)):
+            if node is not None:
+                message = f"{name} is of objective: uplift, and this spec learns responses"
+                checker.error("conflict", node.at, message, "write objective: uplift, or remove it")
+        return {}
+    place = entry.get("target") or entry.get("objective")
+    if place is not None and not reached_alone(target):
+        message = (
+            "objective: uplift compares what follows a message with what follows silence, so its "
+            "target must be one that can be reached without a message"
+        )
+        hint = "write target: {event: purchase, within: 7d}"
+        checker.error("conflict", place.at, message, hint)
+    if attribution != "each" and (node := entry.get("attribution")):
+        message = (
+            f"with attribution: {attribution} a message's time ends at the next message, and "
+            "silence would have more"
+        )
+        checker.error("conflict", node.at, message, "write attribution: each, or leave it out")
+    return {"objective": objective, "learner": learner, "starting_uplift": start}
 
 
 def _goal(checker: Checker, node: Node, what: str) -> Goal | None:

@@ -21,19 +21,20 @@ import numpy as np
 from decision.core.definition import Goal
 from decision.learning import drift
 from decision.learning.boosting import FitModel, boost
-from decision.learning.cross_fitting import cross_fit
+from decision.learning.cross_fitting import CrossFitted, cross_fit
 from decision.learning.dask_boosting import cluster
 from decision.learning.examples import Examples, examples_of
-from decision.learning.fitting import fit_examples
+from decision.learning.fitting import Fitted, fit_examples
 from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
 from decision.learning.spec import SPEC, Spec
 from decision.learning.table import TrainingError, TrainingTable
 from decision.learning.training_table import examples_of_log
+from decision.learning.uplift import LearnedUplift, learn_uplift
 from decision.progress import SILENT, Progress
 from decision.scoring.linear import START
 from decision.scoring.loading import check_version, load_model, reference_trees
-from decision.scoring.manifest import Manifest, ModelError, Parity, write_version
+from decision.scoring.manifest import UPLIFT, Manifest, ModelError, Parity, write_version
 from decision.scoring.model import calibrator
 from decision.scoring.trial import probe_rows
 from decision.scoring.versions import latest_version
@@ -75,10 +76,8 @@ def train(
     with progress.bar("Training", total=1.0) as move:
         if spec.cross_fit:
             crossed = cross_fit(spec, examples, created_at=created_at, move=move)
-            fitted = crossed.whole
-            others = witness_files(
-                [(one.manifest, one.boosted.text, one.boosted.start) for one in crossed.witnesses]
-            )
+            learned = learn_uplift(spec, crossed) if spec.objective == "uplift" else None
+            fitted, others = _cross_fitted(spec, crossed, learned)
         else:
             fitted = fit_examples(spec, examples, created_at=created_at, fit=fit, move=move)
     manifest, boosted, examples, odds = fitted
@@ -94,6 +93,24 @@ def train(
         others[START] = boosted.start.encoded()
     with progress.step("Compiling and trying"):
         return _publish(manifest, boosted.text, others, facts, examples, Path(out_dir) / spec.name)
+
+
+def _cross_fitted(
+    spec: Spec, crossed: CrossFitted, learned: LearnedUplift | None
+) -> tuple[Fitted, dict[str, bytes]]:
+    """The model of all rows, with the files of its witnesses, and of its uplift."""
+    texts = [(one.manifest, one.boosted.text, one.boosted.start) for one in crossed.witnesses]
+    if learned is None:
+        return crossed.whole, witness_files(texts)
+    others = witness_files(texts, learned.without or ())
+    if learned.trees is not None:
+        others[UPLIFT] = learned.trees.encode()
+    uplift = msgspec.structs.replace(learned.uplift, starting_uplift=spec.starting_uplift)
+    manifest = crossed.whole.manifest
+    notes = (*manifest.training.notes, *learned.notes)
+    training = msgspec.structs.replace(manifest.training, notes=notes)
+    manifest = msgspec.structs.replace(manifest, uplift=uplift, training=training)
+    return crossed.whole._replace(manifest=manifest), others
 
 
 def train_on_log(

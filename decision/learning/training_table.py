@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from decision.archive.batches import column_batches, leaves
@@ -26,6 +27,7 @@ from decision.archive.features import OTHER
 from decision.archive.journal import ArchiveError, files, reading
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
+from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import OPEN, JoinedRows, LogFiles, join
@@ -95,10 +97,12 @@ def examples_of_log(
         place = Path(scratch)
         with progress.bar("Reading the log", total=1.0) as move:
             sources = _sources(log)
+            if spec.objective == "uplift":
+                sources = _with_control(log, sources)
             with _Ahead(sources.decisions, in_order(spec)) as batches:
                 joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
                 move(0.4)
-                examples = _examples(batches, joined, spec, goals, room, place, move)
+                examples = _examples(log, batches, joined, spec, goals, room, place, move)
         yield examples
 
 
@@ -107,7 +111,7 @@ def _sources(log: Path) -> LogFiles:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    found: dict[str, list[Path]] = {}
+    found: dict[str, Any] = {}
     has_position = has_received_at = has_properties = has_event_type = True
     for dataset, columns in _NEEDED.items():
         try:
@@ -148,7 +152,26 @@ def _unreadable(path: Path, error: Exception) -> TrainingError:
     )
 
 
+def _with_control(log: Path, sources: LogFiles) -> LogFiles:
+    """The files with what the control arm needs to be known.
+
+    Raises:
+        TrainingError: a file lacks one of its columns.
+    """
+    import pyarrow.parquet as pq
+
+    for path in sources.decisions:
+        names = pq.read_schema(path).names
+        if missing := [name for name in COLUMNS if name not in names]:
+            raise TrainingError(
+                f"{path}: the column {missing[0]} is missing: it tells what could have been said "
+                "instead of nothing, which objective: uplift needs"
+            )
+    return msgspec.structs.replace(sources, holdouts=holdout_shares(log))
+
+
 def _examples(
+    log: Path,
     batches: _Ahead,
     joined: JoinedRows,
     spec: Spec,
@@ -168,6 +191,9 @@ def _examples(
     matrix = _room(count, len(features), room, scratch)
     columns = FeatureColumns(features, matrix)
     _fill(batches, joined, columns, move)
+    control = joined.control
+    if control is not None and control.row_of:
+        fill_from_replays(log, features, control, columns)
     fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
     categories = columns.settle(fit)
     notes = [*joined.notes, *notices_on_goals(spec, goals)]
@@ -191,6 +217,9 @@ def _examples(
         probability=joined.probability,
         position=joined.position,
         fold=joined.fold,
+        silence=None if control is None else control.silence,
+        given=None if control is None else control.given,
+        offered={} if control is None else control.offered,
         left_out=left_out,
         notes=tuple(notes),
         seen=columns.seen,

@@ -318,10 +318,8 @@ def _name(row: ExplanationRow) -> str:
 def _sum(row: ExplanationRow) -> str:
     if row.priority is None:
         return ""
-    return (
-        f"{row.response_probability:.4g} × {row.value:g} × {row.lever:g} − {row.cost:g}"
-        f" = {row.priority:.4g}"
-    )
+    effect = row.response_probability if row.uplift is None else row.uplift
+    return f"{effect:.4g} × {row.value:g} × {row.lever:g} − {row.cost:g} = {row.priority:.4g}"
 
 
 def _padded(line: tuple[str, ...], widths: list[int]) -> str:

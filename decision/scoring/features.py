@@ -150,6 +150,12 @@ def of_message(feature: Feature) -> bool:
     return _source(feature.name).origin == "static"
 
 
+def counts_contacts(feature: Feature) -> Literal["count", "days"] | None:
+    """Whether the feature tells of earlier contacts of the candidate's message, and what."""
+    found: dict[str, Literal["count", "days"]] = {"message_count": "count", "message_days": "days"}
+    return found.get(_source(feature.name).origin)
+
+
 def can_be_missing(feature: Feature) -> bool:
     """Whether a decision can lack the feature: times, counts and sums are always known.
 

@@ -16,10 +16,11 @@ from typing import Final
 import numpy as np
 
 from decision.environment import without_secrets
+from decision.files import read_regular
 from decision.scoring import compiled
 from decision.scoring.features import Matrix
 from decision.scoring.linear import read_start
-from decision.scoring.manifest import TREES, Manifest, ModelError, read_version
+from decision.scoring.manifest import TREES, UPLIFT, Manifest, ModelError, read_version
 from decision.scoring.model import Model, Scores, Trees
 from decision.scoring.structure import DamagedModel, Structure, check_structure
 from decision.scoring.versions import current_version, placements_with_own
@@ -41,6 +42,7 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
     folder = Path(folder)
     manifest, text, _ = check_version(folder)
     start = read_start(folder, manifest.start, manifest.features)
+    uplift = _uplift_trees(folder, manifest)
     path = compiled.find_object(folder, manifest)
     note = None
     if path is None:
@@ -49,10 +51,10 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
     if path is not None:
         try:
             trees = compiled.compile_trees(folder, manifest, path)
-            return Model(manifest, trees, "compiled", start=start)
+            return Model(manifest, trees, "compiled", start=start, uplift_trees=uplift)
         except (OSError, RuntimeError, ValueError) as error:
             note = f"{path}: {error}"
-    return Model(manifest, reference_trees(text), "lightgbm", note, start)
+    return Model(manifest, reference_trees(text), "lightgbm", note, start, uplift)
 
 
 def reference_model(folder: Path) -> Model:
@@ -63,7 +65,24 @@ def reference_model(folder: Path) -> Model:
     """
     manifest, text, _ = check_version(folder)
     start = read_start(folder, manifest.start, manifest.features)
-    return Model(manifest, reference_trees(text), "lightgbm", start=start)
+    uplift = _uplift_trees(folder, manifest)
+    trees = reference_trees(text)
+    return Model(manifest, trees, "lightgbm", start=start, uplift_trees=uplift)
+
+
+def _uplift_trees(folder: Path, manifest: Manifest) -> Trees | None:
+    """The trees of an R-learner, checked like the others; LightGBM runs them."""
+    if manifest.uplift is None or manifest.uplift.learner != "r":
+        return None
+    path = folder / UPLIFT
+    if UPLIFT not in manifest.files:
+        raise ModelError(f"{path}: the manifest has no digest of it; train the model again")
+    try:
+        text = read_regular(path).decode()
+        check_structure(text, manifest.features)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: {error}; train the model again") from None
+    return reference_trees(text)
 
 
 def load_scoped_models(folder: str | None) -> dict[str, Model]:

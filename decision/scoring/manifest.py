@@ -30,6 +30,8 @@ from decision.scoring.notes import AnyNote
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 TREES: Final = "model.txt"
+UPLIFT: Final = "uplift.txt"
+"""The trees of an R-learner, whose sum is the uplift."""
 MOST_KNOTS: Final = 200
 """An isotonic calibration has at most this many knots."""
 
@@ -84,6 +86,25 @@ class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 Attribution = Literal["last_touch", "each", "discounted"]
 """Which of the selections that an event may belong to it counts for: see `learning.attribution`."""
+
+
+Learner = Literal["s", "r"]
+
+
+class Uplift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a message adds over silence, as the version has learned it (see `learning.uplift`).
+
+    `losses` are the R-losses on customers that were not seen: of the S-learner, the R-learner, and
+    `none`, which says that no message adds anything. `control` is the number of rows in which
+    nothing was said, `mean` what a message adds on average. `starting_uplift` is what it is pulled
+    to while there is little evidence of a message.
+    """
+
+    learner: Learner
+    losses: dict[str, float]
+    control: int
+    mean: float
+    starting_uplift: float = 0.0
 
 
 class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -176,7 +197,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version decides.
 
     At most one of `calibration` and `isotonic` is set. `parity` is from the machine that trained;
-    it and `created_at` do not change `version`.
+    it and `created_at` do not change `version`. `uplift` is there if priorities are of it.
     """
 
     format_version: int = FORMAT_VERSION
@@ -194,6 +215,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     isotonic: Isotonic | None = None
     smoothing: Smoothing = Smoothing()
     exploration: float | None = None
+    uplift: Uplift | None = None
     training: Training
     evidence: tuple[Evidence, ...] = ()
     files: dict[str, str] = {}

@@ -21,7 +21,8 @@ class Model:
     """A model version, ready to score.
 
     `engine` says what runs the trees; if it is not `compiled`, `note` says why. The trees add to
-    the log-odds of `start`, if there is one.
+    the log-odds of `start`, if there is one. `uplift_trees` are those of an R-learner, whose sum is
+    the uplift of a candidate.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Model:
         engine: Literal["compiled", "lightgbm"],
         note: str | None = None,
         start: LinearScorer | None = None,
+        uplift_trees: Trees | None = None,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
@@ -38,6 +40,7 @@ class Model:
         self.trees = trees
         self.start = start
         self.calibrate = calibrator(manifest.calibration or manifest.isotonic)
+        self.uplift_trees = uplift_trees
 
     @property
     def version(self) -> str:

@@ -149,6 +149,14 @@ KINDS: Final[dict[str, NoteKind]] = {
         ),
         True,
     ),
+    "silence_not_random": NoteKind(
+        marked(
+            "customers who were told nothing differ by '%(feature)s' (%(error)s standard errors) "
+            "more than chance makes them: silence did not fall as probably as is logged, so the "
+            "uplift may be that of other customers"
+        ),
+        True,
+    ),
     "clipped": NoteKind(
         marked(
             "%(rows)s rows (%(share)s) count less than 1 / their selection probability, which is "

@@ -19,12 +19,13 @@ from decision.core.fields import FieldTable
 from decision.core.masks import mask_where
 from decision.core.ports import Scorer
 from decision.core.values import Value
-from decision.scoring.features import Feature, FeatureEncoder, Matrix, fields_of
-from decision.scoring.manifest import Smoothing, evidence_of
+from decision.scoring.features import Feature, FeatureEncoder, Matrix, fields_of, varies
+from decision.scoring.manifest import Smoothing, Uplift, evidence_of
 from decision.scoring.model import Model
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
+_FIRST = np.zeros(1, dtype=np.intp)
 
 EvidenceCounts = Mapping[tuple[str, str], tuple[int, int]]
 """(message, channel) → (shows, responses); the channel is empty for the sum of all channels."""
@@ -116,6 +117,54 @@ class ModelScorer:
         return self._encoder.features(candidate, values, document, now)
 
 
+class UpliftModelScorer(ModelScorer):
+    """Scores with a model that also says what a message adds over silence."""
+
+    def __init__(
+        self,
+        model: Model,
+        encoder: FeatureEncoder,
+        candidates: Sequence[CandidateInfo],
+        settings: Settings,
+        uplift: Uplift,
+    ) -> None:
+        super().__init__(model, encoder, candidates, settings)
+        self._prior = uplift.starting_uplift
+        own = [place for place, one in enumerate(model.manifest.features) if varies(one)]
+        self._own = np.array(own, dtype=np.intp)
+
+    def uplift(
+        self,
+        candidates: Indices,
+        probability: Floats,
+        values: Sequence[Value],
+        document: Document,
+        now: int,
+    ) -> Floats:
+        """P(goal | candidate) − P(goal | silence), smoothed; `probability` are those of `score`.
+
+        It is pulled to the starting uplift while there is little evidence, and is that if the model
+        gives no number. It may be below 0.
+        """
+        weight = self._smoothed.weight[candidates]
+        trees = self._model.uplift_trees
+        if trees is not None:
+            found = weight * trees(self._encoder.encode(candidates, values, document, now))
+        elif self._start is not None:
+            found = weight * (probability - self.silence(values, document, now))
+        else:  # as `probability` is smoothed already
+            found = probability - self._smoothed.offset[candidates]
+            found -= weight * self.silence(values, document, now)
+        found += (1.0 - weight) * self._prior
+        return np.where(np.isfinite(found), found, self._prior)
+
+    def silence(self, values: Sequence[Value], document: Document, now: int) -> float:
+        """P(goal | silence): what a message has is missing."""
+        matrix = self._encoder.encode(_FIRST, values, document, now)
+        matrix[:, self._own] = np.nan
+        return float(self._model.probabilities(matrix)[0])
+
+
 class PriorScorer:
     """Scores without a model: the starting probability, adjusted by evidence if there is any.
 
@@ -187,6 +236,8 @@ def bind(
         return PriorScorer(candidates, settings, encoder)
     manifest = model.manifest
     encoder = FeatureEncoder(manifest.features, manifest.categories, candidates, fields.slot)
+    if manifest.uplift is not None:
+        return UpliftModelScorer(model, encoder, candidates, settings, manifest.uplift)
     return ModelScorer(model, encoder, candidates, settings)
 
 

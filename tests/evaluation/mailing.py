@@ -61,13 +61,13 @@ def write_mailing(
     *,
     seed: int = 1,
     skewed: bool = False,
-    arms: int = 4,
+    arms: tuple[int, ...] = (0, 1, 2, 3),
     alone: bool = True,
 ) -> Path:
     """The archive of one mailing, over ten days.
 
-    `skewed`: those who are moved got silence seldom, although 1/4 is logged. `arms`: only the first
-    ones were sent. `alone`: whether anybody votes without being told.
+    `skewed`: those who are moved got silence seldom, although 1/4 is logged. `arms`: only
+    these were drawn. `alone`: whether anybody votes without being told.
     """
     generator = np.random.default_rng(seed)
     definition = rules()
@@ -77,7 +77,7 @@ def write_mailing(
     events: list[dict[str, Any]] = []
     for number in range(people):
         moved, age = float(generator.random()), int(generator.integers(18, 80))
-        arm = int(generator.integers(arms))
+        arm = arms[int(generator.integers(len(arms)))]
         if skewed and moved > 0.5 and arm == 0 and generator.random() < 0.5:
             arm = 3
         attributes = {"interest": round(moved, 3), "age": age}
@@ -98,10 +98,10 @@ def write_mailing(
                 "position": 1,
                 "message": message or None,
                 "channel": channel or None,
-                "selection_probability": 1 / arms,
+                "selection_probability": 1 / len(arms),
                 "candidates": [
-                    {"message": name, "channel": how, "selection_probability": 1 / arms}
-                    for name, how in ARMS[1:arms]
+                    {"message": name, "channel": how, "selection_probability": 1 / len(arms)}
+                    for name, how in (ARMS[one] for one in arms if one)
                 ],
                 "holdout": False,
                 "degraded": [],

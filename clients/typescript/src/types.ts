@@ -279,7 +279,10 @@ export interface EventsRequest {
   events: Event[];
 }
 
-/** What became of one candidate. `reason` is null for what was selected. */
+/**
+ * What became of one candidate. `reason` is null for what was selected. `uplift` is what the model
+ * says that it adds over silence; null where priorities are of the response probability.
+ */
 export interface ExplanationRow {
   message: string;
   channel: string;
@@ -288,6 +291,7 @@ export interface ExplanationRow {
   source: string | null;
   response_probability: number | null;
   value: number | null;
+  uplift: number | null;
   lever: number | null;
   cost: number | null;
   priority: number | null;

@@ -11,7 +11,6 @@ from decision.core.clock import DAY
 from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
 from decision.intake.decision_log.arms import Arm, Arms, Uniform, spread
-from decision.intake.decision_log.balance import MOST_ROWS, Balance, Covariates
 from decision.intake.decision_log.features import (
     covariates_of,
     features_of,
@@ -36,6 +35,7 @@ from decision.intake.decision_log.reading import LoggedRow, RowReader
 from decision.intake.decision_log.rules_check import RulesCheck
 from decision.intake.decision_log.staging import SettledRows
 from decision.intake.decision_log.writing import StagedTables
+from decision.learning.balance import MOST_ROWS, Balance, Covariates
 from decision.progress import Progress, count_of
 from decision.scoring.features import Feature, fields_of
 

@@ -17,7 +17,6 @@ from decision.core.errors import FileError, InputError
 from decision.core.events import LONGEST_WINDOW
 from decision.core.policy_builder import compile_policy
 from decision.intake.decision_log.arms import Arm, Arms, Uniform
-from decision.intake.decision_log.balance import Balance
 from decision.intake.decision_log.conversion import Conversion, Offers
 from decision.intake.decision_log.header import Header, read_header
 from decision.intake.decision_log.notes import notes_of
@@ -25,6 +24,7 @@ from decision.intake.decision_log.reading import RowReader
 from decision.intake.decision_log.staging import SettledRows, StagedRows
 from decision.intake.decision_log.writing import StagedTables, TypesChanged, feature_types, write
 from decision.intake.tables import open_table
+from decision.learning.balance import Balance
 from decision.progress import SILENT, Progress
 from decision.scoring.features import Feature
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from decision.archive import imported
-from decision.intake.decision_log import arms, balance
-from decision.intake.decision_log.balance import ALPHA, Balance, Covariates
+from decision.intake.decision_log import arms
+from decision.learning import balance
+from decision.learning.balance import ALPHA, Balance, Covariates
 
 ARMS = ("a", "b", "c")
 

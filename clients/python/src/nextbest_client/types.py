@@ -313,7 +313,10 @@ class EventsRequest(TypedDict):
 
 @final
 class ExplanationRow(TypedDict):
-    """What became of one candidate. `reason` is null for what was selected."""
+    """What became of one candidate. `reason` is null for what was selected. `uplift` is what the
+    model says that it adds over silence; null where priorities are of the response
+    probability.
+    """
 
     message: str
     channel: str
@@ -322,6 +325,7 @@ class ExplanationRow(TypedDict):
     source: str | None
     response_probability: float | None
     value: float | None
+    uplift: float | None
     lever: float | None
     cost: float | None
     priority: float | None
