@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test clocks dask bandits docs check bench instructions soak package clients typescript console console-check format lock clean
+.PHONY: help demo test clocks dask bandits uplift docs check bench instructions soak package clients typescript console console-check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
 bandits: $(VENV)/.stamp-dev ## learn beside Vowpal Wabbit: regret on five problems
 	@[ -d $(VENV)/bandits ] || $(PIP) install --target $(VENV)/bandits vowpalwabbit scikit-learn
 	@PYTHONPATH=$(VENV)/bandits $(BIN)/python -m benchmarks.bandits $(ARGS)
+
+uplift: $(VENV)/.stamp-dev ## learn uplift beside scikit-uplift, on Hillstrom's campaign
+	@[ -d $(VENV)/uplift ] || $(PIP) install --target $(VENV)/uplift scikit-uplift
+	@PYTHONPATH=$(VENV)/uplift $(BIN)/python -W ignore -m benchmarks.hillstrom $(ARGS)
 
 # Its tools are in a folder of their own, so that tests need none of them.
 docs: $(VENV)/.stamp-docs ## build the documentation as a site, in build/site

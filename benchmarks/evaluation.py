@@ -90,7 +90,8 @@ def write_archive(folder: Path, rows: Sequence[Row], rules: PolicyDefinition) ->
                 "channel": row.arm and "email",
                 "selection_probability": THIRD,
                 "candidates": candidates,
-                "features": {f"customer.{name}": value for name, value in row.attributes.items()},
+                "features": {f"customer.{name}": value for name, value in row.attributes.items()}
+                | ({} if row.arm is None else {"message.name": row.arm}),
             }
         )
         document = Document(customer_id=row.customer_id, attributes=row.attributes)

@@ -37,6 +37,9 @@ def show(report: EvaluationReport) -> None:
         screen.print(_arms(report))
     screen.print(f"\n[bold]Messages[/] (target: {'SNIPS'})")
     screen.print(_messages(report))
+    if report.uplifts:
+        screen.print("\n[bold]Uplift over silence[/] (Qini and AUUC: 1 is the best, 0 is chance)")
+        screen.print(_uplifts(report))
     for field in dict.fromkeys(row.field for row in report.segments):
         screen.print(f"\n[bold]By {field}[/] ({_name(report.best)})", markup=True)
         screen.print(_segments(report, field))
@@ -114,6 +117,29 @@ def _messages(report: EvaluationReport) -> Table:
             _number(row.logged_value),
             _number(row.target_value.value) if known else "unknown",
             _number(row.target_value.standard_error) if known else "",
+        )
+    return table
+
+
+def _uplifts(report: EvaluationReport) -> Table:
+    share = f"{report.options.confidence:.0%} interval"
+    table = _table(
+        "message", "channel", "told", "silent", "uplift", "s.e.", "predicted",
+        "Qini", share, "AUUC", share,
+    )  # fmt: skip
+    for row in report.uplifts:
+        table.add_row(
+            row.message,
+            row.channel,
+            f"{row.told:,}",
+            f"{row.silent:,}",
+            f"{row.uplift:+.4f}",
+            _number(row.standard_error),
+            f"{row.predicted:+.4f}",
+            _number(row.qini),
+            _interval(row.qini_interval),
+            _number(row.auuc),
+            _interval(row.auuc_interval),
         )
     return table
 

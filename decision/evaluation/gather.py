@@ -142,7 +142,7 @@ def gather(
         found.worth.append(worth)
         found.cost.append(cost)
         found.logged.append(logged.probability)
-        found.customer.append(_number(logged.customer_id))
+        found.customer.append(customer_number(logged.customer_id))
         found.choice.add(f"{logged.message}/{logged.channel}" if logged.message else SILENCE)
         found.silent += logged.message == SILENCE
         found.holdout += logged.holdout
@@ -285,7 +285,8 @@ def worth_of(
     return values.get(logged.message, 0.0), costs.get(logged.channel, 0.0)
 
 
-def _number(customer_id: str) -> int:
+def customer_number(customer_id: str) -> int:
+    """A number of 64 bits for a customer, always the same."""
     digest = blake2b(customer_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 

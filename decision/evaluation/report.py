@@ -15,6 +15,7 @@ from decision.evaluation.gather import GatheredLog, ScoreAgreement, TargetFigure
 from decision.evaluation.log import LogCounts
 from decision.evaluation.supports import SILENCE
 from decision.evaluation.targets import CONTROL, WHOLE
+from decision.evaluation.uplift_figures import UpliftResult
 from decision.learning.ope import Estimate, estimate_of
 from decision.learning.ope import terms as t
 from decision.learning.ope.terms import Lift, Resampler, Terms, Weights, Whole
@@ -86,7 +87,8 @@ class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `evaluate`. `best` names the estimator to read first. `control` says how often
-    customers respond without a message, where silence counts as earning nothing.
+    customers respond without a message, where silence counts as earning nothing. `uplifts` are of a
+    model of uplift: each message against silence.
     """
 
     log: LogCounts
@@ -103,6 +105,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     options: EvaluationOptions
     control: ControlRate | None = None
+    uplifts: list[UpliftResult] = []
 
 
 class _Rewards:

@@ -16,6 +16,7 @@ from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, EvaluationReport, ReportBuilder
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, TargetPolicies
+from decision.evaluation.uplift_figures import uplift_results
 from decision.learning.attribution import IN_WORDS
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
@@ -100,6 +101,14 @@ def evaluate(
         targets = TargetPolicies(candidate, log.policies, rewards, arms=request.arms, fields=fields)
         found = gather(log, targets, fields, rewards, move)
         control = log.control()
+        options = request.options
+        uplifts = uplift_results(
+            log,
+            candidate,
+            bootstrap=options.bootstrap,
+            confidence=options.confidence,
+            seed=options.seed,
+        )
     if not len(found):
         raise EvaluationError(_nothing(log))
     notes = _notes(log, found, candidate)
@@ -118,7 +127,8 @@ def evaluate(
             "good; --since held-out judges it by the later ones only"
         )
     builder = ReportBuilder(found, request.options, control)
-    return builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
+    report = builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
+    return msgspec.structs.replace(report, uplifts=uplifts)
 
 
 def _nothing(log: ArchivedLog) -> str:

@@ -310,3 +310,35 @@ def test_a_log_without_what_could_have_been_said_is_refused(mailing: Path, tmp_p
     shutil.rmtree(log / "replays")
     with pytest.raises(TrainingError, match="replays is missing"):
         examples_in(log)
+
+
+# ---------------------------------------------------------------- in order
+
+
+def test_the_report_says_how_well_uplifts_are_in_order(mailing: Path, version: Path) -> None:
+    """By witnesses that have not seen the customer: what moves half of them is ordered, the rest not."""
+    model = load_model(version)
+    candidate = Candidate(model=model, witnesses=tuple(witnesses_of(version, model.manifest)))
+    options = EvaluationOptions(bootstrap=60)
+    report = evaluate(mailing, candidate, EvaluationRequest(reward_model=False, options=options))
+    found = {row.message: row for row in report.uplifts}
+    assert set(found) == {"plain", "civic", "neighbours"}
+    best = found["neighbours"]
+    assert best.qini_interval is not None and best.qini_interval[0] > 0.02
+    assert best.auuc_interval is not None and best.auuc_interval[0] > 0.02
+    assert abs(best.uplift - 0.08) < 4 * best.standard_error < 0.1
+    assert abs(best.predicted - 0.08) < 0.04
+    plain = found["plain"]
+    assert plain.qini_interval is not None and plain.qini_interval[0] < 0.05
+    silent = {row.silent for row in report.uplifts}
+    assert len(silent) == 1 and sum(row.told for row in report.uplifts) + silent.pop() == 9_000
+
+
+def test_a_model_of_responses_has_no_such_figures(mailing: Path, tmp_path: Path) -> None:
+    text = SPEC.replace("objective: uplift\n", "").replace(
+        "name: vote", "name: vote\nvalidation: 20%"
+    )
+    model = load_model(train(text, mailing, tmp_path))
+    options = EvaluationOptions(bootstrap=0)
+    request = EvaluationRequest(reward_model=False, options=options)
+    assert evaluate(mailing, Candidate(model=model), request).uplifts == []
