@@ -34,7 +34,7 @@ def made_once(shared: Path) -> Path:
     with (shared / "made-shop.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if not (folder / "made").exists():
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)  # somebody's attempt may have failed
             with running_shop(folder):
                 pass
             redis = EmbeddedRedis(folder / ".nextbest" / "redis")

@@ -55,7 +55,7 @@ def running_shop(folder: Path) -> Iterator[Shop]:
         )
     try:
         shop = Shop(folder, port)
-        wait_until_ready(shop.url, process, 300)
+        wait_until_ready(shop.url, process, 900)  # machines may be busy
         yield shop
     finally:
         process.send_signal(signal.SIGTERM)
