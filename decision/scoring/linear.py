@@ -166,19 +166,20 @@ class LinearScorer:
         known = zip(self._numbers.tolist(), self.start.numbers.values(), strict=True)
         numbers, lacking = [], 1 + len(self._numbers)
         for place, (column, number) in enumerate(known, start=1):
-            numbers.append((column, place, lacking if number.lacks else 0, number))
+            scaling = (number.low, number.high, number.mean, number.scale)
+            numbers.append((column, place, lacking if number.lacks else 0, *scaling))
             lacking += number.lacks
         coded = self._categories
 
         def log_odds(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
             row = matrix[0].tolist()
             places, values = [0], [1.0]
-            for column, place, lacks, number in numbers:
+            for column, place, lacks, low, high, mean, scale in numbers:
                 value = row[column]
                 if value == value:
-                    value = min(max(value, number.low), number.high)
+                    value = low if value < low else high if value > high else value
                     places.append(place)
-                    values.append((value - number.mean) * number.scale)
+                    values.append((value - mean) * scale)
                 elif lacks:
                     places.append(lacks)
                     values.append(1.0)
