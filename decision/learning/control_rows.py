@@ -60,7 +60,8 @@ def held_share(definition: PolicyDefinition) -> float:
     """The share of customers who are in a control group of a policy.
 
     >>> from decision.core.definition import Experiment
-    >>> held_share(PolicyDefinition(version="1", experiments=(Experiment(name="h", share=0.02),)))
+    >>> held = Experiment(name="h", seed="h-1", share=0.02)
+    >>> held_share(PolicyDefinition(version="1", experiments=(held,)))
     0.02
     """
     free = 1.0

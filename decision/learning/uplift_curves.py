@@ -74,7 +74,7 @@ def uplift_scores(
     >>> response, told = np.array([1.0, 0, 1, 0, 1, 0]), np.array([1.0, 0, 1, 0, 0, 1])
     >>> found = uplift_scores(response, np.arange(6.0, 0, -1), told, resamples=0)
     >>> round(found.qini, 3), round(found.auuc, 3)
-    (0.75, 0.75)
+    (0.744, 1.0)
     """
     weights = np.ones(len(response)) if weight is None else weight
     if not 0 < told.sum() < len(told) or not 0 < response.sum() < len(response):
