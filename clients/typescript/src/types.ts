@@ -564,7 +564,9 @@ export interface Retention {
 }
 
 /**
- * `customers` of the cohort came back; null: the period has not begun. `complete`: it is over.
+ * `customers` of the cohort came back; null: the period has not begun.
+ *
+ * `complete`: it is over.
  */
 export interface RetentionCell {
   customers: number | null;

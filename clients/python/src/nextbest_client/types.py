@@ -644,8 +644,9 @@ Retention = TypedDict(
 
 @final
 class RetentionCell(TypedDict):
-    """`customers` of the cohort came back; null: the period has not begun. `complete`: it is
-    over.
+    """`customers` of the cohort came back; null: the period has not begun.
+
+    `complete`: it is over.
     """
 
     customers: int | None
