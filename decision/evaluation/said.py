@@ -40,12 +40,13 @@ def judge_what_was_said(
     *,
     rules: PolicyDefinition | None = None,
     until: int | None = None,
+    placement: str | None = None,
     progress: Progress = SILENT,
 ) -> Judged:
     """The squared errors of `judge_whole_log`, without what policies would have earned.
 
     `rules` None: those that each decision was made under. A message that they no longer have is
-    left out.
+    left out. `placement`: only its decisions are judged.
 
     Raises:
         EvaluationError: nothing can be judged by the log; the text says why.
@@ -55,7 +56,7 @@ def judge_what_was_said(
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses, until=until) as log,
+        open_log(archive, responses, until=until, placement=placement) as log,
         progress.bar("Decisions") as move,
     ):
         sides = [_Side(side, rules, log) for side in rivals]

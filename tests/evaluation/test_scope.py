@@ -17,12 +17,14 @@ from decision.evaluation.log import open_log
 from decision.evaluation.model_views import models_view
 from decision.evaluation.promotion import ScopeTaken, promote
 from decision.evaluation.run import EvaluationRequest, evaluate
+from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import Candidate
+from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.learning.spec import SpecError, parse_spec
 from decision.learning.train import train_on_log
 from decision.releases.rollback import CannotRollBack, roll_back_model
 from decision.scoring.loading import load_model, load_scoped_models
-from decision.scoring.manifest import Scope
+from decision.scoring.manifest import Responses, Scope
 from decision.scoring.model import Model
 from decision.scoring.versions import current_version, placements_with_own, serving_version
 from decision.server.models import Models, load_models, models_fingerprint
@@ -99,6 +101,17 @@ def test_a_model_learns_from_its_placement_and_is_judged_there(
     report = evaluate(archive, Candidate(model=load_model(home)), request)
     assert report.log.judged == len(there)
     assert any("only decisions there" in note for note in report.notes)
+
+
+def test_the_gate_judges_what_was_said_at_the_placement(
+    world: World, archive: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    """Whichever way it is judged: by skill alone, or with a lift as well."""
+    rivals, own = Rivals([load_model(trained[2])], []), Responses()
+    said = judge_what_was_said(archive, rivals, own, placement="home")
+    whole = judge_whole_log(archive, rivals, own, 1.0, placement="home")
+    assert len(said.reached) == len(whole.reached)
+    assert len(said.reached) < len(judge_what_was_said(archive, rivals, own).reached)
 
 
 def test_each_is_promoted_and_rolled_back_by_itself(
