@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -332,7 +333,7 @@ def report(archive: Path, options: argparse.Namespace, scratch: Path) -> int:
         found.append((whole_run, _apart("--part", "alone", "--matrix", matrix, *given)))
     ours = min((one for one, _ in found), key=lambda one: one["fitted"])
     theirs = min((other for _, other in found), key=lambda other: other["alone"])
-    ratio = min(one["fitted"] / other["alone"] for one, other in found)
+    ratio = median(one["fitted"] / other["alone"] for one, other in found)
     print(f"{ours['rows']:,.0f} rows that count, {options.rounds} rounds")
     print(f"{'':<34}{'seconds':>9}{'CPU':>9}{'peak GiB':>10}")
     print(f"{'archive to table':<34}{ours['table']:9.1f}")

@@ -49,6 +49,16 @@ def kin(rows: int = 12_000) -> TrainingTable:
     return table_of_columns(columns, label, channel=["push"] * rows)
 
 
+def test_a_model_is_the_same_with_any_number_of_threads() -> None:
+    """Without the parameter LightGBM takes what the machine has, so a spec trains alike anywhere."""
+    trees = set()
+    for threads in ("", ", num_threads: 1", ", num_threads: 3"):
+        spec = parse_spec("kin", KIN.replace(", num_threads: 1", threads).replace("80", "9"))
+        examples = examples_of(kin(3_000), spec)
+        trees.add(boost(spec, examples).text.partition("\nparameters:")[0])
+    assert len(trees) == 1
+
+
 def test_a_new_message_inherits_from_its_kin() -> None:
     """One never seen is predicted near those of its category and tags, not at the base rate."""
     spec = parse_spec("kin", KIN)
