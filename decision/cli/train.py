@@ -82,10 +82,20 @@ def train(
         wanted = load_spec(spec)
     except OSError as error:
         raise Fail(f"{spec}: cannot be read: {error.strerror}; name a spec of a model") from None
-    goals = goals_of(read_rules(settings.rules), None)
+    definition = read_rules(settings.rules)
+    goals = goals_of(definition, None)
+    values = {one.name: one.value for one in definition.messages}
     models = Path(settings.models)
     folder = train_on_log(
-        wanted, log, goals, models, until=until, dask=dask, report=report, progress=_Steps()
+        wanted,
+        log,
+        goals,
+        models,
+        until=until,
+        dask=dask,
+        report=report,
+        values=values,
+        progress=_Steps(),
     )
     manifest, _ = read_version(folder)
     if as_json:

@@ -12,7 +12,7 @@ import msgspec
 from decision.evaluation.gate_figures import GateFigure
 from decision.evaluation.promotion import PROMOTIONS
 from decision.files import read_regular
-from decision.learning.drift import drift_between, read_profile
+from decision.learning.drift import drift_of_versions, read_profile
 from decision.scoring.manifest import MANIFEST, Manifest, ModelError
 from decision.scoring.notes import is_caution, text_of
 from decision.scoring.versions import (
@@ -145,12 +145,17 @@ def drift_of(models: Path, version: Path) -> tuple[str, dict[str, float]]:
 
     Both are empty where there is none, it is this one, or one of the two has no profile.
     """
-    with suppress(ModelError, ValueError):
+    with suppress(ModelError, ValueError, OSError):
         champion = serving_version(models, scope_of(version))
         if champion is not None and champion.resolve() != version.resolve():
             old, new = read_profile(champion), read_profile(version)
             if old is not None and new is not None:
-                return _path(models, champion), drift_between(old, new)
+                spans = [
+                    _decode(read_regular(one / MANIFEST)).training.span
+                    for one in (champion, version)
+                ]
+                drift, _ = drift_of_versions(old, new, (spans[0], spans[1]))
+                return _path(models, champion), drift
     return "", {}
 
 
@@ -186,7 +191,7 @@ def _view(models: Path, place: Path, in_force: _InForce) -> ModelView:
         current=own in in_force.current,
         shadow=own == in_force.shadow,
         placement=None if manifest is None else manifest.scope.placement,
-        pictures=tuple(one for one in files if one.endswith(".png")),
+        pictures=tuple(one for one in files if one.endswith((".svg", ".png"))),
         report="index.html" in files,
     )
 

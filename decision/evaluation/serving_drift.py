@@ -14,7 +14,6 @@ had filled. Such features are left out, and why is said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -28,7 +27,7 @@ from decision.archive.features import OTHER, features_of
 from decision.archive.given import WITHOUT_STORE
 from decision.archive.journal import files, reading
 from decision.archive.query import open_database
-from decision.core.clock import DAY, from_micros, parse_duration
+from decision.core.clock import DAY, from_micros
 from decision.core.records import DecisionRecord, made_without_store
 from decision.core.said import marked
 from decision.core.schema import Moment
@@ -37,6 +36,7 @@ from decision.learning.drift import (
     PREDICTION,
     Profile,
     drift_between,
+    not_compared,
     profile_of_matrix,
     read_profile,
 )
@@ -67,16 +67,6 @@ _SOME: Final = 0.01
 
 _DATES: Final = 9
 """Folders of dates that `SPAN` can touch, and one more."""
-
-_LONGEST: Final = 28 * DAY
-"""Longer windows are compared all the same: a log need not fill them."""
-
-_NEARLY: Final = DAY // 4
-"""A log of a week has its last decision some hours before the week is over."""
-
-_WINDOW: Final = re.compile(r"\.[a-z]+_(\d+[smhdw])$")
-_ALONE: Final = ("time.date", "time.in.")
-_SHORTEST: Final = {"time.hour": DAY, "time.weekday": 7 * DAY}
 
 
 class Given(NamedTuple):
@@ -185,32 +175,6 @@ def _lost(
         if feature.kind == "numeric" and share and text >= _SOME:
             example = f'"{shortened(seen.examples[0])}"'
             yield note("text_when_serving", feature=feature.name, share=text, example=example)
-
-
-def not_compared(feature: str, training: int | None, now: int) -> str:
-    """Why a feature is not compared between logs of these lengths (microseconds); "" if it is.
-
-    `training` None: how long that log was is not known.
-
-    >>> not_compared("time.weekday", 30 * DAY, 2 * DAY)
-    'these decisions span less time than it needs'
-    >>> not_compared("events.app_open.count_7d", 3 * DAY, 7 * DAY)
-    'the training rows span less time than it needs'
-    >>> not_compared("time.date", 30 * DAY, 30 * DAY)
-    'it changes with the date alone'
-    >>> not_compared("customer.tier", DAY, DAY)
-    ''
-    """
-    if feature.startswith(_ALONE):
-        return marked("it changes with the date alone")
-    needed = _SHORTEST.get(feature, 0)
-    if found := _WINDOW.search(feature):
-        needed = min(parse_duration(found[1]), _LONGEST)
-    if training is not None and training < needed - _NEARLY:
-        return marked("the training rows span less time than it needs")
-    if feature in _SHORTEST and now < needed - _NEARLY:
-        return marked("these decisions span less time than it needs")
-    return ""
 
 
 def given_in_archive(archive: Path, most: int = MOST) -> list[Given]:

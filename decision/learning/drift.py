@@ -9,6 +9,7 @@ the predictions, are distributed. Two profiles give the population stability ind
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.clock import DAY, parse_duration
+from decision.core.said import marked
 from decision.files import read_regular
 from decision.learning.examples import Examples
 from decision.scoring.features import Categories, Feature, Matrix
@@ -29,6 +32,13 @@ _POINTS: Final = 200
 _GROUPS: Final = 10
 _MOST_KINDS: Final = 50
 _LEAST_SHARE: Final = 1e-4
+_LONGEST: Final = 28 * DAY
+"""Longer windows are compared all the same: a log need not fill them."""
+_NEARLY: Final = DAY // 4
+"""A log of a week has its last decision some hours before the week is over."""
+_WINDOW: Final = re.compile(r"\.[a-z]+_(\d+[smhdw])$")
+_ALONE: Final = ("time.date", "time.in.")
+_SHORTEST: Final = {"time.hour": DAY, "time.weekday": 7 * DAY}
 
 Floats = NDArray[np.float64]
 
@@ -134,6 +144,50 @@ def drift_between(old: Profile, new: Profile) -> dict[str, float]:
     if old.prediction is not None and new.prediction is not None:
         found[PREDICTION] = stability_index(old.prediction, new.prediction)
     return dict(sorted(found.items(), key=lambda row: (-row[1], row[0])))
+
+
+def not_compared(feature: str, training: int | None, now: int) -> str:
+    """Why a feature is not compared between logs of these lengths (microseconds); "" if it is.
+
+    `training` None: how long that log was is not known.
+
+    >>> not_compared("time.weekday", 30 * DAY, 2 * DAY)
+    'these decisions span less time than it needs'
+    >>> not_compared("events.app_open.count_7d", 3 * DAY, 7 * DAY)
+    'the training rows span less time than it needs'
+    >>> not_compared("time.date", 30 * DAY, 30 * DAY)
+    'it changes with the date alone'
+    >>> not_compared("customer.tier", DAY, DAY)
+    ''
+    """
+    if feature.startswith(_ALONE):
+        return marked("it changes with the date alone")
+    needed = _SHORTEST.get(feature, 0)
+    if found := _WINDOW.search(feature):
+        needed = min(parse_duration(found[1]), _LONGEST)
+    if training is not None and training < needed - _NEARLY:
+        return marked("the training rows span less time than it needs")
+    if feature in _SHORTEST and now < needed - _NEARLY:
+        return marked("these decisions span less time than it needs")
+    return ""
+
+
+def drift_of_versions(
+    old: Profile, new: Profile, spans: tuple[int | None, int | None]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The drift between two trainings, and feature → why it is not compared.
+
+    `spans` are the lengths of their logs in microseconds, if known.
+    """
+    known = [one for one in spans if one is not None]
+    shortest = min(known) if known else None
+    found = drift_between(old, new)
+    longest = shortest if shortest is not None else 365 * DAY
+    why = {name: not_compared(name, shortest, longest) for name in found}
+    return (
+        {name: index for name, index in found.items() if not why[name]},
+        {name: reason for name, reason in sorted(why.items()) if reason},
+    )
 
 
 def stability_index(old: FeatureProfile, new: FeatureProfile) -> float:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -54,6 +55,7 @@ def train(
     created_at: datetime | None = None,
     against: Path | None = None,
     report: bool = False,
+    values: Mapping[str, float] = MappingProxyType({}),
     fit: FitModel = boost,
     progress: Progress = SILENT,
 ) -> Path:
@@ -61,7 +63,8 @@ def train(
 
     The version is named by its content: training the same again finds the folder there.
     `created_at` (default: now) is only recorded. `report` also writes a report, with charts if
-    matplotlib is installed; `against` is the version folder that its drift is measured against.
+    matplotlib is installed; `against` is the version folder that its drift is measured against,
+    `values` are those of the messages, which the report shows.
 
     Raises:
         TrainingError: nothing can be learned from the examples.
@@ -86,7 +89,7 @@ def train(
     facts = None
     if report:
         with progress.step("Reporting"):
-            facts = facts_of(spec, examples, boosted, probability, profile, against)
+            facts = facts_of(spec, examples, boosted, probability, profile, against, values)
     others[SPEC] = msgspec.json.encode(spec, order="deterministic")
     others[drift.PROFILE] = drift.encode_profile(profile)
     if boosted.start is not None:
@@ -122,13 +125,14 @@ def train_on_log(
     until: int | None = None,
     dask: str | None = None,
     report: bool = True,
+    values: Mapping[str, float] = MappingProxyType({}),
     progress: Progress = SILENT,
 ) -> Path:
     """Trains a version from an archived log, as `train` does; returns its folder.
 
-    `goals` are those of the messages. `until` (microseconds) is the time up to which the log is
-    complete. `dask` is the address of a scheduler, to train on its cluster. Drift is measured
-    against the latest version of the same name.
+    `goals` and `values` are those of the messages. `until` (microseconds) is the time up to which
+    the log is complete. `dask` is the address of a scheduler, to train on its cluster. Drift is
+    measured against the latest version of the same name.
 
     Raises:
         TrainingError: nothing can be learned from the log, or the cluster does not answer.
@@ -145,6 +149,7 @@ def train_on_log(
             models,
             against=latest_version(models, spec.name),
             report=report,
+            values=values,
             fit=fit,
             progress=progress,
         )

@@ -189,6 +189,12 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     notes: tuple[AnyNote, ...] = ()
     libraries: dict[str, str] = {}
 
+    @property
+    def span(self) -> int | None:
+        """Microseconds from the earliest to the latest row; None if times are not known."""
+        known = self.from_time is not None and self.to_time is not None
+        return self.to_time - self.from_time if known else None  # type: ignore[operator]
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`manifest.json`. `target` says in words what counts as a response, `responses` exactly (None

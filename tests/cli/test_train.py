@@ -104,7 +104,7 @@ def test_the_same_command_gives_the_same_bytes(run, rules, log, tmp_path):
         data = {str(name): path.read_bytes() for name, path in files.items()}
         found.append((version.name, manifest, page, data))
     assert found[0] == found[1]
-    assert {"model.txt", "profile.json", "report/shap.png"} <= found[0][3].keys()
+    assert {"model.txt", "profile.json", "report/shap.svg"} <= found[0][3].keys()
 
 
 def test_training_again_finds_the_same_version_and_says_how_to_use_it(train, log, tmp_path):

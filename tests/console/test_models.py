@@ -54,17 +54,18 @@ async def test_versions_are_listed_and_each_has_a_page(rules: Path, models: Path
     report = models / second / "report"
     report.mkdir()
     (report / "index.html").write_text("<p style='x'>report")
-    (report / "gain.png").write_bytes(b"\x89PNG")
+    (report / "gain.svg").write_bytes(b"<svg/>")
+    (report / "lift.png").write_bytes(b"\x89PNG")
     async with browsing(rules, models=str(models)) as browser:
         page = await browser.get(PATH)
         assert first in page.text and second in page.text and "in force" in page.text
         page = await browser.get(f"{PATH}/version?version={second}")
-        for words in ("Trained", "AUC", "Drift against " + first, "gain.png", "style="):
+        for words in ("Trained", "AUC", "Drift against " + first, "gain.svg", "lift.png", "style="):
             assert (words in page.text) is (words != "style="), words
         file = await browser.get(f"{PATH}/file?version={second}&name=index.html")
         assert "attachment" in file.headers["content-disposition"]
-        picture = await browser.get(f"{PATH}/file?version={second}&name=gain.png")
-        assert picture.headers["content-type"] == "image/png"
+        picture = await browser.get(f"{PATH}/file?version={second}&name=gain.svg")
+        assert picture.headers["content-type"] == "image/svg+xml"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
@@ -151,9 +152,10 @@ def test_a_report_needs_nothing_else_and_is_the_same_again(
         write_report(tmp_path / name, manifest, facts)
         pages.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert pages[0] == pages[1]
-    pictures = {"calibration.png", "lift.png", "gain.png", "importance.png", "shap.png"}
-    assert pages[0].keys() == {"index.html", "drift.png", *pictures}
-    assert all(data[:4] == b"\x89PNG" for name, data in pages[0].items() if name != "index.html")
+    pictures = {"importance.svg", "shap.svg"}  # of curves, 150 rows are too few
+    assert pages[0].keys() == {"index.html", "drift.svg", *pictures}
+    for name in pages[0].keys() - {"index.html"}:
+        ElementTree.fromstring(pages[0][name])
     page = pages[0]["index.html"].decode()
     assert "&lt;b&gt;&amp;" in page and "<b>&" not in page and "生日$x$" in page
     assert "http://" not in page and "https://" not in page and 'src="data:' in page

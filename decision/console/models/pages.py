@@ -38,13 +38,15 @@ _AUDITED: Final = 10
 _DRIFTED: Final = 15
 _LONGEST_WHY: Final = 300
 _PICTURES: Final = {
-    "calibration.png": N_("Calibration: predicted and observed shares"),
-    "lift.png": N_("Lift: responses in each tenth of the rows, highest predictions first"),
-    "gain.png": N_("Gain: how soon responses are found, highest predictions first"),
-    "importance.png": N_("Importance: what each feature counts for"),
-    "shap.png": N_("Contributions: how far each feature moves a prediction"),
-    "drift.png": N_("Drift: how far the rows differ from those of the version before"),
+    "calibration": N_("Calibration: predicted and observed shares"),
+    "lift": N_("Lift: responses in each tenth of the rows, highest predictions first"),
+    "gain": N_("Gain: how soon responses are found, highest predictions first"),
+    "importance": N_("Importance: what each feature counts for"),
+    "shap": N_("Contributions: how far each feature moves a prediction"),
+    "drift": N_("Drift: how far the rows differ from those of the version before"),
 }
+_IMAGES: Final = {".svg": "image/svg+xml", ".png": "image/png"}
+"""Versions of earlier releases have PNG."""
 FIGURES: Final = {
     "auc": N_("AUC: how well it tells responses from the rest (0.5 is chance)"),
     "log_loss": N_("log loss (lower is better)"),
@@ -121,7 +123,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             at=from_micros,
             moment=_moment,
             names=FIGURES,
-            pictures=[(one, _PICTURES.get(one, one)) for one in view.pictures],
+            pictures=[(one, _PICTURES.get(Path(one).stem, one)) for one in view.pictures],
             most=_DRIFTED,
             archive=console.settings.archive,
             serving=serving if serving is not None and serving.path == view.path else None,
@@ -164,8 +166,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         data = await console.work(partial(report_file, place, name))
         if data is None:
             raise PageError(404, N_("The report of this version has no such file."))
-        if name.endswith(".png"):
-            return Answer(data, kind="image/png", cache="private, max-age=3600")
+        if kind := _IMAGES.get(Path(name).suffix):
+            return Answer(data, kind=kind, cache="private, max-age=3600")
         named = {"content-disposition": 'attachment; filename="report.html"'}
         return Answer(data, kind="application/octet-stream", headers=named)
 

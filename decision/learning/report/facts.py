@@ -7,7 +7,10 @@ rows (`judged` says which).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -27,15 +30,19 @@ from decision.learning.metrics import (
     sorted_rows,
     wilson,
 )
+from decision.learning.notices import FEW_OF_EACH, FEW_ROWS
 from decision.learning.spec import Spec
 from decision.scoring.features import Feature
 from decision.scoring.linear import LinearScorer
+from decision.scoring.manifest import ModelError, read_version
 from decision.scoring.model import to_probability
 
 Floats = NDArray[np.float64]
 Z: Final = 1.959963984540054
 CURVE_GROUPS: Final = 15
 SHAP_ROWS: Final = 1_500
+_GROUP: Final = 100
+"""Rows of which a point of the calibration curve is made, at least."""
 _GAIN_PARTS: Final = 100
 
 
@@ -71,6 +78,8 @@ class ReportFacts(msgspec.Struct, kw_only=True):
 
     `importance` is each feature's share of the gain of all splits; where the trees add to a
     `linear` start, of the mean of absolute contributions.
+    `no_curves` says why no curves of the predictions are drawn; "" if they are. `not_compared` is
+    feature → why its drift is not known.
     """
 
     spec: Spec
@@ -87,7 +96,9 @@ class ReportFacts(msgspec.Struct, kw_only=True):
     contributions: Contributions
     messages: list[MessageFacts]
     drift: dict[str, float] | None
+    not_compared: dict[str, str] = {}
     against: str | None
+    no_curves: str = ""
 
 
 def facts_of(
@@ -97,8 +108,12 @@ def facts_of(
     probability: Floats,
     profile: drift.Profile,
     against: Path | None,
+    values: Mapping[str, float] = MappingProxyType({}),
 ) -> ReportFacts:
-    """The facts of a training; `probability` is of the held-out rows."""
+    """The facts of a training; `probability` is of the held-out rows.
+
+    `values` are those of the messages in the rules, for where `message.value` is no feature.
+    """
     judged = examples.judge < len(examples)
     start = examples.judge if judged else 0
     rows = slice(start, len(examples))
@@ -106,7 +121,7 @@ def facts_of(
     label = examples.label[rows]
     weights = examples.weights(rows)
     weight = np.ones(len(label)) if weights is None else weights
-    old = drift.read_profile(against) if against is not None else None
+    drifted, uncompared = _drift(examples, profile, against)
     contributions = _contributions(boosted, examples.matrix[rows])
     counted = boosted.booster.feature_importance("gain", iteration=boosted.trees)
     if boosted.start is not None:
@@ -120,16 +135,47 @@ def facts_of(
         rows=len(label),
         predictions=found,
         figures=_figures(label, found, weight),
-        curve=deciles(label, found, weight, CURVE_GROUPS),
+        curve=deciles(label, found, weight, min(CURVE_GROUPS, max(4, len(label) // _GROUP))),
         tenths=gain(label, found, weight),
         gain=gain(label, found, weight, _GAIN_PARTS).shares(),
         importance=dict(sorted(importance.items(), key=lambda row: (-row[1], row[0]))),
         linear=boosted.start is not None,
         contributions=contributions,
-        messages=_messages(examples, rows, found),
-        drift=drift.drift_between(old, profile) if old is not None else None,
-        against=against.name if old is not None and against is not None else None,
+        messages=_messages(examples, rows, found, values),
+        drift=drifted,
+        not_compared=uncompared,
+        against=against.name if drifted is not None and against is not None else None,
+        no_curves=_no_curves(label, found),
     )
+
+
+def _drift(
+    examples: Examples, profile: drift.Profile, against: Path | None
+) -> tuple[dict[str, float] | None, dict[str, str]]:
+    """The drift since another version, and why some features are not compared."""
+    old = drift.read_profile(against) if against is not None else None
+    if old is None or against is None:
+        return None, {}
+    before = None
+    with suppress(ModelError):
+        before = read_version(against)[0].training.span
+    time = examples.time
+    now = None if time is None or not len(time) else int(time.max() - time.min())
+    return drift.drift_of_versions(old, profile, (before, now))
+
+
+def _no_curves(label: Floats, probability: Floats) -> str:
+    """Why no curve of the predictions should be drawn, or ""."""
+    rows, responses = len(label), float(label.sum())
+    if rows < FEW_ROWS or min(responses, rows - responses) < FEW_OF_EACH:
+        return (
+            f"{rows:,} rows with {responses:,.0f} responses are too few: single rows would make "
+            f"the curve. {FEW_ROWS} rows are needed, {FEW_OF_EACH} of them with and {FEW_OF_EACH} "
+            "without a response."
+        )
+    if np.ptp(probability) < 1e-12:
+        return "All predictions are the same, so they put the rows in no order."
+    return ""
 
 
 def _fitted(boosted: FittedModel, examples: Examples) -> Floats:
@@ -230,7 +276,9 @@ def linear_contributions(start: LinearScorer, matrix: Floats) -> Floats:
     return found
 
 
-def _messages(examples: Examples, rows: slice, probability: Floats) -> list[MessageFacts]:
+def _messages(
+    examples: Examples, rows: slice, probability: Floats, values: Mapping[str, float]
+) -> list[MessageFacts]:
     names = [feature.name for feature in examples.features]
     worth = (
         examples.matrix[rows, names.index("message.value")] if "message.value" in names else None
@@ -243,11 +291,11 @@ def _messages(examples: Examples, rows: slice, probability: Floats) -> list[Mess
     found = []
     place: int
     for place in np.flatnonzero(shows).tolist():
-        value = None
+        value = values.get(examples.messages[place])
         if worth is not None:
             known = worth[message == place]
             known = known[~np.isnan(known)]
-            value = float(known.mean()) if len(known) else None
+            value = float(known.mean()) if len(known) else value
         mean = float(predicted[place])
         found.append(
             MessageFacts(

@@ -18,12 +18,15 @@ from decision.scoring.manifest import Manifest
 from decision.scoring.notes import cautions_first, is_caution, text_of
 
 _TITLES: Final = {
-    "calibration.png": "Observed and predicted shares, in groups of equal size.",
-    "lift.png": "Each bar is a tenth of the rows; the lines are 95 % intervals.",
-    "gain.png": "How soon responses are found if the highest predictions come first.",
-    "importance.png": "What each feature that is used counts for.",
-    "shap.png": "Each dot is a row: how far the feature moved its prediction.",
-    "drift.png": "How far the rows differ from those of the previous version.",
+    "calibration.svg": "Observed and predicted shares, in groups of equal size.",
+    "lift.svg": "Each bar is a tenth of the rows; the lines are 95 % intervals.",
+    "gain.svg": "How soon responses are found if the highest predictions come first.",
+    "importance.svg": "What each feature that is used counts for.",
+    "shap.svg": (
+        "Each dot is a row: how far the feature moved its prediction. Red values are high, blue "
+        "ones low, grey ones missing or categories."
+    ),
+    "drift.svg": "How far the rows differ from those of the previous version.",
 }
 
 
@@ -54,6 +57,7 @@ def _page(
     )
     environment.filters |= {"figure": _figure, "share": _share, "interval": _interval}
     environment.filters |= {"text": text_of, "is_caution": is_caution}
+    environment.tests["is_caution"] = is_caution
     shown = [
         {"title": _TITLES[name], "data": base64.b64encode(data).decode()}
         for name, data in pictures.items()

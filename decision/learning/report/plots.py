@@ -1,9 +1,11 @@
-"""The charts of a report, as PNG; the same facts give the same bytes."""
+"""The charts of a report, as SVG; the same facts give the same bytes."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import unicodedata
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,34 +20,29 @@ ORANGE: Final = "#c05621"
 _MOST_BARS: Final = 20
 _MOST_SHAP: Final = 14
 _LONGEST: Final = 38
-_CHINESE: Final = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "SimHei",
-    "Arial Unicode MS",
+_WIDTH: Final = 7.2
+_COLUMN: Final = 0.092
+"""Inches: of the figure, and of a column of a name; a Chinese character has two columns."""
+_FONTS: Final = (
+    "'DejaVu Sans', 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
 )
-"""Fonts with Chinese characters; installed ones are used if the first font lacks a character."""
+"""Texts stay texts: whoever looks has the fonts for the names of their features."""
+_DRAWN_WITH: Final = "'DejaVu Sans'"
 
 
 def draw_all(facts: ReportFacts) -> dict[str, bytes]:
-    """File name → PNG, for each chart that has something to show.
+    """File name → SVG, for each chart that has something to show.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
     import matplotlib as mpl
-    from matplotlib import font_manager
 
-    known = {font.name for font in font_manager.fontManager.ttflist}
     style: Any = {
-        "font.family": ["DejaVu Sans", *(name for name in _CHINESE if name in known)],
+        "font.family": ["DejaVu Sans"],
         "font.size": 10,
         "text.parse_math": False,
+        "svg.fonttype": "none",
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": "#9aa5b1",
@@ -57,26 +54,26 @@ def draw_all(facts: ReportFacts) -> dict[str, bytes]:
         "grid.color": "#e4e7eb",
     }
     found = {}
-    with mpl.rc_context(style):
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # only measured with it
         for name, draw in _PICTURES.items():
+            mpl.rcParams["svg.hashsalt"] = name
             if picture := draw(facts):
                 found[name] = picture
     return found
 
 
 def _figure(height: float = 4.2, rows: int = 1, **layout: Any) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, **layout)
 
 
-def _png(figure: Any) -> bytes:
+def _svg(figure: Any) -> bytes:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=130, metadata={"Software": None})
-    return data.getvalue()
+    figure.savefig(data, format="svg", dpi=130, metadata={"Date": None, "Creator": None})
+    return data.getvalue().replace(_DRAWN_WITH.encode(), _FONTS.encode())
 
 
 def _percent(axis: Any) -> None:
@@ -85,8 +82,38 @@ def _percent(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
+def _columns(text: str) -> int:
+    """The width of a text, in columns of a terminal: Chinese characters have two.
+
+    >>> _columns("city"), _columns("城市")
+    (4, 4)
+    """
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
+
+
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    """The name, cut where it would take more than its share of the width."""
+    if _columns(name) <= _LONGEST:
+        return name
+    while _columns(name) > _LONGEST - 1:
+        name = name[:-1]
+    return f"{name}…"
+
+
+def _title(figure: Any, text: str) -> None:
+    """A title at the left edge of a figure, whose axes begin to the right of names."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+
+def _name_rows(figure: Any, axes: Any, names: Sequence[str]) -> None:
+    """Names of rows, the first at the top, with room that does not depend on the fonts here."""
+    shown = [_short(name) for name in names][::-1]
+    axes.set_yticks(range(len(shown)), shown)
+    room = max(map(_columns, shown)) * _COLUMN / _WIDTH
+    for label in axes.get_yticklabels():
+        label.set_in_layout(False)
+    # Names are measured in columns: the fonts that will show them are not here.
+    figure.get_layout_engine().set(rect=(room, 0.0, 1.0 - room, 1.0))
 
 
 def _reach(responses: Floats, weight: Floats) -> Any:
@@ -99,6 +126,8 @@ def _reach(responses: Floats, weight: Floats) -> Any:
 
 def _calibration(facts: ReportFacts) -> bytes:
     """Predicted and observed shares, and the number of rows by prediction."""
+    if facts.no_curves:
+        return b""
     groups = facts.curve
     figure, (axes, counts) = _figure(5.2, 2, height_ratios=[4, 1], sharex=True)
     reach = _reach(groups.responses, groups.weight)
@@ -124,16 +153,16 @@ def _calibration(facts: ReportFacts) -> bytes:
     counts.hist(shown, bins=60, range=(0, top), color=GREY, edgecolor="white", linewidth=0.4)
     counts.set(xlabel="predicted share", ylabel="rows")
     _percent(counts.xaxis)
-    return _png(figure)
+    return _svg(figure)
 
 
 def _lift(facts: ReportFacts) -> bytes:
     """The share of responses in each tenth of the rows, divided by that of all rows."""
+    if facts.no_curves:
+        return b""
     figure, axes = _figure()
     tenths = facts.tenths
     base = float(tenths.responses[-1] / tenths.weight[-1])
-    if not base:
-        return b""
     lift = tenths.lifts()
     reach = _reach(np.diff(tenths.responses), np.diff(tenths.weight)) / base
     places = np.arange(1, len(lift) + 1)
@@ -148,11 +177,13 @@ def _lift(facts: ReportFacts) -> bytes:
     )
     axes.grid(axis="x", visible=False)
     axes.legend(frameon=False)
-    return _png(figure)
+    return _svg(figure)
 
 
 def _gain(facts: ReportFacts) -> bytes:
     """The share of all responses that is among the rows with the highest predictions."""
+    if facts.no_curves:
+        return b""
     figure, axes = _figure()
     rows, hits = facts.gain
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="in any order")
@@ -168,7 +199,7 @@ def _gain(facts: ReportFacts) -> bytes:
     _percent(axes.xaxis)
     _percent(axes.yaxis)
     axes.legend(frameon=False, loc="lower right")
-    return _png(figure)
+    return _svg(figure)
 
 
 def _importance(facts: ReportFacts) -> bytes:
@@ -197,12 +228,11 @@ def _bars(
     limits: Any = (),
     own: str = "",
 ) -> bytes:
-    figure, axes = _figure(1.2 + 0.27 * len(rows))
-    names = [_short(name) for name, _ in rows][::-1]
+    figure, axes = _figure(1.5 + 0.27 * len(rows))
     values = [value for _, value in rows][::-1]
     colors = [ORANGE if name == own else BLUE for name, _ in rows][::-1]
     axes.barh(range(len(rows)), values, color=colors, height=0.68)
-    axes.set_yticks(range(len(rows)), names)
+    _name_rows(figure, axes, [name for name, _ in rows])
     most = max([*values, *(limit for limit, _, _ in limits)])
     for place, value in enumerate(values):
         text = f"{value:.1%}" if percent else f"{value:.3f}"
@@ -211,13 +241,14 @@ def _bars(
         axes.axvline(limit, color=color, linestyle="--", linewidth=1.1, label=label)
     if limits:
         axes.legend(loc="lower right", framealpha=1, edgecolor="none")
-    axes.set_title(title)
+    _title(figure, title)
     axes.set_xlim(0, most * 1.14)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(axis="y", visible=False)
+    axes.locator_params(axis="x", nbins=5)
     if percent:
         _percent(axes.xaxis)
-    return _png(figure)
+    return _svg(figure)
 
 
 def _shap(facts: ReportFacts) -> bytes:
@@ -227,7 +258,7 @@ def _shap(facts: ReportFacts) -> bytes:
     order = order[np.abs(added[:, order]).max(axis=0) > 0]
     if not len(order):
         return b""
-    figure, axes = _figure(1.5 + 0.36 * len(order))
+    figure, axes = _figure(2.0 + 0.36 * len(order))
     for place, column in enumerate(order[::-1].tolist()):
         _swarm(
             axes,
@@ -236,16 +267,14 @@ def _shap(facts: ReportFacts) -> bytes:
             values[:, column],
             facts.features[column].kind == "numeric",
         )
-    axes.set_yticks(range(len(order)), [_short(facts.features[each].name) for each in order[::-1]])
+    _name_rows(figure, axes, [facts.features[each].name for each in order])
     axes.axvline(0, color="#4a5568", linewidth=0.9)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.set(
-        title="What moves single predictions (SHAP)",
-        xlabel="added to the log-odds: left less likely, right more likely",
-    )
+    _title(figure, "What moves single predictions (SHAP)")
+    axes.set_xlabel("added to the log-odds: left less likely, right more likely")
     _color_key(figure, axes)
-    return _png(figure)
+    return _svg(figure)
 
 
 def _swarm(axes: Any, place: int, added: Any, values: Any, numeric: bool) -> None:
@@ -283,15 +312,14 @@ def _color_key(figure: Any, axes: Any) -> None:
 
     bar = figure.colorbar(ScalarMappable(cmap="coolwarm"), ax=axes, aspect=32, pad=0.02)
     bar.set_ticks([0, 1], labels=["low", "high"])
-    bar.set_label("value (grey: missing, or a category)", labelpad=-8)
     bar.outline.set_visible(False)
 
 
 _PICTURES: Final[dict[str, Callable[[ReportFacts], bytes]]] = {
-    "calibration.png": _calibration,
-    "lift.png": _lift,
-    "gain.png": _gain,
-    "importance.png": _importance,
-    "shap.png": _shap,
-    "drift.png": _drift,
+    "calibration.svg": _calibration,
+    "lift.svg": _lift,
+    "gain.svg": _gain,
+    "importance.svg": _importance,
+    "shap.svg": _shap,
+    "drift.svg": _drift,
 }
