@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test clocks dask bandits uplift docs check bench instructions soak package clients typescript console console-check format lock clean
+.PHONY: help demo test clocks dask mlflow bandits uplift docs check bench instructions soak package clients typescript console console-check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,10 @@ dask: $(VENV)/.stamp-dev ## test training on a Dask cluster of two workers
 		>$(VENV)/dask-pins.txt && $(PIP) install --target $(VENV)/dask -c $(VENV)/dask-pins.txt \
 		'dask[dataframe,distributed]' pandas scikit-learn; }
 	@PYTHONPATH=$(VENV)/dask $(BIN)/python -m pytest -q tests/learning/test_train_dask.py $(ARGS)
+
+mlflow: $(VENV)/.stamp-dev ## test logging versions to MLflow
+	@[ -d $(VENV)/mlflow ] || $(PIP) install --target $(VENV)/mlflow mlflow-skinny pandas sqlalchemy alembic
+	@PYTHONPATH=$(VENV)/mlflow $(BIN)/python -m pytest -q tests/learning/test_tracking.py $(ARGS)
 
 bandits: $(VENV)/.stamp-dev ## learn beside Vowpal Wabbit: regret on five problems
 	@[ -d $(VENV)/bandits ] || $(PIP) install --target $(VENV)/bandits vowpalwabbit scikit-learn

@@ -45,6 +45,17 @@ class _Steps(Terminal):
     metavar="ADDRESS",
     help="Train on the Dask cluster of this scheduler; needs the extra: dask.",
 )
+@click.option(
+    "--export",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also write the training table, the trees and what they mean, for other tools.",
+)
+@click.option(
+    "--mlflow/--no-mlflow",
+    default=None,
+    help="Log the version as a run in MLflow. Default: if MLFLOW_TRACKING_URI is set.",
+)
 @click.option("--report/--no-report", default=True, help="Draw the report. Default: yes.")
 @settings_options("rules", "models")
 @json_option
@@ -53,6 +64,8 @@ def train(
     log: Path,
     until: int | None,
     dask: str | None,
+    export: Path | None,
+    mlflow: bool | None,
     report: bool,
     as_json: bool,
     **given: str | None,
@@ -68,6 +81,7 @@ def train(
     # for each other: on a machine with other work a linear start took seven times as long.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from decision.cli.policies import read_rules
+    from decision.learning import tracking
     from decision.learning.goals import goals_of
     from decision.learning.spec import load_spec
     from decision.learning.train import train_on_log
@@ -95,9 +109,13 @@ def train(
         dask=dask,
         report=report,
         values=values,
+        export=export,
         progress=_Steps(),
     )
     manifest, _ = read_version(folder)
+    if tracking.wanted(mlflow):
+        run = tracking.log_version(folder)
+        say(f"MLflow: run {run} of the experiment {manifest.name}")
     if as_json:
         figures = _figures(manifest)
         notes = [

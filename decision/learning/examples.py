@@ -153,7 +153,9 @@ def examples_of(table: TrainingTable, spec: Spec) -> Examples:
         judge=judge,
         weight=fitted.weight,
         time=fitted.time,
-        fold=folds_of(fitted.customer, spec.cross_fit) if fitted.customer else None,
+        fold=folds_of(fitted.customer, spec.cross_fit)
+        if fitted.customer and spec.cross_fit
+        else None,
         notes=tuple(notes),
         seen=tuple(
             seen_in(fitted.columns[each.name], categorical=each.kind == "categorical")

@@ -25,6 +25,7 @@ from decision.learning.boosting import FitModel, boost
 from decision.learning.cross_fitting import CrossFitted, cross_fit
 from decision.learning.dask_boosting import cluster
 from decision.learning.examples import Examples, examples_of
+from decision.learning.export import check_export, write_export
 from decision.learning.fitting import Fitted, fit_examples
 from decision.learning.report.facts import ReportFacts, facts_of
 from decision.learning.report.page import write_report
@@ -56,6 +57,7 @@ def train(
     against: Path | None = None,
     report: bool = False,
     values: Mapping[str, float] = MappingProxyType({}),
+    export: Path | None = None,
     fit: FitModel = boost,
     progress: Progress = SILENT,
 ) -> Path:
@@ -64,13 +66,16 @@ def train(
     The version is named by its content: training the same again finds the folder there.
     `created_at` (default: now) is only recorded. `report` also writes a report, with charts if
     matplotlib is installed; `against` is the version folder that its drift is measured against,
-    `values` are those of the messages, which the report shows.
+    `values` are those of the messages, which the report shows. `export` is an empty folder into
+    which the training is written for other tools (see `learning.export`).
 
     Raises:
         TrainingError: nothing can be learned from the examples.
         ModelError: the version did not pass its trial.
     """
     examples = examples_of(given, spec) if isinstance(given, TrainingTable) else given
+    if export is not None:
+        check_export(export)
     if spec.cross_fit and fit is not boost:
         raise TrainingError("a cluster cannot cross-fit: train without --dask, or cross_fit")
     if spec.attribution == "discounted" and fit is not boost:
@@ -95,7 +100,12 @@ def train(
     if boosted.start is not None:
         others[START] = boosted.start.encoded()
     with progress.step("Compiling and trying"):
-        return _publish(manifest, boosted.text, others, facts, examples, Path(out_dir) / spec.name)
+        home = Path(out_dir) / spec.name
+        folder = _publish(manifest, boosted.text, others, facts, examples, home)
+    if export is not None:
+        with progress.step("Exporting"):
+            write_export(export, folder, examples)
+    return folder
 
 
 def _cross_fitted(
@@ -126,6 +136,7 @@ def train_on_log(
     dask: str | None = None,
     report: bool = True,
     values: Mapping[str, float] = MappingProxyType({}),
+    export: Path | None = None,
     progress: Progress = SILENT,
 ) -> Path:
     """Trains a version from an archived log, as `train` does; returns its folder.
@@ -150,6 +161,7 @@ def train_on_log(
             against=latest_version(models, spec.name),
             report=report,
             values=values,
+            export=export,
             fit=fit,
             progress=progress,
         )

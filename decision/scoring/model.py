@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.scoring.features import Matrix
+from decision.core.values import MISSING
+from decision.scoring.features import Columns, Matrix, encode_columns
 from decision.scoring.linear import LinearScorer
 from decision.scoring.manifest import Isotonic, Manifest, Platt
 
@@ -55,6 +56,28 @@ class Model:
     def probabilities(self, matrix: Matrix) -> Scores:
         """The calibrated probability of each row, in [0, 1]; NaN if the trees give no number."""
         return self.calibrate(self.log_odds(matrix))
+
+    def score(self, columns: Columns) -> Scores:
+        """The calibrated probability of each row of a table: columns of plain values by feature.
+
+        Values are those that a decision would see; a feature that has no column is missing.
+
+        Raises:
+            ValueError: no column is a feature, or columns differ in length.
+        """
+        features = self.manifest.features
+        known = {one.name: columns[one.name] for one in features if one.name in columns}
+        lengths = {len(column) for column in known.values()}
+        if len(lengths) != 1:
+            names = ", ".join(one.name for one in features)
+            raise ValueError(
+                f"columns differ in length: {sorted(lengths)}"
+                if lengths
+                else f"no column is a feature of {self.version}: {names}"
+            )
+        missing = [MISSING] * lengths.pop()
+        full = {one.name: known.get(one.name, missing) for one in features}
+        return self.probabilities(encode_columns(features, self.manifest.categories, full))
 
 
 def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Scores]:
