@@ -13,7 +13,12 @@ from decision.progress import count_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from decision.evaluation.report import EstimatorResult, EvaluationReport, PolicyResult
+    from decision.evaluation.report import (
+        ConstantResult,
+        EstimatorResult,
+        EvaluationReport,
+        PolicyResult,
+    )
     from decision.evaluation.retention import Retention, Share
     from decision.learning.ope import Estimate
     from decision.learning.ope.terms import Lift
@@ -35,7 +40,9 @@ def show(report: EvaluationReport) -> None:
     if len(report.policies) > 1:
         screen.print(f"\n[bold]Impact arms[/] ({_name(report.best)})")
         screen.print(_arms(report))
-    screen.print(f"\n[bold]Messages[/] (target: {'SNIPS'})")
+    if report.constant is not None:
+        click.echo("\n" + _constant(report.constant))
+    screen.print("\n[bold]Messages[/] (target: SNIPS; rate: responses per time given)")
     screen.print(_messages(report))
     if report.uplifts:
         screen.print("\n[bold]Uplift over silence[/] (Qini and AUUC: 1 is the best, 0 is chance)")
@@ -100,7 +107,7 @@ def _arms(report: EvaluationReport) -> Table:
 
 def _messages(report: EvaluationReport) -> Table:
     table = _table(
-        "message", "channel", "logged", "target", "responses: logged", "target", "s.e.",
+        "message", "channel", "logged", "target", "rate", "responses: logged", "target", "s.e.",
         "value: logged", "target", "s.e.",
     )  # fmt: skip
     for row in report.messages:
@@ -111,6 +118,7 @@ def _messages(report: EvaluationReport) -> Table:
             row.channel,
             f"{row.logged_share:.1%}",
             f"{row.target_share:.1%}",
+            "" if row.logged_rate is None else f"{row.logged_rate:.2%}",
             _number(row.logged_responses),
             _number(row.target_responses.value) if known else "unknown",
             _number(row.target_responses.standard_error) if known else "",
@@ -144,6 +152,20 @@ def _uplifts(report: EvaluationReport) -> Table:
     return table
 
 
+def _constant(best: ConstantResult) -> str:
+    """The best constant, and how much more the policy earns."""
+    value, lift = best.metrics["value"], best.lift.get("value")
+    text = (
+        f"Best constant: {best.message}/{best.channel}, whenever it can be given "
+        f"({best.possible:.0%}): value {_number(value.value)} "
+        f"({_interval(value.confidence_interval)})"
+    )
+    if lift is None:
+        return text
+    more = f"{_number(lift.difference)} ({_interval(lift.difference_interval)})"
+    return f"{text}; the policy earns {more} more, paired"
+
+
 def _segments(report: EvaluationReport, field: str) -> Table:
     table = _table(
         "segment", "decisions", "ESS", "responses: logged", "target", "lift", "interval",
@@ -175,9 +197,10 @@ def _trust(report: EvaluationReport) -> str:
         *(f"Caution: {text}" for text in policy.cautions),
         *(f"Note: {text}" for text in report.notes),
     ]
-    doubtful = [each.name for each in report.policies[:-1] if each.cautions]
-    if doubtful:
-        lines.append(f"Caution: other arms have cautions of their own: {', '.join(doubtful)}")
+    told = set(policy.cautions)
+    for arm in report.policies[:-1]:
+        own = [text for text in arm.cautions if text not in told]
+        lines += [f"Caution: the arm {arm.name}: {text}" for text in own]
     return "\n".join(lines)
 
 

@@ -22,8 +22,6 @@ from decision.learning.ope.terms import Lift, Resampler, Terms, Weights, Whole
 
 Array = NDArray[np.float64]
 
-TAU: Final = 20.0
-"""SWITCH-DR uses importance weights up to this one, and the reward model above."""
 MOST_SEGMENTS: Final = 20
 OTHERS: Final = "(others)"
 UNSUPPORTED: Final = 0.01
@@ -51,7 +49,7 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `unsupported` is the mean probability of choices that could not have been logged.
     `over_random`: metric → lift over the arm that chooses at random, for impact arms. `cautions`
-    say why these figures may be wrong.
+    say why these figures may be wrong. `switch_at`: metric → τ of SWITCH-DR, by the data.
     """
 
     name: str
@@ -60,10 +58,14 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     unsupported: float
     over_random: dict[str, Lift] = {}
     cautions: list[str] = []
+    switch_at: dict[str, float] = {}
 
 
 class MessageResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One message × channel: how often it is chosen, and its responses and value, per decision."""
+    """One message × channel: how often it is chosen, and its responses and value, per decision.
+
+    `logged_rate` is its responses per time that it was given.
+    """
 
     message: str
     channel: str
@@ -73,6 +75,22 @@ class MessageResult(msgspec.Struct, frozen=True, kw_only=True):
     target_responses: Estimate
     logged_value: float
     target_value: Estimate
+    logged_rate: float | None = None
+
+
+class ConstantResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The message × channel that would have earned most if it were given whenever it could be, and
+    nothing else: the simplest policy, which a model should beat.
+
+    `possible` is the share of decisions in which it could be given. `lift`: metric → of the judged
+    policy over it, paired. It was chosen by the decisions that judge it, which flatters it.
+    """
+
+    message: str
+    channel: str
+    possible: float
+    metrics: dict[str, Estimate]
+    lift: dict[str, Lift]
 
 
 class SegmentResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,12 +124,15 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     options: EvaluationOptions
     control: ControlRate | None = None
     uplifts: list[UpliftResult] = []
+    constant: ConstantResult | None = None
 
 
 class _Rewards:
     """One metric: what was earned, and what the reward model expects of the logged choice."""
 
-    def __init__(self, found: GatheredLog, metric: str) -> None:
+    def __init__(self, found: GatheredLog, metric: str, cluster: Whole) -> None:
+        self._cluster = cluster
+        self._thresholds: dict[int, float] = {}
         reached, worth, cost = (_of(each) for each in (found.reached, found.worth, found.cost))
         self.metric = metric
         plain = metric == "responses"
@@ -126,6 +147,14 @@ class _Rewards:
         """The rewards that the model expects of the target."""
         return _of(target.response if self.metric == "responses" else target.value)
 
+    def switch_at(self, target: TargetFigures, weight: Array) -> float:
+        """τ of SWITCH-DR."""
+        if id(target) not in self._thresholds:
+            self._thresholds[id(target)] = t.switch_threshold(
+                self.reward, weight, self.base(target), self.expected, self._cluster
+            )
+        return self._thresholds[id(target)]
+
     def terms(self, target: TargetFigures, weight: Array) -> dict[str, tuple[Terms, Array]]:
         """Every estimator that is possible, with the weights it uses."""
         reward = self.reward
@@ -135,7 +164,7 @@ class _Rewards:
             found["snips"] = (t.snips(reward, weight), weight)
         if self.modelled:
             base, expected = self.base(target), self.expected
-            used = np.where(weight <= TAU, weight, 0.0)
+            used = np.where(weight <= self.switch_at(target, weight), weight, 0.0)
             found["dm"] = (t.dm(base), np.ones_like(weight))
             found["dr"] = (t.dr(reward, weight, base, expected), weight)
             if some:
@@ -163,7 +192,7 @@ class ReportBuilder:
             if options.bootstrap
             else None
         )
-        self.rewards = {metric: _Rewards(found, metric) for metric in self.metrics}
+        self.rewards = {metric: _Rewards(found, metric, self.cluster) for metric in self.metrics}
         self._controls: dict[str, tuple[Terms, Array | None]] = {}
         for metric, rewards in self.rewards.items():
             terms = t.of_rewards(rewards.reward)
@@ -193,6 +222,38 @@ class ReportBuilder:
             notes=list(notes),
             options=self.options,
             control=self.control,
+            constant=self._constant(),
+        )
+
+    def _constant(self) -> ConstantResult | None:
+        """The best constant among what was given often enough to say what it earns."""
+        found = self.found
+        codes, earned = found.choice.codes(), self.rewards["value"].reward
+        worths: dict[str, float] = {}
+        for name, code in found.choice.names.items():
+            if name != SILENCE:
+                weight = np.where(codes == code, 1.0, 0.0) / self.logged
+                if t.effective_sample_size(weight) >= _LEAST_SAMPLE:
+                    worths[name] = _constant_terms(earned, weight).value()
+        if not worths:
+            return None
+        name = max(worths, key=worths.__getitem__)
+        weight = np.where(codes == found.choice.names[name], 1.0, 0.0) / self.logged
+        target = found.targets[WHOLE]
+        metrics, lifts = {}, {}
+        for metric, rewards in self.rewards.items():
+            terms = _constant_terms(rewards.reward, weight)
+            metrics[metric] = self._estimate(terms, weight, None)
+            tested = rewards.terms(target, self._weight(target)).get(self.best)
+            if tested is not None:
+                lifts[metric] = self._lift(tested[0], terms, None, None)
+        message, _, channel = name.rpartition("/")
+        return ConstantResult(
+            message=message,
+            channel=channel,
+            possible=min(1.0, float(np.mean(weight))),
+            metrics=metrics,
+            lift=lifts,
         )
 
     def _weight(self, target: TargetFigures) -> Array:
@@ -216,6 +277,11 @@ class ReportBuilder:
             unsupported=unsupported,
             over_random=self._over_random(name, target, weight),
             cautions=self._cautions(weights, unsupported, metrics),
+            switch_at={
+                metric: rewards.switch_at(target, weight)
+                for metric, rewards in self.rewards.items()
+                if rewards.modelled
+            },
         )
 
     def _over_random(self, name: str, target: TargetFigures, weight: Array) -> dict[str, Lift]:
@@ -322,6 +388,9 @@ class ReportBuilder:
                     target_responses=figures["responses"][1],
                     logged_value=figures["value"][0],
                     target_value=figures["value"][1],
+                    logged_rate=figures["responses"][0] / float(np.mean(here))
+                    if here.any()
+                    else None,
                 )
             )
         return sorted(rows, key=lambda row: (-row.target_share, row.message, row.channel))
@@ -371,3 +440,11 @@ class ReportBuilder:
 
 def _of(numbers: array[float]) -> Array:
     return np.frombuffer(numbers, dtype=np.float64) if numbers else np.empty(0)
+
+
+def _constant_terms(reward: Array, weight: Array) -> Terms:
+    """What one candidate earns: self-normalised where it could be given in every decision, else
+    nothing is earned in the others."""
+    off = abs(float(np.mean(weight)) - 1.0)
+    always = off <= 3 * float(np.std(weight)) / len(weight) ** 0.5
+    return t.snips(reward, weight) if always else t.ips(reward, weight)

@@ -21,6 +21,7 @@ from decision.learning.ope import (
     sndr,
     snips,
     switch_dr,
+    terms,
     weights,
 )
 from decision.learning.ope.terms import (
@@ -347,3 +348,35 @@ def test_wrong_options_are_refused() -> None:
             expected_reward=[[0, 0], [float("nan"), 0]],
             target_distribution=[[0.5, 0.5]] * 2,
         )
+
+
+def test_the_threshold_of_switch_has_the_least_error_by_its_own_definition() -> None:
+    """Squared error of the mean plus squared bias at most, tried by hand over the same weights."""
+    generator = np.random.default_rng(5)
+    reward = (generator.random(2_000) < 0.3).astype(float)
+    expected = np.full(2_000, 0.3)
+    for spread in (0.1, 1.0, 2.5):
+        weight = np.exp(generator.normal(0, spread, 2_000))
+        tau = terms.switch_threshold(reward, weight, expected, expected)
+
+        def error(bound: float, weight: np.ndarray = weight) -> float:
+            below = weight <= bound
+            rows = expected + np.where(below, weight * (reward - expected), 0)
+            bias = np.where(below, 0, weight).mean() * reward.max()
+            return float(rows.var(ddof=1) / len(rows) + bias**2)
+
+        assert error(tau) <= min(error(bound) for bound in np.quantile(weight, [0.5, 0.9, 0.99, 1]))
+        if spread < 1:
+            assert tau == weight.max()  # nothing is gained by leaving the log
+
+
+def test_without_a_threshold_switch_takes_the_one_of_the_data() -> None:
+    generator = np.random.default_rng(6)
+    logged = generator.uniform(0.01, 1, 1_000)
+    target, reward = np.full(1_000, 0.5), (generator.random(1_000) < 0.2).astype(float)
+    model = {"expected_reward": np.full((1_000, 2), 0.2), "action": np.zeros(1_000, dtype=int)}
+    model["target_distribution"] = np.full((1_000, 2), 0.5)
+    flat = np.full(1_000, 0.2)
+    tau = terms.switch_threshold(reward, target / logged, flat, flat)
+    found = [switch_dr(reward, logged, target, **model, **more) for more in ({}, {"tau": tau})]
+    assert found[0] == found[1]

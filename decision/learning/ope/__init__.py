@@ -176,18 +176,23 @@ def switch_dr(
     expected_reward: Matrix,
     target_distribution: Matrix,
     action: Labels,
-    tau: float,
+    tau: float | None = None,
     **options: Unpack[EstimatorOptions],
 ) -> Estimate:
     """SWITCH-DR: doubly robust for decisions with w ≤ τ, the direct method for the others.
 
+    Without `tau`, the data say: the one with the least estimated error (`terms.switch_threshold`).
+
     Raises:
         ValueError: as for `dr`; or τ is not a positive number.
     """
-    if not tau > 0:
+    if tau is not None and not tau > 0:
         raise ValueError(f"tau is {tau}; must be more than 0")
     rewards, weights = _weigh(reward, logged_probability, target_probability)
     base, logged = _model(expected_reward, target_distribution, action, len(rewards))
+    if tau is None:
+        groups = clusters(options.get("cluster"), len(rewards))
+        tau = t.switch_threshold(rewards, weights, base, logged, groups)
     used = np.where(weights <= tau, weights, 0.0)
     return estimate(t.dr(rewards, used, base, logged), used, **options)
 

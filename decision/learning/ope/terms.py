@@ -21,6 +21,7 @@ Interval = tuple[float, float]
 BLOCKS: Final = 4096
 """More clusters than this are resampled in this many random blocks: the spread is the same."""
 _CHUNK: Final = 1 << 22
+_THRESHOLDS: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -83,6 +84,29 @@ def dr(reward: Array, weight: Array, base: Array, expected: Array) -> Terms:
 def sndr(reward: Array, weight: Array, base: Array, expected: Array) -> Terms:
     """mean(base) + Σ(w · (r − expected)) / Σw."""
     return Terms(base, weight * (reward - expected), _some(weight))
+
+
+def switch_threshold(
+    reward: Array, weight: Array, base: Array, expected: Array, cluster: Whole | None = None
+) -> float:
+    """τ of SWITCH-DR by the data: the one with the least estimated mean squared error.
+
+    That is the squared standard error plus the square of the largest possible bias: how much of
+    the target's choices is left to the model alone, times the largest reward (Wang et al. 2017,
+    section 4). Tried are quantiles of the weights, and the largest one, with which nothing is left.
+    """
+    used = weight[weight > 0]
+    if not len(used):
+        return 1.0
+    most = float(np.abs(reward).max(initial=0.0))
+    grid = np.unique(np.quantile(used, _THRESHOLDS, method="higher"))
+
+    def error(tau: float) -> float:
+        below = weight <= tau
+        spread = standard_error(dr(reward, weight * below, base, expected).influence(), cluster)
+        return spread**2 + (most * float(np.sum(weight[~below])) / len(weight)) ** 2
+
+    return float(min(grid[::-1].tolist(), key=error))
 
 
 def _some(weight: Array) -> Array:
