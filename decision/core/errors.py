@@ -45,6 +45,7 @@ NextbestError               everything below; any other exception is a defect
     RuleEngineError             durable-rules does not work as it must
     SampleUnusable              the sample's customers do not fit its rules
     ScalarError                 a YAML value that is not what it looks like
+    ScopeTaken                  a scope of a model spec that another spec decides for
     SettingsError               a setting
     SignInNeeded                nobody has signed in to the console
     SpecError                   a model spec; has its diagnostics

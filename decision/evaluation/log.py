@@ -445,12 +445,15 @@ _HAPPENED: Final = (
 )
 _SELECTIONS: Final = f"""
 CREATE TEMP TABLE selections AS
-SELECT DISTINCT hash(decision_id, d.message, channel) AS place, place AS tie, decision_id,
-  coalesce(d.message, '') AS message, customer_id AS customer, epoch_us(decided_at) AS moment,
-  coalesce(position, 1) AS position, g.event, g.within
-FROM {merged_view("decisions")} d
-JOIN goals g ON g.policy = d.policy_version AND g.message = coalesce(d.message, '')
-WHERE NOT {_NOT_GIVEN}
+SELECT row_number() OVER (ORDER BY decision_id, message, channel) AS place, place AS tie,
+  * EXCLUDE channel
+FROM (
+  SELECT DISTINCT decision_id, coalesce(d.message, '') AS message, channel,
+    customer_id AS customer, epoch_us(decided_at) AS moment, coalesce(position, 1) AS position,
+    g.event, g.within
+  FROM {merged_view("decisions")} d
+  JOIN goals g ON g.policy = d.policy_version AND g.message = coalesce(d.message, '')
+  WHERE NOT {_NOT_GIVEN})
 """
 
 _FACTS: Final = f"""
@@ -464,7 +467,7 @@ WITH d AS (
       AND message IS NOT NULL, false) AS shadowed
   FROM {merged_view("today")}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
-    AND placement = coalesce($placement, placement)
+    AND ($placement IS NULL OR placement = $placement)
     AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
     AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN})
 SELECT decision_id, moment AS decided_at, customer AS customer_id, message, channel, probability,

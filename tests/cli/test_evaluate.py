@@ -107,7 +107,7 @@ def test_a_log_or_model_that_is_none_is_refused(run, archive, tmp_path: Path) ->
     result = run("evaluate", "--log", "empty")
     assert result.exit_code == 1 and "nextbest archive" in result.stderr
     result = run("evaluate", "--log", archive, "--model", "empty")
-    assert result.exit_code == 1 and "manifest.json" in result.stderr
+    assert result.exit_code == 1 and "there is no such version" in result.stderr
     result = run("evaluate", "--log", archive, "--models", "empty")
     assert result.exit_code == 1 and "--prior" in result.stderr
     result = run("evaluate", "--log", archive, "--silence-counts")

@@ -169,6 +169,8 @@ class Reader:
             assert same_text(block.text, printed), f"{block.place}: printed was\n{printed}"
             return
         form_only = block.note == "yours differs"
+        if (begin := printed.find("\n{\n")) >= 0:
+            printed = printed[begin:]  # before it a command says on stderr what it does
         problem = same_json(json.loads(block.text), json.loads(printed), form_only)
         assert problem is None, f"{block.place}: {problem}; printed was\n{printed}"
 

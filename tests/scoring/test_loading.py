@@ -282,14 +282,15 @@ def test_probe_rows_touch_every_threshold_from_both_sides(trained: Path) -> None
 
 def test_sealing_gives_digests_that_anybody_can_check(trained: Path, tmp_path: Path) -> None:
     manifest, text = read_version(trained)
-    profile = (trained / "profile.json").read_bytes()
-    sealed = write_version(tmp_path, manifest, text.encode(), {"profile.json": profile})
+    others = {name: (trained / name).read_bytes() for name in manifest.files if name != TREES}
+    sealed = write_version(tmp_path, manifest, text.encode(), others)
     assert sealed == manifest
     assert (tmp_path / MANIFEST).read_bytes() == (trained / MANIFEST).read_bytes()
     assert sealed.files == {
         TREES: hashlib.sha256(text.encode()).hexdigest(),
-        "profile.json": hashlib.sha256(profile).hexdigest(),
+        **{name: hashlib.sha256(content).hexdigest() for name, content in others.items()},
     }
+    assert {"profile.json", "spec.json"} <= others.keys()
 
 
 def test_the_time_limit_of_a_trial_leaves_room_for_compiling() -> None:

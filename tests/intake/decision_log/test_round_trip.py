@@ -41,7 +41,7 @@ rules: {phones: {when: {context.device: ios}, boost: {channel: push}, by: 1.3}}
 """
 SPEC = parse_spec(
     "t.yaml",
-    "name: t\nvalidation: 0%\nfeatures: {message.name: categorical, message.channel: categorical, "
+    "name: t\nattribution: each\nvalidation: 0%\nfeatures: {message.name: categorical, message.channel: categorical, "
     "customer.age: numeric, customer.city: categorical, customer.state: categorical, time.hour: "
     "numeric, context.device: categorical, message.count_7d: numeric, message.days_since: numeric, "
     "contacts.count_7d: numeric}\n",
@@ -147,7 +147,8 @@ async def test_a_log_of_ours_comes_back_as_it_was(tmp_path: Path) -> None:
         np.testing.assert_allclose(ours.probability, theirs.probability, rtol=1e-12)
 
     for candidate in (Candidate(exploration=None), Candidate(exploration=20.0)):
-        request = EvaluationRequest(reward_model=False, options=EvaluationOptions(bootstrap=50))
+        options = EvaluationOptions(bootstrap=50)
+        request = EvaluationRequest(spec=SPEC, reward_model=False, options=options)
         one, other = (evaluate(log, candidate, request) for log in (own, desk.archive))
         assert one.log.judged == other.log.judged == CUSTOMERS * ROUNDS
         for metric in ("responses", "value"):
