@@ -10,8 +10,10 @@ placement has no version of its own any more, and the placement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -180,8 +182,9 @@ def point_to(
         raise ModelError(f"{version} is not a model version; name one that exists")
     if pointer == CURRENT:
         placement = scope_of(version)
-        _write(models, _known(models) | {placement: version})
-        _note(models, name, _ROLLBACK if rollback else "", placement)
+        with _changing(models):
+            _write(models, _known(models) | {placement: version})
+            _note(models, name, _ROLLBACK if rollback else "", placement)
     else:
         write_whole(models / pointer, f"{name}\n".encode())
 
@@ -192,10 +195,22 @@ def end_at(models: Path, placement: str) -> None:
     Raises:
         OSError: the pointer cannot be written.
     """
-    named = _known(models)
-    if (version := named.pop(placement, None)) is not None:
-        _write(models, named)
-        _note(models, _name(models, version), _ENDED, placement)
+    with _changing(models):
+        named = _known(models)
+        if (version := named.pop(placement, None)) is not None:
+            _write(models, named)
+            _note(models, _name(models, version), _ENDED, placement)
+
+
+@contextmanager
+def _changing(models: Path) -> Iterator[None]:
+    """One change at a time: two at once, at two placements, would lose one of them."""
+    folder = os.open(models, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _known(models: Path) -> dict[str | None, Path]:

@@ -16,9 +16,9 @@ from decision.analytics.reports.retention import Retention
 from decision.core.definition import PolicyDefinition, Settings
 from decision.core.errors import InputError
 from tests.analytics.reports.made import NOON, Done, report, write
+from tests.data import needed
 
 DAY = 86_400
-CDNOW = Path("/work/shared/data/cdnow/CDNOW_master.txt")
 
 
 def cells(found: Retention) -> list[list[int | None]]:
@@ -159,10 +159,9 @@ def test_weeks_begin_as_the_rules_say_and_only_who_began_in_the_range_counts(
     assert report("retention", archive, **asked, cohort="recurring").customers == 2
 
 
-@pytest.mark.skipif(not CDNOW.exists(), reason=f"{CDNOW} is not here")
 def test_cdnow_has_its_published_months(tmp_path: Path) -> None:
     events = []
-    for line in CDNOW.read_text("ascii").splitlines():
+    for line in needed("cdnow/CDNOW_master.txt").read_text("ascii").splitlines():
         if not line.strip() or "customer_id" in line:
             continue
         who, day, *_ = line.split()
