@@ -8,19 +8,22 @@ import msgspec
 import pytest
 
 from decision.analytics.reports import KINDS
-from tests.analytics.reports.made import Done, report, write
+from tests.analytics.reports.made import report
 from tests.api.conftest import running
 from tests.api.test_bad_input import problem_of
+from tests.cli.test_reports import shop
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, kind: str) -> None:
-    events = [Done("a", "page_view", 0), Done("a", "cart_add", 5), Done("a", "purchase", 9)]
-    archive = write(tmp_path / "log", events)
+    archive = shop(tmp_path / "log")
     words = KINDS[kind].example.split()
-    asked = {
+    places = [option.name for option in KINDS[kind].options if option.positional][: len(words) % 2]
+    asked = dict(zip(places, words, strict=False))
+    words = words[len(places) :]
+    asked |= {
         name.removeprefix("--"): text for name, text in zip(words[::2], words[1::2], strict=True)
     }
     asked["timezone"] = "Asia/Shanghai"

@@ -28,9 +28,12 @@ CUSTOMER: Final = "customer"
 Q = TypeVar("Q", bound="Question")
 
 
-def about(text: str, metavar: str = "TEXT", **limits: Any) -> Meta:
-    """The help of an option, what its value is called, and the limits of a number."""
-    return Meta(description=text, extra={"metavar": metavar}, **limits)
+def about(text: str, metavar: str = "TEXT", *, positional: bool = False, **limits: Any) -> Meta:
+    """The help of an option, what its value is called, and the limits of a number.
+
+    `positional`: a command takes it without the name of the option, as in `report journey welcome`.
+    """
+    return Meta(description=text, extra={"metavar": metavar, "positional": positional}, **limits)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,7 @@ class Option(NamedTuple):
     metavar: str = "TEXT"
     least: float | None = None
     most: float | None = None
+    positional: bool = False
 
 
 @cache
@@ -102,6 +106,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Option:
         metavar=(meta.extra or {}).get("metavar", "TEXT"),
         least=meta.ge,
         most=meta.le,
+        positional=(meta.extra or {}).get("positional", False),
     )
 
 
