@@ -9,7 +9,6 @@ import msgspec
 
 from decision.archive.damage import naming_damage
 from decision.archive.imported import notes_on
-from decision.archive.journal import reading
 from decision.core.clock import format_duration, from_micros
 from decision.evaluation.gather import GatheredLog, gather
 from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
@@ -76,7 +75,6 @@ def evaluate(
     if request.spec is not None:
         responses = request.spec.responses
     with (
-        reading(archive),
         naming_damage(archive),
         open_log(
             archive,

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.damage import naming_damage
-from decision.archive.journal import reading
 from decision.archive.replays import ArchivedReplay
 from decision.core.decide import Verdict, uplift_by
 from decision.core.definition import PolicyDefinition
@@ -99,7 +98,6 @@ def judge_whole_log(
     """
     bound: dict[tuple[str | None, int, int], _Bound] = {}
     with (
-        reading(archive),
         naming_damage(archive),
         open_log(archive, responses, until=until, placement=placement) as log,
         progress.bar("Decisions") as move,
