@@ -103,7 +103,7 @@ def _print(found: Answer, shown: Shown) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    for sentence in shown.said:
+    for sentence in (*shown.warnings, *shown.said):
         click.echo(sentence)
     click.echo(f"{range_text(found)}; {found.customers:,} customers, {found.events:,} events")
     for table in shown.tables:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from decision.analytics.reports import KINDS
+from decision.core.said import Said
 from tests.analytics.reports.made import report
 from tests.api.conftest import running
 from tests.api.test_bad_input import problem_of
@@ -30,9 +31,12 @@ async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, ki
     async with running(rules, archive=str(archive)) as api:
         answer = await api.client.get(f"/v1/reports/{kind}", params=asked)
         assert answer.status_code == 200, answer.text
-        assert answer.json() == msgspec.json.decode(
-            msgspec.json.encode(report(kind, archive, **asked))
-        )
+        found = report(kind, archive, **asked)
+        assert answer.json() == msgspec.json.decode(msgspec.json.encode(found))
+        shown = KINDS[kind].show(found)
+        titles = [one.title for one in (*shown.tables, *shown.charts)]
+        for text in (*shown.said, *shown.warnings, *titles):
+            assert isinstance(text, Said), f"{text}: no other language can say it"
         refused = await api.client.get(f"/v1/reports/{kind}", params={**asked, "frm": "2026"})
         problem = problem_of(refused, 400)
         assert problem["errors"][0]["path"] == "frm"
