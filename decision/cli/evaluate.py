@@ -22,8 +22,20 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     return value if value == "held-out" else moment(ctx, param, value)
 
 
+def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise click.BadParameter(f"{value!r} is no share above 0 % and below 100 %, such as 2%")
+    return share
+
+
 @click.command(
-    epilog="Example: nextbest evaluate --log archive --model engagement --against current --arms"
+    epilog="Example: nextbest evaluate --log archive --models models --arms --by customer.state"
 )
 @log_option()
 @click.option("--rules", metavar="DIR", help="New rules. Default: those of each decision.")
@@ -37,14 +49,16 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @click.option(
     "--model", metavar="VERSION", help="Judge this model version, or the last one of this model."
 )
-@click.option(
-    "--against",
-    metavar="VERSION",
-    help="Compare it with this version on the same decisions, in pairs; current: the one in force.",
-)
 @click.option("--prior", is_flag=True, help="Judge the prior, without a model. The default.")
 @click.option(
     "--exploration", metavar="γ|off", help="Explore this much. Default: as the model or rules say."
+)
+@click.option(
+    "--exploration-loss",
+    metavar="SHARE",
+    callback=_share,
+    help="Also show what exploration costs and brings for a grid of γ, and propose the smallest γ "
+    "that loses at most this share of the value, such as 2%.",
 )
 @click.option(
     "--spec",
@@ -121,9 +135,9 @@ def evaluate(
     rules: str | None,
     models: str | None,
     model: str | None,
-    against: str | None,
     prior: bool,
     exploration: str | None,
+    exploration_loss: float | None,
     spec: str | None,
     arms: bool,
     fields: tuple[str, ...],
@@ -172,7 +186,7 @@ def evaluate(
         since=since,
         until=until,
         reward_model=reward_model,
-        against=None if against is None else _other(models, against, candidate),
+        exploration_loss=exploration_loss,
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )
     if report is not None:
@@ -209,7 +223,9 @@ def _candidate(
 ) -> tuple[Candidate, Path | None]:
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
+    from decision.scoring.loading import load_model
     from decision.scoring.versions import current_version, find_version
+    from decision.scoring.witness import witnesses_of
 
     gamma = _gamma(exploration)
     folder = None if model is None else find_version(Path(models or "models"), model)
@@ -217,33 +233,15 @@ def _candidate(
         folder = current_version(Path(models))
         if folder is None:
             raise Fail(f"{models} has no model version; train one, or judge with --prior")
-    candidate = Candidate(rules=read_rules(rules) if rules is not None else None, exploration=gamma)
-    return (candidate if folder is None else _with_model(candidate, folder)), folder
-
-
-def _with_model(candidate: Candidate, folder: Path) -> Candidate:
-    import msgspec
-
-    from decision.scoring.loading import load_model
-    from decision.scoring.witness import witnesses_of
-
-    model = load_model(folder)
-    witnesses = tuple(witnesses_of(folder, model.manifest))
-    return msgspec.structs.replace(candidate, model=model, witnesses=witnesses)
-
-
-def _other(models: str | None, wanted: str, candidate: Candidate) -> Candidate:
-    """The version to compare with: the same rules, and exploration if that was given."""
-    from decision.scoring.versions import find_version, serving_version
-
-    place = Path(models or "models")
-    if wanted != "current":
-        return _with_model(candidate, find_version(place, wanted))
-    scope = None if candidate.model is None else candidate.model.manifest.scope.placement
-    folder = serving_version(place, scope)
-    if folder is None:
-        raise Fail(f"{place} has no version in force; name one of its versions")
-    return _with_model(candidate, folder)
+    loaded = load_model(folder) if folder is not None else None
+    witnesses = [] if loaded is None or folder is None else witnesses_of(folder, loaded.manifest)
+    candidate = Candidate(
+        rules=read_rules(rules) if rules is not None else None,
+        model=loaded,
+        exploration=gamma,
+        witnesses=tuple(witnesses),
+    )
+    return candidate, folder
 
 
 def _spec(given: str | None, candidate: Candidate, folder: Path | None) -> Spec | None:

@@ -13,8 +13,9 @@ from decision.progress import count_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from decision.evaluation.exploration_grid import ExplorationReport
     from decision.evaluation.report import (
-        ComparisonResult,
+        ConstantResult,
         EstimatorResult,
         EvaluationReport,
         PolicyResult,
@@ -40,11 +41,12 @@ def show(report: EvaluationReport) -> None:
     if len(report.policies) > 1:
         screen.print(f"\n[bold]Impact arms[/] ({_name(report.best)})")
         screen.print(_arms(report))
-    if report.comparisons:
-        for metric, title in _TITLES.items():
-            what = title.partition(",")[0]
-            screen.print(f"\n[bold]{what}: others on the same decisions[/] ({_name(report.best)})")
-            screen.print(_compared(report, metric))
+    if report.constant is not None:
+        click.echo("\n" + _constant(report.constant))
+    if report.exploration is not None:
+        screen.print("\n[bold]Exploration[/] (loss: share of the value without exploration)")
+        screen.print(_exploration(report.exploration))
+        click.echo(_sentence(report.exploration.said))
     screen.print("\n[bold]Messages[/] (target: SNIPS; rate: responses per time given)")
     screen.print(_messages(report))
     if report.uplifts:
@@ -155,36 +157,44 @@ def _uplifts(report: EvaluationReport) -> Table:
     return table
 
 
-def _compared(report: EvaluationReport, metric: str) -> Table:
-    """What the policy is compared with, and how much more than it the policy earns."""
-    share = f"{report.options.confidence:.0%}"
+def _constant(best: ConstantResult) -> str:
+    """The best constant, and how much more the policy earns."""
+    value, lift = best.metrics["value"], best.lift.get("value")
+    text = (
+        f"Best constant: {best.message}/{best.channel}, whenever it can be given "
+        f"({best.possible:.0%}): value {_number(value.value)} "
+        f"({_interval(value.confidence_interval)})"
+    )
+    if lift is None:
+        return text
+    more = f"{_number(lift.difference)} ({_interval(lift.difference_interval)})"
+    return f"{text}; the policy earns {more} more, paired"
+
+
+def _exploration(found: ExplorationReport) -> Table:
+    """What exploration costs, and the evidence that it brings."""
     table = _table(
-        "", "estimate", f"{share} interval", "ESS", "policy − it", f"{share} interval",
-        "bootstrap", "lift", f"{share} of lift",
+        "γ", "loss", f"{found.confidence:.0%} interval", "ESS", "chosen least", "a day",
+        "next ESS of 1,000",
     )  # fmt: skip
-    judged = _whole(report).metrics[metric].get(report.best)
-    rows = [("as logged", report.logged[metric], None if judged is None else judged.lift)]
-    rows += [
-        (_compared_name(each), each.metrics[metric], each.lift.get(metric))
-        for each in report.comparisons
-        if metric in each.metrics
-    ]
-    for name, found, lift in rows:
-        gap = ("", "", "") if lift is None else (
-            f"{lift.difference:+.4f}",
-            _interval(lift.difference_interval),
-            _interval(lift.difference_bootstrap),
-        )  # fmt: skip
-        sample = f"{found.effective_sample_size:,.0f}"
-        interval = _interval(found.confidence_interval)
-        table.add_row(name, _number(found.value), interval, sample, *gap, *_lift(lift))
+    for row in [*found.grid, found.as_it_is]:
+        interval = row.loss_interval
+        proposed = row.gamma is not None and row.gamma == found.proposed
+        name = row.name.removeprefix("γ ") if row is not found.as_it_is else "as it is"
+        table.add_row(
+            name + ("  <" if proposed else ""),
+            "" if row.loss is None else f"{row.loss:+.1%}",
+            "" if interval is None else f"{interval[0]:+.1%} … {interval[1]:+.1%}",
+            f"{row.effective_sample:,.0f}",
+            row.least_message or "",
+            "" if row.least_a_day is None else f"{row.least_a_day:.3g}",
+            f"{row.next_effective_sample:,.0f}",
+        )
     return table
 
 
-def _compared_name(other: ComparisonResult) -> str:
-    if other.possible is None:
-        return other.name
-    return f"always {other.name} (possible in {other.possible:.0%})"
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] if not text.startswith("γ") else text
 
 
 def _segments(report: EvaluationReport, field: str) -> Table:
@@ -222,8 +232,6 @@ def _trust(report: EvaluationReport) -> str:
     for arm in report.policies[:-1]:
         own = [text for text in arm.cautions if text not in told]
         lines += [f"Caution: the arm {arm.name}: {text}" for text in own]
-    for other in report.comparisons:
-        lines += [f"Caution: {other.name}: {text}" for text in other.cautions]
     return "\n".join(lines)
 
 

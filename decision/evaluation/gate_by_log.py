@@ -10,7 +10,8 @@ from typing import Final
 from decision.evaluation.control import ControlRate
 from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, gate_figure
-from decision.evaluation.report import UNSUPPORTED, EvaluationReport
+from decision.evaluation.report import EvaluationReport
+from decision.evaluation.rewards import UNSUPPORTED
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import Candidate

@@ -19,7 +19,7 @@ from decision.evaluation.choices import LoggedChoice
 from decision.evaluation.log import ArchivedLog, LoggedPolicies
 from decision.evaluation.reward_model import RewardModel, fold_of
 from decision.evaluation.supports import SILENCE
-from decision.evaluation.targets import BoundPolicy, TargetPolicies, TargetProbabilities
+from decision.evaluation.targets import RANDOM, BoundPolicy, TargetPolicies, TargetProbabilities
 
 Array = NDArray[np.float64]
 BATCH: Final = 4096
@@ -48,7 +48,8 @@ class TargetFigures:
     `probability`: of the logged choice. `response` and `value`: what the reward model expects of
     the target. `unsupported`: the probability of candidates that could not have been logged.
     `given`: the sum of the probabilities of each candidate and of silence, by their numbers
-    (`GatheredLog.numbers`).
+    (`GatheredLog.numbers`). `squares`: if the target had logged, the sum over decisions of the mean
+    squared weight of choosing at random; infinite if it never explores. Of the grid alone.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,7 @@ class TargetFigures:
         self.value = array("d")
         self.unsupported = array("d")
         self.given = np.zeros(1)
+        self.squares = 0.0
 
 
 class ScoreAgreement(msgspec.Struct, kw_only=True):
@@ -75,7 +77,8 @@ class GatheredLog:
 
     `expected` is what the reward model expects of the logged choice; `worth` is what a response
     to it counts and `cost` the channel's cost, 0 for silence. `numbers` are those of the candidates
-    (`message/channel`, empty for silence) that targets could choose.
+    (`message/channel`, empty for silence) that targets could choose. `open` counts the decisions
+    in which something could be chosen, where there is a grid of explorations.
     """
 
     def __init__(self, targets: Sequence[str], fields: Sequence[str]) -> None:
@@ -90,6 +93,7 @@ class GatheredLog:
         self.targets = {name: TargetFigures() for name in targets}
         self.numbers = {SILENCE: 0}
         self.silent = 0
+        self.open = 0
         self.holdout = 0
         self.unknown_placements = 0
         self.again = ScoreAgreement()
@@ -195,6 +199,19 @@ class _Chances:
             if chance.silence > 0 and SILENCE not in logged.support:
                 unsupported += chance.silence
             target.unsupported.append(unsupported)
+        if RANDOM in chances.targets:
+            self._add_squares(chances)
+
+    def _add_squares(self, chances: TargetProbabilities) -> None:
+        random = chances.targets[RANDOM].probability
+        drawn = random > 0
+        if not drawn.any():
+            return
+        self._found.open += 1
+        above = random[drawn] ** 2
+        with np.errstate(divide="ignore"):
+            for name, target in self._found.targets.items():
+                target.squares += float((above / chances.targets[name].probability[drawn]).sum())
 
 
 class _Expectation:

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from decision.scoring.versions import point_to
-from tests.learning.logs import RULES, Deciding, World, train_model, write_archive
+from tests.learning.logs import RULES, Deciding, World, write_archive
 
 
 @pytest.fixture(scope="module")
@@ -35,28 +34,6 @@ def test_people_get_tables_and_what_to_doubt(evaluate) -> None:
         assert word in result.stdout
 
 
-def test_a_version_is_compared_with_the_one_in_force(run, evaluate, tmp_path: Path) -> None:
-    """In tables, in JSON and in the picture; `current` is that of the candidate's placement."""
-    world = World(400)
-    folders = [train_model(world, tmp_path / "models", seed) for seed in (3, 4)]
-    none = evaluate("--model", folders[1], "--models", "models", "--against", "current")
-    assert none.exit_code == 1 and "none is in force" in none.stderr
-    point_to(tmp_path / "models", folders[0])
-    asked = ("--model", folders[1], "--models", "models", "--against", "current")
-    shown = evaluate(*asked, "--report", "seen.svg")
-    assert shown.exit_code == 0, shown.output
-    name = f"tea/{folders[0].name}"
-    assert name in shown.stdout and "policy − it" in shown.stdout
-    assert "always " in shown.stdout and "Note: the model has learned from" in shown.stdout
-    assert "the policy less others" in (tmp_path / "seen.svg").read_text("utf-8")
-    first = json.loads(evaluate(*asked, "--json").stdout)["comparisons"][0]
-    assert (first["kind"], first["name"]) == ("version", name)
-    low, high = first["lift"]["value"]["difference_interval"]
-    assert low <= first["lift"]["value"]["difference"] <= high
-    gone = evaluate("--models", "models", "--against", "tea/000000000000")
-    assert gone.exit_code == 1 and "there is no such version" in gone.stderr
-
-
 def test_machines_get_everything(evaluate) -> None:
     result = evaluate("--prior", "--json", "--by", "customer.country")
     report = json.loads(result.stdout)
@@ -65,6 +42,16 @@ def test_machines_get_everything(evaluate) -> None:
     assert found["lift"]["relative_interval"][0] < found["lift"]["relative_interval"][1]
     assert found["estimate"]["bootstrap_interval"] is not None
     assert {row["field"] for row in report["segments"]} == {"customer.country"}
+
+
+def test_what_exploration_costs_is_shown_beside_what_it_brings(evaluate) -> None:
+    args = ("--exploration-loss", "30%")
+    shown = evaluate(*args).stdout
+    assert "Exploration (loss" in shown and "greedy" in shown and "as it is" in shown
+    found = json.loads(evaluate(*args, "--json").stdout)["exploration"]
+    assert found["said"] in shown and found["most"] == 0.3
+    assert [row["gamma"] for row in found["grid"]][-2:] == [5000, None]
+    assert json.loads(evaluate("--json").stdout)["exploration"] is None
 
 
 def test_new_rules_are_judged_by_old_decisions(evaluate, tmp_path: Path) -> None:
@@ -113,6 +100,8 @@ def test_retention_is_a_table_by_arm(run, archive, tmp_path: Path) -> None:
     [
         (("--exploration", "much"), "neither a number of 0 or more nor off"),
         (("--exploration", "-1"), "neither a number of 0 or more nor off"),
+        (("--exploration-loss", "0%"), "no share above 0 % and below 100 %"),
+        (("--exploration-loss", "two"), "no share above 0 % and below 100 %"),
         (("--by", "costumer.state"), "did you mean customer"),
         (("--since", "2026-11-21"), "not a time with an offset"),
         (("--report", "seen.html"), "must end in .svg or .png"),

@@ -16,18 +16,11 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
-from decision.analytics.reports.asking import (
-    Question,
-    about,
-    duration,
-    not_there,
-    property_path,
-)
+from decision.analytics.reports.asking import Question, about, duration, property_path
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
-from decision.core.errors import InputError
-from decision.core.said import Said
+from decision.core.errors import InputError, unknown
 
 Order = Literal["ordered", "strict", "any"]
 MOST_STEPS: Final = 20
@@ -41,12 +34,9 @@ class Steps(Question, frozen=True, kw_only=True):
     """The steps of a funnel, written out or by the name that the rule files give them."""
 
     steps: Annotated[
-        list[str],
-        about("Types of events, with commas between: page_view,cart_add,purchase.", of="events"),
+        list[str], about("Types of events, with commas between: page_view,cart_add,purchase.")
     ] = msgspec.field(default_factory=list)
-    funnel: Annotated[
-        str, about("The steps, time and order of one of funnels: of the rules.", of="funnels")
-    ] = ""
+    funnel: Annotated[str, about("The steps, time and order of one of funnels: of the rules.")] = ""
     within: Annotated[
         str, about("The time from the first step to the last: 30m, 48h, 7d. Default: 7d.", "TIME")
     ] = ""
@@ -58,8 +48,7 @@ class Steps(Question, frozen=True, kw_only=True):
         ),
     ] = ""
     exclude: Annotated[
-        list[str],
-        about("Types of events that end a chain when they come before its last step.", of="events"),
+        list[str], about("Types of events that end a chain when they come before its last step.")
     ] = msgspec.field(default_factory=list)
 
 
@@ -133,31 +122,22 @@ def steps_of(source: Source, question: Steps) -> Asked:
     if question.funnel:
         known = {one.name: one for one in source.policy.funnels} if source.policy else {}
         if steps:
-            raise InputError("funnel", Said("give its name or steps, not both"))
+            raise InputError("funnel", "give its name or steps, not both")
         if question.funnel not in known:
-            raise not_there("funnel", Said("funnel"), question.funnel, known)
+            raise unknown("funnel", "funnel", question.funnel, known)
         found = known[question.funnel]
         steps = list(found.steps)
         within, order = within or f"{found.within // SECOND}s", order or found.order
     if len(steps) < 2:
-        if not steps:
-            text = Said("a funnel has two steps or more; write steps: page_view,cart_add,purchase")
-        else:
-            text = Said("a funnel has two steps or more; add another")
-        raise InputError("steps", text)
+        hint = "write steps: page_view,cart_add,purchase" if not steps else "add another"
+        raise InputError("steps", f"a funnel has two steps or more; {hint}")
     types = list(dict.fromkeys((*steps, *question.exclude)))
     if "" in types:
-        raise InputError("steps", Said("a step is empty; take the comma out"))
+        raise InputError("steps", "a step is empty; take the comma out")
     if len(steps) > MOST_STEPS:
-        raise InputError(
-            "steps",
-            Said("there are %(n)s; a funnel has at most %(most)s", n=len(steps), most=MOST_STEPS),
-        )
+        raise InputError("steps", f"there are {len(steps)}; a funnel has at most {MOST_STEPS}")
     if both := set(steps) & set(question.exclude):
-        raise InputError(
-            "exclude",
-            Said("%(step)s is a step as well; take it out of one of them", step=min(both)),
-        )
+        raise InputError("exclude", f"{min(both)} is a step as well; take it out of one of them")
     source.check_types("steps", steps)
     asked = duration("within", within or "7d")
     return Asked(steps, asked, order or "ordered", question.exclude)
@@ -221,10 +201,7 @@ def began(source: Source, asked: Asked) -> tuple[int, int]:
     still = sum(row[2] for row in rows)
     if still:
         source.incomplete.append(
-            Said(
-                "%(n)s of those who began can still come further: their time is not over",
-                n=f"{still:,}",
-            )
+            f"{still:,} of those who began can still come further: their time is not over"
         )
     return sum(row[1] for row in rows), still
 
@@ -266,8 +243,7 @@ def _groups(source: Source, asked: Asked, question: FunnelQuestion, path: str) -
         levels[name][level] = customers
     order = sorted(levels, key=lambda name: (-sum(levels[name].values()), name is None, name or ""))
     if len(order) > question.groups:
-        left = f"{len(order) - question.groups:,}"
-        source.incomplete.append(Said("%(n)s smaller groups are left out", n=left))
+        source.incomplete.append(f"{len(order) - question.groups:,} smaller groups are left out")
     return [
         FunnelGroup(name=name, steps=_steps(asked.names, levels[name]))
         for name in order[: question.groups]
@@ -293,14 +269,10 @@ def _steps(names: Sequence[str], levels: dict[int, int]) -> list[FunnelStep]:
 
 def show(found: Funnel) -> Shown:
     """A funnel for people."""
-    columns = [
-        Column(Said("step"), "text"),
-        Column(Said("customers")),
-        Column(Said("of all"), "share"),
-        Column(Said("of the step before"), "share"),
-    ]
+    columns = [Column("step", "text"), Column("customers"), Column("of all", "share")]
+    columns.append(Column("of the step before", "share"))
     steps = Table(
-        Said("Steps"),
+        "Steps",
         columns,
         [(one.name, one.customers, one.share, one.of_previous) for one in found.steps],
     )
@@ -309,22 +281,17 @@ def show(found: Funnel) -> Shown:
         named = [Column(found.query.by, "text"), *(Column(one.name) for one in found.steps)]
         rows = [
             (
-                Said("none") if group.name is None else group.name,
+                "none" if group.name is None else group.name,
                 *(one.customers for one in group.steps),
                 group.steps[-1].share,
             )
             for group in found.groups
         ]
-        named.append(Column(Said("converted"), "share"))
-        tables.append(Table(Said("By %(field)s", field=found.query.by), named, rows))
-    bars = Bars(Said("Customers by step"), [(one.name, one.customers) for one in found.steps])
+        tables.append(Table(f"By {found.query.by}", [*named, Column("converted", "share")], rows))
+    bars = Bars("Customers by step", [(one.name, one.customers) for one in found.steps])
     last = found.steps[-1]
-    said = Said(
-        "%(n)s of %(all)s customers went all the way%(share)s",
-        n=f"{last.customers:,}",
-        all=f"{found.customers:,}",
-        share="" if last.share is None else f", {last.share:.1%}",
-    )
+    share = "" if last.share is None else f", {last.share:.1%}"
+    said = f"{last.customers:,} of {found.customers:,} customers went all the way{share}"
     return Shown([said], tables, [bars])
 
 
