@@ -17,8 +17,10 @@ from decision.core.errors import InputError
 from decision.engine import Snapshot
 from decision.engine.budget_views import BudgetView, budget_views
 from decision.engine.cautions import present_cautions
+from decision.scoring.scope import EVERYWHERE
 from decision.server.keys.file import KeysFile
 from decision.server.metrics import CONTENT_TYPE, OPENMETRICS, OPENMETRICS_TYPE, Metrics
+from decision.server.models import Models
 from decision.server.shared_folder import Refusal
 from decision.server.supply import PolicySupply
 from decision.server.upkeep import Upkeep
@@ -26,15 +28,27 @@ from decision.server.upkeep import Upkeep
 _Request = Request[Any, Any, Any]
 
 
+class ModelInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides in one scope: at a placement, for a purpose, both, or, with neither, wherever no
+    other does. `version` is null where only a challenger is scored there."""
+
+    name: str
+    version: str | None
+    challenger: str | None = None
+    placement: str | None = None
+    purpose: str | None = None
+
+
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force, and since when.
 
-    `model_version` decides wherever none of `model_versions` (placement → version) does. `degraded`
-    lists what every decision does without, `cautions` what this policy cannot make
-    good, such as contacts that a longer cap would need and that were not kept. `budgets` is what is
-    spent of every budget; null where Redis does not answer. `keys_problem` says
-    why the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what was
-    tried after it and refused, with its first errors; null where the newest is in force.
+    `models` has what decides in each scope; `model_version` decides wherever no narrower scope
+    does, `shadow_version` is its challenger. `degraded` lists what every decision does without,
+    `cautions` what this policy cannot make good, such as contacts that a longer cap would need and
+    that were not kept. `budgets` is what is spent of every budget; null where Redis does not
+    answer. `keys_problem` says why the keys file cannot be used, with its path, and what holds
+    meanwhile. `refusal` is what was tried after it and refused, with its first errors; null where
+    the newest is in force.
     """
 
     policy_version: str
@@ -44,7 +58,7 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     candidates: int
     degraded: list[str]
     shadow_version: str | None = None
-    model_versions: dict[str, str] = {}
+    models: list[ModelInForce] = []
     cautions: list[str] = []
     budgets: list[BudgetView] | None = []
     model_problem: str | None = None
@@ -132,16 +146,35 @@ def _accept(request: _Request) -> bytes:
     return request.headers.get("accept", "").encode("latin-1", "replace")
 
 
+def _models(models: Models) -> list[ModelInForce]:
+    found = []
+    for scope in sorted({*models.served, *models.challengers}, key=lambda one: one.sorted_by):
+        served, challenger = models.served.get(scope), models.challengers.get(scope)
+        known = served or challenger
+        assert known is not None
+        found.append(
+            ModelInForce(
+                name=known.manifest.name,
+                version=None if served is None else served.version,
+                challenger=None if challenger is None else challenger.version,
+                placement=scope.placement,
+                purpose=scope.purpose,
+            )
+        )
+    return found
+
+
 async def _view(snapshot: Snapshot, supply: PolicySupply, keys: KeysFile) -> PolicyView:
     models = supply.models.current
+    challenger = models.challengers.get(EVERYWHERE)
     return PolicyView(
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version,
-        model_versions=snapshot.model_versions,
+        models=_models(models),
         loaded_at=snapshot.loaded_at,
         messages=len(snapshot.policy.messages),
         candidates=len(snapshot.policy.candidates),
-        shadow_version=None if models.shadow is None else models.shadow.version,
+        shadow_version=None if challenger is None else challenger.version,
         degraded=list(snapshot.degraded),
         cautions=[
             *map(str, await present_cautions(supply.engine.runtime)),

@@ -13,7 +13,7 @@ from decision.archive import columns
 from decision.archive.features import OTHER, encode_features, learn_types
 from decision.archive.layout import candidate_type, schema_of
 from decision.core.candidates import CandidateInfo
-from decision.core.records import DecisionRecord
+from decision.core.records import DecisionRecord, LoggedSelection
 
 _json: Final = msgspec.json.Encoder().encode
 OF_SELECTION: Final = (
@@ -57,7 +57,10 @@ def decisions_table(
         "candidates": scores,
         "experiments": columns.maps([row.experiments for row in rows]),
         "policy_version": columns.repeated(records[0].policy_version, len(rows)),
-        "shadow_version": [row.shadow.version if row.shadow else None for row in rows],
+        "model_version": [_version(row, one) for row, one in zip(rows, chosen, strict=True)],
+        "shadow_version": [
+            _challenger(row, one, candidates) for row, one in zip(rows, chosen, strict=True)
+        ],
         "degraded": columns.lists([row.degraded for row in rows], pa.string()),
     }
     table = columns.table(schema, rows, found)
@@ -65,6 +68,33 @@ def decisions_table(
     learn_types(seen, feature_types)
     features, other = encode_features(seen, feature_types)
     return table.append_column("features", features).append_column(OTHER, other)
+
+
+def _version(record: DecisionRecord, chosen: LoggedSelection | None) -> str | None:
+    """The version that scored the selection; of a row without one, that of the decision."""
+    if chosen is None or chosen.model_version is msgspec.UNSET:
+        return record.model_version
+    return chosen.model_version
+
+
+def _challenger(
+    record: DecisionRecord,
+    chosen: LoggedSelection | None,
+    candidates: Sequence[CandidateInfo] | None,
+) -> str | None:
+    """The challenger that scored the selection; of a row without one, the first of the decision."""
+    if record.shadow is None:
+        return None
+    if record.shadows is None or chosen is None or candidates is None:
+        return record.shadow.version
+    for place, version in zip(
+        np.frombuffer(record.candidates.candidates, "<u2").tolist(),
+        record.shadows.by_survivor(),
+        strict=True,
+    ):
+        if candidates[place][:2] == (chosen.message, chosen.channel):
+            return version
+    return None
 
 
 def _positions(places: Sequence[int]) -> Any:
@@ -132,6 +162,7 @@ def _fields() -> list[Any]:
     import pyarrow as pa
 
     numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int16()}
+    numbers["model_version"] = pa.int16()
     return [
         pa.field(field.name, pa.dictionary(numbers[field.name], pa.string()))
         if field.name in numbers
@@ -157,6 +188,9 @@ def _counts(records: Sequence[DecisionRecord]) -> Any:
             wrong[place] |= len(record.candidates.uplift) != bytes_each[place]
         if record.shadow is not None:
             wrong[place] |= len(record.shadow.probability) != bytes_each[place]
+        for mixed in (record.models, record.shadows):
+            if mixed is not None:
+                wrong[place] |= len(mixed.part) * 8 != bytes_each[place]
     if wrong.any():
         number = bytes_each[wrong.argmax()] // 8
         raise ValueError(f"the scores of {number} candidates are not {number * 8} bytes each")
@@ -193,6 +227,8 @@ def _lists(
     asked = np.array([record.shadow is not None for record in records])
     shadowed = places[np.repeat(asked, counts)]
     shadows = [record.shadow.probability for record in records if record.shadow is not None]
+    said = np.isfinite(np.frombuffer(b"".join(shadows)))  # where several challenge, each its own
+    shadowed = shadowed[said]
     added = places[np.repeat(np.array([bool(one.uplift) for one in scores]), counts)]
     uplifts = [one.uplift for one in scores if one.uplift]
     scored, nothing = bits(places), pa.nulls(size, pa.float64())
@@ -203,13 +239,42 @@ def _lists(
             figures([one.priority for one in scores], places, scored),
             figures([one.selection for one in scores], places, scored),
             columns.named(_fallen(records, reasons, width), reasons),
-            figures(shadows, shadowed, bits(shadowed)) if shadows else nothing,
+            columns.figures(_at(shadowed, shadows, said, size), bits(shadowed))
+            if shadows
+            else nothing,
             figures(uplifts, added, bits(added)) if uplifts else nothing,
+            _versions(records, places, counts, size),
         ],
         fields=_fields(),
     )
     offsets = pa.array(np.arange(number + 1, dtype=np.int32) * width)
     return pa.ListArray.from_arrays(offsets, struct)
+
+
+def _at(places: Any, parts: Sequence[bytes], said: Any, size: int) -> Any:
+    """The figures of some candidates, each at its place."""
+    values = np.zeros(size)
+    values[places] = np.frombuffer(b"".join(parts))[said]
+    return values
+
+
+def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size: int) -> Any:
+    """The version that scored each candidate, in decisions in which several models scored."""
+
+    if all(record.models is None for record in records):
+        return columns.named(np.full(size, -1, np.int16), [])
+    codes = np.full(size, -1, np.int16)
+    names: dict[str, int] = {}
+    for record, own in zip(records, np.split(places, np.cumsum(counts)[:-1]), strict=True):
+        if record.models is None:
+            continue
+        numbers = [
+            -1 if one is None else names.setdefault(one, len(names))
+            for one in record.models.versions
+        ]
+        parts = np.frombuffer(record.models.part, np.int8)
+        codes[own] = np.array([*numbers, -1], np.int16)[parts]  # −1, without a model, is the last
+    return columns.named(codes, [*names])
 
 
 def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:

@@ -6,7 +6,8 @@ timestamps in microseconds, UTC.
 - `decisions`: one row per selection (one row with `message` null if nothing was selected).
   `position` counts from 1. `candidates` has every candidate of the policy; its figures are null if
   it was filtered out before scoring, `reason` is null if it was selected, and `shadow_probability`
-  is the challenger's, if there was one. The list is null if the policy is no longer known.
+  is the challenger's, if there was one. `model_version` of a candidate is set where several models
+  scored; that of the row is of its selection. The list is null if the policy is no longer known.
   `features` is a struct of what the model saw of the chosen candidate, `features_other` has what
   does not fit into it: read both with `features.features_of`.
 - `outcomes`: events about a contact. `events`: every accepted event, with its properties as JSON;
@@ -122,7 +123,7 @@ def time_type() -> Any:
 
 _COLUMNS: Final = {
     "candidate": "message channel response_probability:number priority:number "
-    "selection_probability:number reason shadow_probability:number uplift:number",
+    "selection_probability:number reason shadow_probability:number uplift:number model_version",
     "decisions": "decision_id request_id decided_at:time customer_id placement event_type outcome "
     "reason not_before:time position:int32 message channel response_probability:number "
     "priority:number selection_probability:number candidates:candidates experiments:map "

@@ -158,6 +158,7 @@ def _near(archive: Path, dataset: str, decision_id: str) -> list[Path]:
 def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
     """What was in the log, without the features and what the decision saw."""
     first = rows[0]
+    mixed = any(row.get("model_version") is not None for row in first["candidates"] or ())
     scored = [
         (
             index,
@@ -181,7 +182,9 @@ def _record(rows: list[dict[str, Any]]) -> DecisionRecord:
         draws=[],
         selections=[
             LoggedSelection(
-                **{name: row[name] for name in OF_SELECTION if name in row}, features={}
+                **{name: row[name] for name in OF_SELECTION if name in row},
+                features={},
+                model_version=row["model_version"] if mixed else msgspec.UNSET,
             )
             for row in rows
             if row["message"] is not None

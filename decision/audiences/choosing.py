@@ -17,7 +17,7 @@ from decision.rulebook.diagnostics import nearest
 from decision.scoring.features import fields_of
 from decision.scoring.manifest import read_version
 from decision.scoring.scorers import MINIMAL_FEATURES
-from decision.scoring.versions import current_version, placements_with_own
+from decision.scoring.versions import current_version, own_scopes
 
 SEGMENT = "customer.segment."
 
@@ -34,7 +34,7 @@ def kept_by(definition: PolicyDefinition, models: str | None) -> Kept:
     place = None if folder is None else current_version(folder)
     features = list(MINIMAL_FEATURES if place is None else read_version(place)[0].features)
     if folder is not None:
-        owns = [current_version(folder, placement) for placement in placements_with_own(folder)]
+        owns = [current_version(folder, scope) for scope in own_scopes(folder)]
         features += [each for own in owns if own for each in read_version(own)[0].features]
     policy = compile_policy(definition, reads=fields_of(features))
     return Kept(policy.measures(), max(policy.history_needed(), _CONTACTS_KEPT))

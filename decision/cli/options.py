@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
@@ -15,6 +15,9 @@ from decision.core.clock import to_micros
 from decision.core.identifiers import parse_decision_id
 from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError
 from decision.server.settings_reading import read_settings, unknown_variables
+
+if TYPE_CHECKING:
+    from decision.scoring.scope import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,3 +144,21 @@ def server_settings(**given: object) -> ServerSettings:
         return read_settings(None, **given)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+
+
+def scope_options(what: str) -> Callable[[F], F]:
+    """`--placement` and `--purpose`: the scope of a model."""
+
+    def add(command: F) -> F:
+        place = click.option("--placement", metavar="NAME", help=f"{what} at this placement.")
+        purpose = click.option("--purpose", metavar="NAME", help=f"{what} for this purpose.")
+        return place(purpose(command))
+
+    return add
+
+
+def scope_from(placement: str | None, purpose: str | None) -> Scope:
+    """The scope that these options name; with neither, that of the model for all others."""
+    from decision.scoring.scope import Scope
+
+    return Scope(placement=placement or None, purpose=purpose or None)

@@ -10,6 +10,8 @@ import rich_click as click
 from decision.cli.options import (
     json_option,
     log_option,
+    scope_from,
+    scope_options,
     settings_from,
     settings_options,
     until_option,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from decision.evaluation.gate_figures import GateFigure
     from decision.evaluation.promotion import Promoted
+    from decision.scoring.scope import Scope
 
 
 @click.command(epilog="Example: nextbest promote engagement/02450e50e31b --log archive")
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Promote it even if the gate refuses it.")
 @click.option("--reason", metavar="TEXT", help="With --force: why; this is recorded.")
 @click.option("--shadow", is_flag=True, help="Only score it, as a challenger; it never decides.")
-@click.option("--clear-shadow", is_flag=True, help="End the challenger.")
+@click.option("--clear-shadow", is_flag=True, help="End the challengers.")
+@scope_options("With --clear-shadow: only the challenger")
 @json_option
 def promote(
     version: str | None,
@@ -51,6 +55,8 @@ def promote(
     reason: str | None,
     shadow: bool,
     clear_shadow: bool,
+    placement: str | None,
+    purpose: str | None,
     as_json: bool,
     **given: str | None,
 ) -> int:
@@ -62,10 +68,10 @@ def promote(
     and the largest calibration error, latency, parity and drift. A version that fails any of these
     is not promoted, and the table says by how much it failed, and what would lift it.
 
-    MODELS/current names the version in force; it changes in one step, and servers follow. Each
-    promotion is a line in MODELS/promotions.ndjson. With --shadow, MODELS/shadow changes instead:
-    the challenger scores the same candidates, its scores are logged, and it never decides; there is
-    no gate.
+    MODELS/current names the version in force in each scope; it changes in one step, and servers
+    follow. Each promotion is a line in MODELS/promotions.ndjson. With --shadow, MODELS/shadow
+    changes instead: the challenger of a scope scores the same candidates, its scores are logged,
+    and it never decides; there is no gate.
     """
     from decision.scoring.versions import find_version
 
@@ -78,8 +84,11 @@ def promote(
             raise click.UsageError(
                 "--clear-shadow takes no version, --shadow or --force: it ends any challenger"
             )
-        _clear(models, as_json)
+        scope = scope_from(placement, purpose)
+        _clear(models, scope if placement or purpose else None, as_json)
         return 0
+    if placement is not None or purpose is not None:
+        raise click.UsageError("a version knows its scope: --placement goes with --clear-shadow")
     if version is None:
         raise click.UsageError("give the VERSION to promote")
     if force is not bool(reason):
@@ -96,10 +105,10 @@ def promote(
     return 1 if found.outcome == "refused" else 0
 
 
-def _clear(models: Path, as_json: bool) -> None:
+def _clear(models: Path, scope: Scope | None, as_json: bool) -> None:
     from decision.evaluation.promotion import clear_shadow
 
-    cleared = clear_shadow(models)
+    cleared = clear_shadow(models, scope)
     if as_json:
         print_json({"cleared": cleared})
     else:

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import (
+    json_option,
+    scope_from,
+    scope_options,
+    settings_from,
+    settings_options,
+)
 from decision.cli.output import Fail, print_json
 from decision.environment import login_name
 
 if TYPE_CHECKING:
     from decision.releases.publishing import Publication
+    from decision.scoring.scope import Scope
+    from decision.scoring.versions import HistoryEntry
 
 
 @click.command(epilog="Example: nextbest rollback --list")
@@ -28,9 +36,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Roll back the model of this folder, and not the policy.",
 )
-@click.option(
-    "--placement", metavar="NAME", help="With --models: the model that decides at this placement."
-)
+@scope_options("With --models: the model that decides")
 @click.option("--by", metavar="NAME", help="Who rolls back. Default: the login name.")
 @click.option("--message", "-m", default="", metavar="TEXT", help="Why.")
 @settings_options("redis_url", "key_prefix")
@@ -40,6 +46,7 @@ def rollback(
     show_list: bool,
     models: str | None,
     placement: str | None,
+    purpose: str | None,
     by: str | None,
     message: str,
     as_json: bool,
@@ -49,12 +56,12 @@ def rollback(
 
     Without VERSION to the one that was in force before; twice is two steps back. Every server
     that follows what is published, or that has this models folder, takes it within seconds. A
-    model with a scope is rolled back by itself, with --placement.
+    model with a scope is rolled back by itself, with --placement, --purpose or both.
     """
-    if placement is not None and models is None:
-        raise click.UsageError("--placement is about models: give --models too")
+    if (placement is not None or purpose is not None) and models is None:
+        raise click.UsageError("--placement and --purpose are about models: give --models too")
     if models is not None:
-        _of_models(Path(models), version, placement, show_list, as_json)
+        _of_models(Path(models), version, scope_from(placement, purpose), show_list, as_json)
         return
     settings = settings_from(**given)
 
@@ -80,7 +87,7 @@ def rollback(
 
 
 def _of_models(
-    models: Path, version: str | None, placement: str | None, show_list: bool, as_json: bool
+    models: Path, version: str | None, scope: Scope, show_list: bool, as_json: bool
 ) -> None:
     from decision.releases.rollback import roll_back_model
     from decision.scoring.versions import history
@@ -88,21 +95,27 @@ def _of_models(
     if not models.is_dir():
         raise Fail(f"{models} is not a folder of models")
     if show_list:
-        rows: list[dict[str, Any]] = [change._asdict() for change in history(models)]
+        changes = history(models)
         if as_json:
-            print_json(rows)
-        for row in [] if as_json else rows:
-            mark = "rollback" if row["rollback"] else "ended" if row["ended"] else ""
-            at = "" if row["placement"] is None else f"at {row['placement']}"
-            click.echo("  ".join(filter(None, (row["at"], row["version"], mark, at))))
+            print_json([_as_json(change) for change in changes])
+        for one in [] if as_json else changes:
+            mark = "rollback" if one.rollback else "ended" if one.ended else ""
+            click.echo("  ".join(filter(None, (one.at, one.version, mark, str(one.scope)))))
         return
-    version = roll_back_model(models, version, placement)
+    version = roll_back_model(models, version, scope)
     if as_json:
         print_json({"version": version})
     elif version is None:
-        click.echo(f"{placement} has no model of its own any more: the one for all others decides.")
+        click.echo(
+            f"{scope} has no model of its own any more: that of the next wider scope decides."
+        )
     else:
         click.echo(f"Model {version} is in force again.")
+
+
+def _as_json(change: HistoryEntry) -> dict[str, Any]:
+    scope = {"placement": change.scope.placement, "purpose": change.scope.purpose}
+    return {name: one for name, one in change._asdict().items() if name != "scope"} | scope
 
 
 def _show(entries: Sequence[Publication], as_json: bool) -> None:

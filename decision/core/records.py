@@ -19,7 +19,10 @@ from decision.core.values import Value
 
 
 class LoggedSelection(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One selection, with the features as the model saw them, and the coupon code it gave."""
+    """One selection, with the features as the model saw them, and the coupon code it gave.
+
+    `model_version` is set where several models scored in the decision.
+    """
 
     message: str
     channel: str
@@ -29,6 +32,7 @@ class LoggedSelection(msgspec.Struct, kw_only=True, omit_defaults=True):
     features: dict[str, Value]
     uplift: float | None = None
     coupon: str | None = None
+    model_version: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
@@ -51,8 +55,24 @@ class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
     probability: bytes
 
 
+class LoggedModels(msgspec.Struct, array_like=True, frozen=True):
+    """Where several models scored the survivors: their versions (None: a prior, without a model),
+    and for each survivor the place of its own among them, as int8; −1: none scored it."""
+
+    versions: list[str | None]
+    part: bytes
+
+    def by_survivor(self) -> list[str | None]:
+        """The version that scored each survivor."""
+        parts = np.frombuffer(self.part, np.int8).tolist()
+        return [self.versions[part] if part >= 0 else None for part in parts]
+
+
 class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes.
+
+    `model_version` is of the first selection, else of the model that decides where no narrower
+    scope does. `models` and `shadows` are there where several models, or challengers, scored.
 
     `budgets` is what was taken of each of the policy's `budgets:` before (see `core.budgets`), and
     of `coupons:` (see `core.coupons.counter_of`).
@@ -82,6 +102,8 @@ class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     experiments: dict[str, str] = {}
     holdout: bool = False
     shadow: LoggedShadow | None = None
+    models: LoggedModels | None = None
+    shadows: LoggedModels | None = None
     degraded: list[str] = []
     latency_us: int = 0
 

@@ -56,7 +56,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """One message on one channel that the caller is to give."""
+    """One message on one channel that the caller is to give. `model_version` is there where several
+    models scored in the decision: it has scored this message, or none has, where it is null."""
 
     message: str
     channel: str
@@ -65,6 +66,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     priority: float | None = None
     selection_probability: float | None = None
     reserved_until: datetime | None = None
+    model_version: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ExplanationRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from decision.progress import count_of
 from decision.scoring.loading import load_model, load_scoped_models
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
+from decision.scoring.scope import Scope
 from decision.scoring.versions import current_version
 from decision.simulation.report import ordered
 from decision.simulation.run import Simulation
@@ -66,7 +67,7 @@ async def compare(
     """
     cautions: list[str] = []
     model = model_in_force(request.models, cautions)
-    scoped: dict[str, Model] = {}
+    scoped: dict[Scope, Model] = {}
     with suppress(ModelError):  # one that must not serve does not serve
         scoped = load_scoped_models(request.models)
     sides = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from decision.core.clock import from_micros
 from decision.core.coupons import PLACEHOLDER
@@ -33,7 +34,7 @@ def answer_of(plan: DecisionPlan) -> Decision:
         not_before=from_micros(verdict.not_before) if verdict.not_before else None,
         degraded=plan.degraded,
         policy_version=snapshot.policy_version,
-        model_version=snapshot.model_version,
+        model_version=plan.model_version,
     )
 
 
@@ -93,7 +94,7 @@ def selections_of(
     snapshot: Snapshot, verdict: Verdict, *, reserved: bool = True
 ) -> list[Selection]:
     """What was chosen, with content and until when it is reserved; else the fallback, if any."""
-    policy = snapshot.policy
+    policy, mixed = snapshot.policy, snapshot.mixed
     selections = []
     for row in verdict.chosen:
         candidate = policy.candidates[row.candidate]
@@ -107,6 +108,7 @@ def selections_of(
                 priority=row.priority,
                 selection_probability=row.selection_probability,
                 reserved_until=from_micros(verdict.now + expires_after) if reserved else None,
+                model_version=UNSET if mixed is None else mixed.version_of(row.candidate),
             )
         )
     return selections or _fallback(policy, verdict.fallback, verdict.texts.content)

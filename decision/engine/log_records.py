@@ -13,8 +13,11 @@ from decision.core.document import ConsentChange, ContactKind
 from decision.core.event_effects import Occurrence, logged
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
+from decision.scoring.by_scope import MixedScorer
 
 if TYPE_CHECKING:
+    from decision.core.decide import Verdict
+    from decision.core.ports import Scorer
     from decision.core.schema import ConsentUpdate, Decision
     from decision.engine.planning import DecisionPlan, DecisionQuery
 
@@ -41,17 +44,30 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         exploration=snapshot.exploration,
         unproven=mask_bytes(snapshot.unproven),
         policy_version=snapshot.policy_version,
-        model_version=snapshot.model_version,
+        model_version=plan.model_version,
         selections=_with_codes(plan) if snapshot.policy.coupons else plan.selections,
         candidates=records.pack_scores(verdict.scores),
         fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
         holdout=verdict.holdout,
         shadow=plan.shadow,
+        models=_models(snapshot.mixed, verdict),
+        shadows=None if plan.shadow is None else _models(_mixed(snapshot.shadow), verdict),
         degraded=plan.degraded,
         latency_us=int(query.elapsed() * 1_000_000),
     )
     return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
+
+
+def _models(mixed: MixedScorer | None, verdict: Verdict) -> records.LoggedModels | None:
+    """Which version has scored which of the survivors, where several have."""
+    if mixed is None or not len(verdict.scores.candidates):
+        return None
+    return mixed.logged(verdict.scores.candidates)
+
+
+def _mixed(scorer: Scorer | None) -> MixedScorer | None:
+    return scorer if isinstance(scorer, MixedScorer) else None
 
 
 def _with_codes(plan: DecisionPlan) -> list[records.LoggedSelection]:

@@ -20,6 +20,7 @@ from decision.core.document import ConsentChange, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.journeys.state import has_abouts, without_abouts
+from decision.core.masks import mask_of
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
@@ -121,6 +122,14 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     shadow: records.LoggedShadow | None
     degraded: list[str]
     journeys: JourneyWork | None = None
+
+    @property
+    def model_version(self) -> str | None:
+        """The version that scored what is given first; else what scores without a narrower one."""
+        mixed, chosen = self.query.snapshot.mixed, self.verdict.chosen
+        if mixed is None or not chosen:
+            return self.query.snapshot.model_version
+        return mixed.version_of(chosen[0].candidate)
 
     @property
     def events(self) -> list[Occurrence]:
@@ -261,6 +270,8 @@ def plan(
         decision_id=decision_id,
     )
     degraded = list(snapshot.degraded)
+    if snapshot.lacking and snapshot.lacking & mask_of(verdict.scores.candidates.tolist()):
+        degraded.append("model")
     if document.timezone and calendar.known_zone(document.timezone) is None:
         degraded.append("timezone")
     if contended:
@@ -296,6 +307,7 @@ def _new_event(query: DecisionQuery, state: ReadResult) -> Occurrence | None:
 def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.LoggedSelection]:
     """What is logged of the candidates chosen."""
     document, now, candidates = verdict.document, verdict.now, snapshot.policy.candidates
+    mixed = snapshot.mixed
     return [
         records.LoggedSelection(
             message=candidates[row.candidate].message,
@@ -305,6 +317,7 @@ def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.LoggedSele
             selection_probability=row.selection_probability,
             features=snapshot.scorer.features(row.candidate, verdict.values, document, now),
             uplift=row.uplift,
+            model_version=msgspec.UNSET if mixed is None else mixed.version_of(row.candidate),
         )
         for row in verdict.chosen
     ]

@@ -176,7 +176,14 @@ class Replay:
         self, record: DecisionRecord, snapshot: Snapshot, document: Document, say: Say
     ) -> tuple[list[Selection], list[ExplanationRow]]:
         verdict = self.verdict(record, snapshot, document)
-        return selections_of(snapshot, verdict), explain(snapshot.policy, verdict, say)
+        said = {(row.message, row.channel): row.model_version for row in record.selections}
+        selections = [
+            msgspec.structs.replace(
+                one, model_version=said.get((one.message, one.channel), msgspec.UNSET)
+            )
+            for one in selections_of(snapshot, verdict)
+        ]
+        return selections, explain(snapshot.policy, verdict, say)
 
     async def timezone_of(self, policy_version: str) -> str | None:
         """`settings.timezone` of a policy; None where its files are no longer kept."""
@@ -343,6 +350,7 @@ def _as_logged(record: DecisionRecord) -> Decision:
                 response_probability=row.response_probability,
                 priority=row.priority,
                 selection_probability=row.selection_probability,
+                model_version=row.model_version,
             )
             for row in record.selections
         ],

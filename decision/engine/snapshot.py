@@ -5,7 +5,7 @@ It is built off the request path and swapped in between two decisions; it never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,7 @@ from decision.core.schema import Moment
 from decision.core.texts import Contents
 from decision.core.values import Value
 from decision.engine.cautions import lasting_cautions, passing_cautions
+from decision.engine.models_at import scoring_by_placement
 from decision.engine.names import names_of
 from decision.engine.takings import note_budgets
 from decision.engine.worker import run_in_worker
@@ -30,9 +31,11 @@ from decision.rulebook.checking import PolicyRefused
 from decision.rulebook.content import compile_contents
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
+from decision.scoring.by_scope import MixedScorer
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
-from decision.scoring.scorers import MINIMAL_FEATURES, bind, fields_read, unproven
+from decision.scoring.scope import EVERYWHERE, Scope
+from decision.scoring.scorers import MINIMAL_FEATURES, fields_read
 
 __all__ = ["PolicyRefused", "Snapshot", "build_snapshot", "policy_blob"]
 
@@ -48,7 +51,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `history_needed` is how long (microseconds) contacts must be kept. `shadow` is a challenger: it
     scores the same survivors for the log, and never chooses. `pools` are the policy's coupon pools,
     and others from which customers still have codes. `event_names` knows the types that are read.
-    `own` has what differs where a model decides at one placement alone, see `at`.
+    `lacking` is the mask of candidates that are scored without their model, where that is not all.
+    `mixed` is the scorer, where it is of several models.
+    `own` has what differs at placements where other models decide, see `at`; `models` and
+    `challengers` are the versions by scope.
     """
 
     policy: Policy
@@ -70,17 +76,22 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     degraded: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     lasting_cautions: tuple[str, ...] = ()
+    lacking: int = 0
+    mixed: MixedScorer | None = None
     own: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    models: Mapping[Scope, Model] = MappingProxyType({})
+    challengers: Mapping[Scope, Model] = MappingProxyType({})
 
     def at(self, placement: str) -> Snapshot:
-        """This, with the model that decides at a placement."""
+        """This, with the models that decide at a placement."""
         own = self.own.get(placement)
         return self if own is None else msgspec.structs.replace(self, own={}, **own)
 
     @property
-    def model_versions(self) -> dict[str, str]:
-        """Placement → the version that decides there alone."""
-        return {placement: own["model_version"] for placement, own in self.own.items()}
+    def scores_all(self) -> bool:
+        """Whether each candidate is scored by the model of its scope, at every placement."""
+        others = (bool(own["degraded"] or own["lacking"]) for own in self.own.values())
+        return not (self.degraded or self.lacking or any(others))
 
 
 class GuardedMatcher:
@@ -103,14 +114,6 @@ class GuardedMatcher:
             return self._plain.match(stratum, values)
 
 
-def _exploration(policy: Policy, model: Model | None) -> float | None:
-    """γ: the model's where it names one, unless the rule files say `off`."""
-    own = policy.settings.exploration
-    if own is None or model is None or model.manifest.exploration is None:
-        return own
-    return model.manifest.exploration
-
-
 def policy_blob(version: str) -> str:
     """The name under which the store keeps a policy's files."""
     return f"policy:{version}"
@@ -125,9 +128,10 @@ async def build_snapshot(
     try_first: bool = True,
     durable: bool = True,
     contacts_kept: int = 0,
-    shadow: Model | None = None,
     features: Sequence[Feature] = MINIMAL_FEATURES,
-    scoped: Mapping[str, Model] = MappingProxyType({}),
+    scoped: Mapping[Scope, Model] = MappingProxyType({}),
+    challengers: Mapping[Scope, Model] = MappingProxyType({}),
+    missing: Collection[Scope] = (),
     in_thread: bool = False,
 ) -> Snapshot:
     """Compiles a checked policy, binds the model to it and registers its contacts in the store.
@@ -137,8 +141,9 @@ async def build_snapshot(
 
     Without a model, `features` (those of a spec) are logged, so that one can be learned.
 
-    `scoped` are the models that decide at one placement alone, by placement; one whose placement
-    the policy does not have is not used.
+    `scoped` are the models that decide in one scope alone, `challengers` those that are scored
+    beside what decides in theirs, `missing` the scopes whose model cannot be had; one whose
+    placement or purpose the policy does not have is not used.
 
     With `contacts_kept`, the least time for which contacts are kept, it adds `cautions`.
     `in_thread` is for servers that answer requests meanwhile.
@@ -158,9 +163,10 @@ async def build_snapshot(
             model,
             loaded_at,
             durable=durable,
-            shadow=shadow,
             features=features,
             scoped=scoped,
+            challengers=challengers,
+            missing=missing,
         )
 
     snapshot = await run_in_worker(compiled) if in_thread else compiled()
@@ -193,19 +199,22 @@ def compile_snapshot(
     loaded_at: Moment,
     *,
     durable: bool = True,
-    shadow: Model | None = None,
     features: Sequence[Feature] = MINIMAL_FEATURES,
-    scoped: Mapping[str, Model] = MappingProxyType({}),
+    scoped: Mapping[Scope, Model] = MappingProxyType({}),
+    challengers: Mapping[Scope, Model] = MappingProxyType({}),
+    missing: Collection[Scope] = (),
 ) -> Snapshot:
     """A snapshot without a store: it can look back and reserves nothing, as `kinds` is empty.
 
     Raises:
         PolicyRefused: the rule engine does not hold these rules.
     """
-    models = [*([] if model is None else [model]), *scoped.values()]
-    scored_by = dict.fromkeys(each.name for one in models for each in one.manifest.features)
+    models = dict(scoped) if model is None else {EVERYWHERE: model, **scoped}
+    scored_by = dict.fromkeys(
+        each.name for one in models.values() for each in one.manifest.features
+    )
     reads = fields_read(model, features)
-    for other in (*scoped.values(), *([] if shadow is None else [shadow])):
+    for other in (*scoped.values(), *challengers.values()):
         reads += fields_read(other)
     policy = compile_policy(definition, tuple(scored_by), reads)
     plain = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
@@ -227,34 +236,7 @@ def compile_snapshot(
         policy_version=policy.version,
         loaded_at=loaded_at,
         event_names=EventNames(policy),
-        own={
-            placement: _scoring(policy, one, _challenger_at(placement, shadow))
-            for placement, one in scoped.items()
-            if placement in policy.placements
-        },
-        **_scoring(policy, model, _challenger_at(None, shadow), features),
+        models=models,
+        challengers=challengers,
+        **scoring_by_placement(policy, models, challengers, missing, features),
     )
-
-
-def _challenger_at(placement: str | None, shadow: Model | None) -> Model | None:
-    """A challenger is scored beside the model of its own scope, which it would replace."""
-    return shadow if shadow is not None and shadow.manifest.scope.placement == placement else None
-
-
-def _scoring(
-    policy: Policy,
-    model: Model | None,
-    shadow: Model | None,
-    features: Sequence[Feature] = MINIMAL_FEATURES,
-) -> dict[str, Any]:
-    """What of a snapshot depends on the model that decides."""
-    bound = policy.candidates, policy.fields, policy.settings
-    scorer = bind(model, *bound, features)
-    return {
-        "scorer": scorer,
-        "exploration": _exploration(policy, model),
-        "unproven": unproven(model, policy.candidates, policy.settings),
-        "model_version": scorer.version,
-        "shadow": None if shadow is None else bind(shadow, *bound),
-        "degraded": () if scorer.version else ("model",),
-    }

@@ -14,7 +14,8 @@ from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most
 from decision.learning.spec import load_spec, spec_of
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
-from decision.scoring.versions import CURRENT, serving_version
+from decision.scoring.pointers import CURRENT
+from decision.scoring.versions import serving_version
 from decision.scoring.witness import witnesses_of
 
 
@@ -36,12 +37,12 @@ def evidence_for(
         NotFound: it has neither.
     """
     model = load_model(folder)
-    name, placement = model.manifest.name, model.manifest.scope.placement
+    name, scope = model.manifest.name, model.manifest.scope
     return GateEvidence(
         folder=folder,
         model=model,
         spec=spec_of(models, folder, name) if spec is None else load_spec(spec, name=name),
-        champion=serving_version(models, placement) if (models / CURRENT).exists() else None,
+        champion=serving_version(models, scope) if (models / CURRENT).exists() else None,
         archive=archive,
         rules=rules,
         until=until,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,14 +16,16 @@ from decision.files import read_regular
 from decision.learning.drift import drift_of_versions, read_profile
 from decision.scoring.manifest import MANIFEST, Manifest, ModelError
 from decision.scoring.notes import is_caution, text_of
+from decision.scoring.scope import EVERYWHERE, Scope
 from decision.scoring.versions import (
-    SHADOW,
     HistoryEntry,
     current_version,
     history,
-    placements_with_own,
+    own_scopes,
+    pointer_problems,
     scope_of,
     serving_version,
+    shadow_scopes,
     shadow_version,
     versions,
 )
@@ -46,14 +49,14 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """One version, by its path below the folder. `problem` says why its manifest cannot be read.
-    `placement`: it decides, or would, there alone."""
+    `scope` is where it decides, or would."""
 
     path: str
     manifest: Manifest | None
     problem: str = ""
     current: bool = False
     shadow: bool = False
-    placement: str | None = None
+    scope: Scope = EVERYWHERE
     pictures: tuple[str, ...] = ()
     report: bool = False
 
@@ -74,8 +77,8 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     """A folder: its versions, made last first, `MOST` at most of `count`; changes, newest first.
 
     `problem` says why a pointer cannot be followed, `writable` whether one can be changed;
-    `own` are the placements at which a version of their own decides.
-    `challenged`: there is a pointer to a challenger, be it one that can be followed or not.
+    `own` are the scopes in which a version of their own decides, `challenged` those that have a
+    challenger, be it one that can be followed or not.
     """
 
     folder: str
@@ -86,30 +89,34 @@ class ModelsView(msgspec.Struct, frozen=True, kw_only=True):
     history: list[HistoryEntry] = []
     promotions: list[Promotion] = []
     problem: str = ""
-    challenged: bool = False
-    own: list[str] = []
+    challenged: list[Scope] = []
+    own: list[Scope] = []
 
 
 def models_view(models: Path) -> ModelsView:
     """A folder of models. It reads manifests and small files, and checks no digests."""
     if not models.is_dir():
         return ModelsView(folder=str(models), there=False, writable=False)
-    problems = []
-    current: set[Path] = set()
-    shadow, own = None, list[str]()
-    with suppress(ModelError):  # said below
-        own = placements_with_own(models)
-    for placement in (None, *own):
-        try:
-            found = current_version(models, placement)
-            current |= set() if found is None else {found.resolve()}
-        except ModelError as error:
-            problems.append(str(error))
-    try:
-        shadow = shadow_version(models)
-    except ModelError as error:
-        problems.append(str(error))
-    in_force = _InForce(current, None if shadow is None else shadow.resolve())
+    problems = pointer_problems(models)
+    own, challenged = list[Scope](), list[Scope]()
+    with suppress(ModelError):  # said among the problems
+        own = own_scopes(models)
+    with suppress(ModelError):
+        challenged = shadow_scopes(models)
+
+    def named(version: Callable[[Path, Scope], Path | None], scopes: list[Scope]) -> set[Path]:
+        there = set()
+        for scope in scopes:
+            try:
+                found = version(models, scope)
+                there |= set() if found is None else {found.resolve()}
+            except ModelError as error:
+                problems.extend([] if str(error) in "; ".join(problems) else [str(error)])
+        return there
+
+    in_force = _InForce(
+        named(current_version, [EVERYWHERE, *own]), named(shadow_version, challenged)
+    )
     places = versions(models)
     shown = [_view(models, place, in_force) for place in places]
     shown.sort(key=lambda one: (one.current, _made(one)), reverse=True)
@@ -123,7 +130,7 @@ def models_view(models: Path) -> ModelsView:
         promotions=promotions(models)[::-1][:MOST],
         problem="; ".join(problems),
         own=own,
-        challenged=os.path.lexists(models / SHADOW),
+        challenged=challenged,
     )
 
 
@@ -174,7 +181,7 @@ def _report_files(version: Path) -> list[str]:
 
 class _InForce(NamedTuple):
     current: set[Path]
-    shadow: Path | None
+    shadow: set[Path]
 
 
 def _view(models: Path, place: Path, in_force: _InForce) -> ModelView:
@@ -189,8 +196,8 @@ def _view(models: Path, place: Path, in_force: _InForce) -> ModelView:
         manifest=manifest,
         problem=problem,
         current=own in in_force.current,
-        shadow=own == in_force.shadow,
-        placement=None if manifest is None else manifest.scope.placement,
+        shadow=own in in_force.shadow,
+        scope=EVERYWHERE if manifest is None else manifest.scope,
         pictures=tuple(one for one in files if one.endswith((".svg", ".png"))),
         report="index.html" in files,
     )

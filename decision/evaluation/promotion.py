@@ -19,10 +19,11 @@ from decision.learning.spec import specs_in
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError
+from decision.scoring.pointers import CURRENT, SHADOW
+from decision.scoring.scope import Scope
 from decision.scoring.versions import (
-    CURRENT,
-    SHADOW,
     current_version,
+    end_at,
     point_to,
     scope_of,
     shadow_version,
@@ -111,9 +112,10 @@ def promote(
     """
     _refuse_two_claims(models, version)
     with suppress(ModelError):
-        challenger = shadow_version(models)
+        scope = scope_of(version)
+        challenger = shadow_version(models, scope)
         if challenger is not None and challenger.resolve() == version.resolve():
-            clear_shadow(models)
+            clear_shadow(models, scope)
     point_to(models, version)
     forced = reason is not None if forced is None else forced
     _note(models, version, CURRENT, figures, reason, by, forced=forced)
@@ -121,15 +123,15 @@ def promote(
 
 def _refuse_two_claims(models: Path, version: Path) -> None:
     """Two specs in the folder that claim the same scope would put each other's versions out."""
-    placement = scope_of(version)
+    scope = scope_of(version)
     with suppress(ModelError):
-        other = current_version(models, placement) if (models / CURRENT).exists() else None
+        other = current_version(models, scope) if (models / CURRENT).exists() else None
         if other is None or other.parent.name == version.parent.name:
             return
-        claims = {spec.name for spec in specs_in(models) if spec.scope.placement == placement}
+        claims = {spec.name for spec in specs_in(models) if spec.scope == scope}
         names = other.parent.name, version.parent.name
         if claims.issuperset(names):
-            where = "every placement" if placement is None else placement
+            where = str(scope) or "everything"
             raise ScopeTaken(
                 f"{names[0]} and {names[1]} are both for {where}, where {names[0]} is in force: "
                 "give one of the specs another scope, or take one out of the folder"
@@ -139,7 +141,7 @@ def _refuse_two_claims(models: Path, version: Path) -> None:
 def challenge(
     models: Path, version: Path, *, reason: str | None = None, by: str | None = None
 ) -> None:
-    """Makes a version the challenger: it is scored and logged, and never chooses.
+    """Makes a version the challenger of its scope: it is scored and logged, and never chooses.
 
     `by` is who does it; the login name, where it is left out.
 
@@ -152,8 +154,15 @@ def challenge(
     _note(models, version, SHADOW, (), reason, by)
 
 
-def clear_shadow(models: Path) -> bool:
-    """Ends the challenger; false if there was none."""
+def clear_shadow(models: Path, scope: Scope | None = None) -> bool:
+    """Ends the challenger of a scope, or with None of all; false if there was none.
+
+    Raises:
+        ModelError: the pointer cannot be read, and only one scope was meant.
+        OSError: the pointer cannot be written.
+    """
+    if scope is not None:
+        return end_at(models, scope, SHADOW)
     try:
         (models / SHADOW).unlink()
     except FileNotFoundError:

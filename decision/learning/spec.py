@@ -50,10 +50,10 @@ from decision.scoring.manifest import (
     Attribution,
     Learner,
     Responses,
-    Scope,
     Smoothing,
     reached_alone,
 )
+from decision.scoring.scope import EVERYWHERE, Scope
 
 SPEC: Final = "spec.json"
 """In a version's folder: the spec that it was trained by."""
@@ -175,7 +175,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     starting_uplift: float = 0.0
     target: Goal | None = None
     without_goal: Goal | None = None
-    scope: Scope = Scope()
+    scope: Scope = EVERYWHERE
     attribution: Attribution = "last_touch"
     weights: PropensityWeights | None = None
     monotone: dict[str, Direction] = {}
@@ -382,7 +382,7 @@ def _goal(checker: Checker, node: Node, what: str) -> Goal | None:
 
 def _scope(checker: Checker, node: Node | None) -> Scope:
     if node is None:
-        return Scope()
+        return EVERYWHERE
     with checker.entry(node, "scope") as entry:
         return Scope(placement=entry.require("placement", Checker.text, ""))
 

@@ -18,11 +18,12 @@ from decision.releases.publishing import (
     versions_standing,
 )
 from decision.scoring.manifest import ModelError
+from decision.scoring.scope import EVERYWHERE, Scope
 from decision.scoring.versions import (
     current_version,
     earlier_versions,
     end_at,
-    placements_with_own,
+    own_scopes,
     point_to,
     scope_of,
     versions,
@@ -86,11 +87,11 @@ async def roll_back_policy(
     return entry
 
 
-def roll_back_model(models: Path, version: str | None, placement: str | None = None) -> str | None:
+def roll_back_model(models: Path, version: str | None, scope: Scope = EVERYWHERE) -> str | None:
     """Puts an earlier model of a folder in force again; its version.
 
-    With `placement`, the one that decides there alone; where none did before, that placement has
-    none of its own any more (None is returned), and the one for all others decides there again.
+    With `scope`, the one that decides there alone; where none did before, that scope has none of
+    its own any more (None is returned), and the one of the next wider scope decides there again.
 
     Raises:
         CannotRollBack: there is no such model, or it is in force.
@@ -99,12 +100,12 @@ def roll_back_model(models: Path, version: str | None, placement: str | None = N
     names = [
         place.relative_to(models).as_posix()
         for place in versions(models)
-        if scope_of(place) == placement
+        if scope_of(place) == scope
     ]
     if version is None:
-        there = [name for name in earlier_versions(models, placement) if name in names]
-        if not there and placement is not None and placement in placements_with_own(models):
-            end_at(models, placement)
+        there = [name for name in earlier_versions(models, scope) if name in names]
+        if not there and scope in own_scopes(models):
+            end_at(models, scope)
             return None
         if not there:
             raise CannotRollBack(f"{models} has no earlier model that was in force; name a VERSION")
@@ -112,7 +113,7 @@ def roll_back_model(models: Path, version: str | None, placement: str | None = N
     else:
         version = chosen(version, names, "model version")
     try:
-        place = current_version(models, placement)
+        place = current_version(models, scope)
     except ModelError:
         place = None  # what is in force cannot be read: all the more reason to leave it
     if place is not None and place.resolve() == (models / version).resolve():

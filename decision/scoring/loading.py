@@ -22,8 +22,9 @@ from decision.scoring.features import Matrix
 from decision.scoring.linear import read_start
 from decision.scoring.manifest import TREES, UPLIFT, Manifest, ModelError, read_version
 from decision.scoring.model import Model, Scores, Trees
+from decision.scoring.scope import Scope
 from decision.scoring.structure import DamagedModel, Structure, check_structure
-from decision.scoring.versions import current_version, placements_with_own
+from decision.scoring.versions import current_version, own_scopes
 
 TIME_LIMIT: Final = 120.0
 """Seconds for a trial, which may include compiling a large model."""
@@ -85,8 +86,8 @@ def _uplift_trees(folder: Path, manifest: Manifest) -> Trees | None:
     return reference_trees(text)
 
 
-def load_scoped_models(folder: str | None) -> dict[str, Model]:
-    """The models that decide at one placement alone, by placement. Blocks while they are tried.
+def load_scoped_models(folder: str | None) -> dict[Scope, Model]:
+    """The models that decide in one scope alone, by scope. Blocks while they are tried.
 
     Raises:
         ModelError: one must not serve.
@@ -94,8 +95,8 @@ def load_scoped_models(folder: str | None) -> dict[str, Model]:
     if folder is None:
         return {}
     models = Path(folder)
-    found = {name: current_version(models, name) for name in placements_with_own(models)}
-    return {name: load_model(place) for name, place in found.items() if place is not None}
+    found = {scope: current_version(models, scope) for scope in own_scopes(models)}
+    return {scope: load_model(place) for scope, place in found.items() if place is not None}
 
 
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:

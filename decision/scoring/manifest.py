@@ -26,6 +26,7 @@ from decision.core.values import Value
 from decision.files import read_regular
 from decision.scoring.features import Feature, UnknownFeature, check_feature
 from decision.scoring.notes import AnyNote
+from decision.scoring.scope import EVERYWHERE, Scope
 
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -154,12 +155,6 @@ def _in_words(goal: Goal) -> str:
     return f"{goal.event} within {format_duration(goal.within)}"
 
 
-class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a model decides: at one placement; without one, wherever no other model does."""
-
-    placement: str | None = None
-
-
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The facts of a training: rows fitted and held out, seed, parameters, metrics, libraries.
 
@@ -212,7 +207,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     created_at: str = ""
     target: str
     responses: Responses | None = None
-    scope: Scope = Scope()
+    scope: Scope = EVERYWHERE
     objective: Literal["binary"] = "binary"
     features: tuple[Feature, ...]
     categories: dict[str, tuple[Value, ...]] = {}

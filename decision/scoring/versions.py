@@ -1,19 +1,15 @@
-"""Which model versions are in force: small pointer files in the models folder.
+"""Which model versions are in force: small pointer files in the models folder (see `pointers`).
 
-`current` names the versions that decide, one a line: a path relative to the models folder, such as
-`engagement/02450e50e31b`, and, after a tab, `placement=NAME` where it decides at that placement
-alone. The line without one decides wherever no other does. `shadow` names the challenger, which is
-scored beside the one that decides and never chooses. `history` has one line per change of
-`current`, oldest first: time and path, then after tabs `rollback` if it was one, or `ended` if the
-placement has no version of its own any more, and the placement.
+`current` names the versions that decide, one for each scope. `shadow` names the challengers, which
+are scored beside those that decide in the same scope and never choose. `history` has one line per
+change of `current`, oldest first: time and path, then after tabs `rollback` if it was one, or
+`ended` if the scope has no version of its own any more, the placement and the purpose.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,96 +19,130 @@ import msgspec
 
 from decision.core.errors import NotFound
 from decision.core.history import standing
-from decision.files import append_line, read_regular, write_whole
+from decision.files import append_line, read_regular
 from decision.scoring.manifest import MANIFEST, ModelError, read_version
+from decision.scoring.pointers import (
+    CURRENT,
+    SHADOW,
+    changing,
+    name_of,
+    read_pointer,
+    set_in_pointer,
+)
+from decision.scoring.scope import EVERYWHERE, Scope
 
-CURRENT: Final = "current"
-"""In the models folder: a link to the version in force, or a file with its path."""
-SHADOW: Final = "shadow"
 HISTORY: Final = "history"
 _ROLLBACK: Final = "rollback"
 _ENDED: Final = "ended"
-_PLACEMENT: Final = "placement="
-_LONGEST_POINTER: Final = 65_536
 
 
 class HistoryEntry(NamedTuple):
-    """One line of the history: time (RFC 3339), version, whether it was a rollback, the placement
-    (None: wherever no other version decides), and whether the version ended there with none after.
+    """One line of the history: time (RFC 3339), version, whether it was a rollback, the scope, and
+    whether the version ended there with none after.
     """
 
     at: str
     version: str
     rollback: bool
-    placement: str | None = None
+    scope: Scope = EVERYWHERE
     ended: bool = False
 
 
-def current_version(models: Path, placement: str | None = None) -> Path | None:
-    """The version folder in force in a models folder, or None if it has no versions.
+def current_version(models: Path, scope: Scope = EVERYWHERE) -> Path | None:
+    """The version folder in force in just this scope of a models folder, or None.
 
-    That is the folder itself if it is a version, else the one that its file `current` names, else
-    the only version below it. With `placement`, the one that decides there alone, if there is one.
+    Without a scope that is the folder itself if it is a version, else the one that its file
+    `current` names, else the only version below it.
 
     Raises:
         ModelError: `current` names no version, or is missing and there are several versions.
     """
     if (models / MANIFEST).is_file():
-        return models if placement is None else None
-    named = _lines(models)
-    if named is None:
+        return models if scope == EVERYWHERE else None
+    pointer = read_pointer(models, CURRENT)
+    if pointer is None:
         only = _only_version(models)
-        return only if only is not None and scope_of(only) == placement else None
-    return None if placement not in named else _checked(models, CURRENT, named[placement])
+        return only if only is not None and scope_of(only) == scope else None
+    place = pointer.named.get(scope)
+    if place is None and scope == EVERYWHERE and pointer.problems:
+        raise ModelError("; ".join(pointer.problems))
+    return None if place is None else _checked(models, CURRENT, place)
 
 
-def placements_with_own(models: Path) -> list[str]:
-    """The placements at which a version of their own decides, by name.
+def own_scopes(models: Path) -> list[Scope]:
+    """The scopes in which versions of their own decide, all but `EVERYWHERE`, in order.
 
     Raises:
         ModelError: the file `current` cannot be read.
     """
-    named = _lines(models)
-    if named is None:
-        only = None if (models / MANIFEST).is_file() else _only_version(models)
-        named = {} if only is None else {scope_of(only): only}
-    return sorted(name for name in named if name is not None)
+    if (models / MANIFEST).is_file():
+        return []
+    pointer = read_pointer(models, CURRENT)
+    if pointer is None:
+        only = _only_version(models)
+        return _own([] if only is None else [scope_of(only)])
+    return _own(pointer.named)
 
 
-def serving_version(models: Path, placement: str | None) -> Path | None:
-    """The version that decides at a placement: its own, else the one for all others.
+def _own(scopes: Iterable[Scope]) -> list[Scope]:
+    return sorted((one for one in scopes if one != EVERYWHERE), key=lambda one: one.sorted_by)
+
+
+def pointer_problems(models: Path) -> list[str]:
+    """What is wrong with lines of the pointers: place, reason, fix. Other lines are followed."""
+    found: list[str] = []
+    for name in (CURRENT, SHADOW):
+        try:
+            pointer = read_pointer(models, name)
+            found += () if pointer is None else pointer.problems
+        except ModelError as error:
+            found.append(str(error))
+    return found
+
+
+def serving_version(models: Path, scope: Scope) -> Path | None:
+    """The version that decides in a scope: its own, else that of the next wider one.
 
     Raises:
         ModelError: as `current_version`.
     """
-    own = None if placement is None else current_version(models, placement)
-    return own or current_version(models)
-
-
-class _Scope(msgspec.Struct, frozen=True):
-    placement: str | None = None
+    found = (current_version(models, one) for one in scope.wider())
+    return next((place for place in found if place is not None), None)
 
 
 class _Scoped(msgspec.Struct, frozen=True):
-    scope: _Scope = _Scope()
+    scope: Scope = EVERYWHERE
 
 
-def scope_of(version: Path) -> str | None:
-    """The placement at which a version decides alone; None: everywhere, or it cannot be read."""
+def scope_of(version: Path) -> Scope:
+    """Where a version decides; everywhere, if it cannot be read."""
     with suppress(OSError, msgspec.MsgspecError):
         raw = read_regular(version / MANIFEST)
-        return msgspec.json.decode(raw, type=_Scoped).scope.placement
-    return None
+        return msgspec.json.decode(raw, type=_Scoped).scope
+    return EVERYWHERE
 
 
-def shadow_version(models: Path) -> Path | None:
-    """The challenger's version folder, or None.
+def shadow_version(models: Path, scope: Scope = EVERYWHERE) -> Path | None:
+    """The folder of a scope's challenger, or None.
 
     Raises:
         ModelError: `shadow` names no version.
     """
-    named = _lines(models, SHADOW)
-    return None if not named else _checked(models, SHADOW, next(iter(named.values())))
+    pointer = read_pointer(models, SHADOW)
+    place = None if pointer is None else pointer.named.get(scope)
+    if place is None and scope == EVERYWHERE and pointer is not None and pointer.problems:
+        raise ModelError("; ".join(pointer.problems))
+    return None if place is None else _checked(models, SHADOW, place)
+
+
+def shadow_scopes(models: Path) -> list[Scope]:
+    """The scopes that have a challenger, in order.
+
+    Raises:
+        ModelError: the file `shadow` cannot be read.
+    """
+    pointer = read_pointer(models, SHADOW)
+    return [] if pointer is None else sorted(pointer.named, key=lambda one: one.sorted_by)
 
 
 def versions(models: Path) -> list[Path]:
@@ -166,76 +196,44 @@ def _last_made(places: Sequence[Path]) -> Path | None:
 def point_to(
     models: Path, version: Path, pointer: str = CURRENT, *, rollback: bool = False
 ) -> None:
-    """Puts a version in force in one step: readers see the old one or the new one.
+    """Puts a version in force in its scope, in one step: readers see the old one or the new one.
 
-    `rollback` is recorded in the history.
+    `rollback` is recorded in the history. What is in force in other scopes stays.
 
     Raises:
-        ModelError: it is not a version below the models folder.
+        ModelError: it is not a version below the models folder, or the pointer cannot be read.
         OSError: the pointer cannot be written.
     """
-    try:
-        name = version.resolve().relative_to(models.resolve()).as_posix()
-    except ValueError:
-        raise ModelError(f"{version} is not below {models}; copy the version there") from None
+    name = name_of(models, version)
     if not (version / MANIFEST).is_file():
         raise ModelError(f"{version} is not a model version; name one that exists")
-    if pointer == CURRENT:
-        placement = scope_of(version)
-        with _changing(models):
-            _write(models, _known(models) | {placement: version})
-            _note(models, name, _ROLLBACK if rollback else "", placement)
-    else:
-        write_whole(models / pointer, f"{name}\n".encode())
+    scope = scope_of(version)
+    with changing(models):
+        set_in_pointer(models, pointer, scope, version)
+        if pointer == CURRENT:
+            _note(models, name, _ROLLBACK if rollback else "", scope)
 
 
-def end_at(models: Path, placement: str) -> None:
-    """Takes out the version of a placement: the one for all others decides there again.
+def end_at(models: Path, scope: Scope, pointer: str = CURRENT) -> bool:
+    """Takes out the version of a scope: the one of the next wider scope decides there again.
+
+    Returns whether there was one.
 
     Raises:
+        ModelError: the pointer cannot be read.
         OSError: the pointer cannot be written.
     """
-    with _changing(models):
-        named = _known(models)
-        if (version := named.pop(placement, None)) is not None:
-            _write(models, named)
-            _note(models, _name(models, version), _ENDED, placement)
+    with changing(models):
+        version = set_in_pointer(models, pointer, scope, None)
+        if version is not None and pointer == CURRENT:
+            _note(models, name_of(models, version), _ENDED, scope)
+    return version is not None
 
 
-@contextmanager
-def _changing(models: Path) -> Iterator[None]:
-    """One change at a time: two at once, at two placements, would lose one of them."""
-    folder = os.open(models, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _known(models: Path) -> dict[str | None, Path]:
-    """What `current` names; nothing, where it cannot be read: then it is written anew."""
-    with suppress(ModelError):
-        return _lines(models) or {}
-    return {}
-
-
-def _write(models: Path, named: Mapping[str | None, Path]) -> None:
-    lines = [
-        _name(models, version) + (f"\t{_PLACEMENT}{placement}" if placement else "")
-        for placement, version in sorted(named.items(), key=lambda one: one[0] or "")
-    ]
-    write_whole(models / CURRENT, "".join(f"{line}\n" for line in lines).encode())
-
-
-def _name(models: Path, version: Path) -> str:
-    return version.resolve().relative_to(models.resolve()).as_posix()
-
-
-def _note(models: Path, name: str, mark: str, placement: str | None) -> None:
+def _note(models: Path, name: str, mark: str, scope: Scope) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    line = "\t".join((f"{at} {name}", mark, placement or "")).rstrip("\t")
-    append_line(models / HISTORY, line.encode())
+    fields = (f"{at} {name}", mark, scope.placement or "", scope.purpose or "")
+    append_line(models / HISTORY, "\t".join(fields).rstrip("\t").encode())
 
 
 def history(models: Path) -> list[HistoryEntry]:
@@ -247,45 +245,24 @@ def history(models: Path) -> list[HistoryEntry]:
     found = []
     for line in lines:
         at, _, rest = line.partition(" ")
-        version, mark, placement = (*rest.split("\t"), "", "")[:3]
+        version, mark, placement, purpose = (*rest.split("\t"), "", "", "")[:4]
         if version:
-            own = placement or None
-            found.append(HistoryEntry(at, version, mark == _ROLLBACK, own, mark == _ENDED))
+            scope = Scope(placement=placement or None, purpose=purpose or None)
+            found.append(HistoryEntry(at, version, mark == _ROLLBACK, scope, mark == _ENDED))
     return found
 
 
-def earlier_versions(models: Path, placement: str | None = None) -> list[str]:
+def earlier_versions(models: Path, scope: Scope = EVERYWHERE) -> list[str]:
     """Versions that were in force before, latest first: paths relative to the models folder.
 
     Versions that were rolled back are not among them: two rollbacks go two steps back. Each
-    placement with versions of its own has a history of its own.
+    scope has a history of its own.
     """
     steps: list[tuple[str, bool]] = []
     for change in history(models):
-        if change.placement == placement:
+        if change.scope == scope:
             steps = [] if change.ended else [*steps, (change.version, change.rollback)]
     return list(dict.fromkeys(reversed(standing(steps))))[1:]
-
-
-def _lines(models: Path, name: str = CURRENT) -> dict[str | None, Path] | None:
-    """What a pointer names, by placement; None: there is no pointer."""
-    pointer = models / name
-    try:
-        if pointer.is_dir():
-            return {None: pointer}
-        lines = read_regular(pointer, _LONGEST_POINTER).decode().splitlines()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ModelError(f"{pointer} cannot be read: {reason}") from None
-    found: dict[str | None, Path] = {}
-    for line in lines:
-        version, _, scope = line.strip().partition("\t")
-        placement = scope.removeprefix(_PLACEMENT)
-        if version and (not scope or (scope != placement and placement)):
-            found[placement or None] = models / version
-    return found or {None: models / ""}
 
 
 def _checked(models: Path, name: str, place: Path) -> Path:

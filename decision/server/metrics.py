@@ -52,6 +52,9 @@ REPORTS: Final = (
 _Mode = Literal["livemin", "livemax", "livesum"]
 """What a gauge shows of several workers."""
 
+_SCOPE: Final = ("placement", "purpose")
+"""Labels of a model's scope; empty where it is of all others."""
+
 
 class Metrics:
     """The engine's observer, and what `/metrics` shows. One a process; `clock` is the engine's."""
@@ -68,8 +71,9 @@ class Metrics:
                 f"nextbest_{name}", text, labels, registry=registry, multiprocess_mode=mode
             )
 
-        def version(name: str, text: str) -> Gauge:
-            return gauge(name, f"{text} 1 for the version in force.", "livemax", "version")
+        def version(name: str, text: str, *labels: str) -> Gauge:
+            said = f"{text} 1 for the version in force."
+            return gauge(name, said, "livemax", "version", *labels)
 
         self.decisions = DecisionMetrics(registry)
         self.activity = Activity(clock)
@@ -84,13 +88,13 @@ class Metrics:
         self._store_up = gauge("store_up", "1 where the store answers and takes writes.", "livemin")
         self.store = StoreMetrics(registry)
         self._policy = version("policy_info", "Policy in force.")
-        self._model = version("model_info", "Model in force.")
-        self._shadow = version("shadow_info", "Challenger scored beside the model.")
+        self._model = version("model_info", "Models in force, by scope.", *_SCOPE)
+        self._shadow = version("shadow_info", "Challengers scored beside models.", *_SCOPE)
         self._loaded_at = gauge(
             "policy_loaded_timestamp_seconds", "When the policy in force was loaded.", "livemin"
         )
         self._model_up = gauge(
-            "model_up", "1 where a model scores, 0 where the prior stands in.", "livemin"
+            "model_up", "1 where models score, 0 where one is missing.", "livemin"
         )
         reloads = counter(
             "policy_reloads",
@@ -134,7 +138,7 @@ class Metrics:
         self._followed = {result: followed.labels(result) for result in FOLLOWED}
         self._reloads = {result: reloads.labels(result) for result in ("ok", "refused")}
         self._model_reloads = {result: model_reloads.labels(result) for result in ("ok", "refused")}
-        self._versions: dict[Gauge, str | None] = {}
+        self._versions: dict[Gauge, set[tuple[str, ...]]] = {}
 
     def decided(
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
@@ -196,21 +200,23 @@ class Metrics:
 
     def in_force(self, snapshot: Snapshot) -> None:
         """Says which versions are in force."""
-        shadow = None if snapshot.shadow is None else snapshot.shadow.version
-        self._show_version(self._policy, snapshot.policy_version)
-        self._show_version(self._model, snapshot.model_version)
-        self._show_version(self._shadow, shadow)
-        self._model_up.set(0 if snapshot.model_version is None else 1)
+        self._show_versions(self._policy, {(snapshot.policy_version,)})
+        for gauge, models in ((self._model, snapshot.models), (self._shadow, snapshot.challengers)):
+            labels: set[tuple[str, ...]] = {
+                (one.version, scope.placement or "", scope.purpose or "")
+                for scope, one in models.items()
+            }
+            self._show_versions(gauge, labels)
+        self._model_up.set(1 if snapshot.scores_all else 0)
         self._loaded_at.set(snapshot.loaded_at.timestamp())
 
-    def _show_version(self, gauge: Gauge, version: str | None) -> None:
+    def _show_versions(self, gauge: Gauge, labels: set[tuple[str, ...]]) -> None:
         # Set to 0 and not removed: files shared between processes cannot forget a label.
-        before = self._versions.get(gauge)
-        if before not in (None, version):
-            gauge.labels(before).set(0)
-        if version is not None:
-            gauge.labels(version).set(1)
-        self._versions[gauge] = version
+        for gone in self._versions.get(gauge, set()) - labels:
+            gauge.labels(*gone).set(0)
+        for one in labels:
+            gauge.labels(*one).set(1)
+        self._versions[gauge] = labels
 
     def render(self, *, openmetrics: bool = False) -> bytes:
         """The text for Prometheus, of all processes of this server together.

@@ -7,8 +7,10 @@ specs (`*.yaml` in the models folder) are logged, so that a first model can be l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -17,8 +19,16 @@ from decision.scoring.features import Feature
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import MANIFEST, ModelError
 from decision.scoring.model import Model
+from decision.scoring.pointers import CURRENT, SHADOW
+from decision.scoring.scope import EVERYWHERE, Scope
 from decision.scoring.scorers import MINIMAL_FEATURES
-from decision.scoring.versions import current_version, placements_with_own, shadow_version
+from decision.scoring.versions import (
+    current_version,
+    own_scopes,
+    pointer_problems,
+    shadow_scopes,
+    shadow_version,
+)
 from decision.server.aside import Aside, Unanswered
 from decision.server.metrics import Metrics
 from decision.server.watching import Watch, file_fingerprint, fingerprint
@@ -33,17 +43,28 @@ Place = Callable[[Path], Path | None]
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):
-    """What a models folder gave. `scoped` are the models that decide at one placement alone, by
-    placement. `problem` says why something there does not serve."""
+    """What a models folder gave: what decides and what is scored beside it, by scope.
 
-    model: Model | None = None
-    scoped: Mapping[str, Model] = {}
-    shadow: Model | None = None
+    `missing` are scopes that name a version while none serves. `problem` says why something there
+    does not serve.
+    """
+
+    served: Mapping[Scope, Model] = {}
+    challengers: Mapping[Scope, Model] = {}
+    missing: tuple[Scope, ...] = ()
     features: tuple[Feature, ...] = MINIMAL_FEATURES
     problem: str | None = None
-    model_fingerprint: str = ""
-    shadow_fingerprint: str = ""
-    scoped_fingerprints: Mapping[str, str] = {}
+    fingerprints: Mapping[tuple[str, Scope], str] = {}
+
+    @property
+    def model(self) -> Model | None:
+        """The one that decides wherever no other does."""
+        return self.served.get(EVERYWHERE)
+
+    @property
+    def scoped(self) -> dict[Scope, Model]:
+        """Those that decide in one scope alone."""
+        return {scope: one for scope, one in self.served.items() if scope != EVERYWHERE}
 
 
 class ModelSupply:
@@ -70,8 +91,7 @@ class ModelSupply:
         if found.problem is not None:
             # Better an older model, or none, than no answer: the prior stands in.
             _log.error("model_refused", problem=found.problem)
-        served = (found.model, found.shadow, *found.scoped.items())
-        if served != (before.model, before.shadow, *before.scoped.items()):
+        if (found.served, found.challengers) != (before.served, before.challengers):
             self._metrics.model_reloaded(True)
         if found.problem not in (None, before.problem):
             self._metrics.model_reloaded(False)
@@ -104,12 +124,8 @@ def models_fingerprint(folder: str | None) -> str:
         return ""
     models = Path(folder)
     specs = [file_fingerprint(file) for file in sorted(models.glob("*.yaml"))]
-    return fingerprint(
-        _fingerprint_of(models, current_version),
-        _fingerprint_of(models, shadow_version),
-        specs,
-        _scoped_fingerprints(models),
-    )
+    named = [[*map(str, key), one] for key, one in _fingerprints(models).items()]
+    return fingerprint(named, specs, _problems(models))
 
 
 def load_models(folder: str | None, before: Models) -> Models:
@@ -120,57 +136,59 @@ def load_models(folder: str | None, before: Models) -> Models:
     if folder is None:
         return Models()
     models = Path(folder)
-    model_fingerprint = _fingerprint_of(models, current_version)
-    shadow_fingerprint = _fingerprint_of(models, shadow_version)
-    model, problem = before.model, None
-    shadow, shadow_problem = before.shadow, None
-    if model_fingerprint != before.model_fingerprint or before.problem is not None:
-        model, problem = _load(models, current_version, before.model)
-    if shadow_fingerprint != before.shadow_fingerprint or before.problem is not None:
-        shadow, shadow_problem = _load(models, shadow_version, before.shadow)
-    if shadow_problem is not None:
-        shadow_problem = f"shadow: {shadow_problem}"
-    scoped, scoped_problem, fingerprints = _load_scoped(models, before)
+    if not models.is_dir() and (before.served or before.challengers):
+        gone = f"the models folder {models} is gone"
+        return msgspec.structs.replace(before, problem=gone)
+    unread = _problems(models)
+    problems = [*unread]
+    fingerprints = _fingerprints(models)
+    earlier = {(CURRENT, scope): one for scope, one in before.served.items()}
+    earlier |= {(SHADOW, scope): one for scope, one in before.challengers.items()}
+    found: dict[tuple[str, Scope], Model] = {}
+    missing = []
+    for key, now in fingerprints.items():
+        pointer, scope = key
+        model, problem = earlier.get(key) if now else None, None
+        if now and (now != before.fingerprints.get(key) or before.problem is not None):
+            model, problem = _load(models, partial(_VERSIONS[pointer], scope=scope), model)
+        if model is not None:
+            found[key] = model
+        elif now and pointer == CURRENT and scope != EVERYWHERE:
+            missing.append(scope)
+        if problem is not None and problem not in "; ".join(problems):
+            named = filter(None, ("shadow" if pointer == SHADOW else "", str(scope)))
+            problems.append(": ".join((*named, problem)))
+    if unread:  # a line that cannot be read may be of a scope that is not named any more
+        found = earlier | found
+    served = {scope: one for (pointer, scope), one in found.items() if pointer == CURRENT}
     return Models(
-        model=model,
-        scoped=scoped,
-        shadow=shadow,
-        features=spec_features(models) if model is None else MINIMAL_FEATURES,
-        problem="; ".join(filter(None, (problem, shadow_problem, scoped_problem))) or None,
-        model_fingerprint=model_fingerprint,
-        shadow_fingerprint=shadow_fingerprint,
-        scoped_fingerprints=fingerprints,
+        served=served,
+        challengers={scope: one for (pointer, scope), one in found.items() if pointer == SHADOW},
+        missing=tuple(missing),
+        features=MINIMAL_FEATURES if EVERYWHERE in served else spec_features(models),
+        problem="; ".join(problems) or None,
+        fingerprints=fingerprints,
     )
 
 
-def _load_scoped(
-    models: Path, before: Models
-) -> tuple[dict[str, Model], str | None, dict[str, str]]:
-    """Those of one placement each, what is wrong with some, and their fingerprints."""
-    fingerprints = _scoped_fingerprints(models)
-    found: dict[str, Model] = {}
-    problems = []
-    for placement, now in fingerprints.items():
-        model, problem = before.scoped.get(placement), None
-        if now != before.scoped_fingerprints.get(placement) or before.problem is not None:
-            model, problem = _load(models, _place_of(placement), model)
-        if model is not None:
-            found[placement] = model
-        if problem is not None:
-            problems.append(f"{placement}: {problem}")
-    return found, "; ".join(problems) or None, fingerprints
+_VERSIONS: Final = {CURRENT: current_version, SHADOW: shadow_version}
 
 
-def _scoped_fingerprints(models: Path) -> dict[str, str]:
-    try:
-        placements = placements_with_own(models)
-    except (ModelError, OSError):  # the fingerprint of the one for all others says so
-        return {}
-    return {name: _fingerprint_of(models, _place_of(name)) for name in placements}
+def _problems(models: Path) -> list[str]:
+    return pointer_problems(models) if models.is_dir() else []
 
 
-def _place_of(placement: str) -> Place:
-    return partial(current_version, placement=placement)
+def _fingerprints(models: Path) -> dict[tuple[str, Scope], str]:
+    """By pointer and scope: the content of the version that is named; empty where none is."""
+    found: dict[tuple[str, Scope], str] = {}
+    for pointer, scopes_of in ((CURRENT, own_scopes), (SHADOW, shadow_scopes)):
+        scopes = [EVERYWHERE]
+        with suppress(ModelError, OSError):  # the fingerprint of the one for all others says so
+            scopes += [one for one in scopes_of(models) if one != EVERYWHERE]
+        for scope in scopes:
+            version = partial(_VERSIONS[pointer], scope=scope)
+            found[pointer, scope] = _fingerprint_of(models, version)
+    return found
 
 
 def spec_features(models: Path) -> tuple[Feature, ...]:
@@ -193,8 +211,6 @@ def spec_features(models: Path) -> tuple[Feature, ...]:
 def _load(models: Path, place: Place, before: Model | None) -> tuple[Model | None, str | None]:
     try:
         folder = place(models)
-        if folder is None and before is not None and not models.is_dir():
-            return before, f"the models folder {models} is gone"
         return (None if folder is None else load_model(folder)), None
     except (ModelError, OSError) as error:
         return before, str(error)

@@ -14,6 +14,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.ports import Store
 from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
 from decision.scoring.model import Model
+from decision.scoring.scope import Scope
 from decision.server.settings import ServerSettings
 from decision.store.embedded.server import EmbeddedRedis
 from decision.store.embedded.watch import WatchedRedis
@@ -55,7 +56,7 @@ async def open_engine(
     definition: PolicyDefinition,
     model: Model | None = None,
     *,
-    scoped: Mapping[str, Model] = MappingProxyType({}),
+    scoped: Mapping[Scope, Model] = MappingProxyType({}),
     in_memory: bool = False,
 ) -> AsyncIterator[Engine]:
     """An engine on that store (or a temporary one) for loading and upkeep, not for decisions.

@@ -73,8 +73,10 @@ class Announcing:
             StoreUnavailable: nobody is told.
         """
         now, before = from_micros(self._clock()), self._told
-        scoped = [f"{placement}: {one}" for placement, one in snapshot.model_versions.items()]
-        models = [one for one in (snapshot.model_version, *sorted(scoped)) if one is not None]
+        models = [
+            f"{scope}: {one.version}" if str(scope) else one.version
+            for scope, one in sorted(snapshot.models.items(), key=lambda one: one[0].sorted_by)
+        ]
         own = (snapshot.policy_version, ", ".join(models) or None)
         same = before is not None and (before.policy, before.model) == own
         self._told = note = ServerNote(

@@ -183,8 +183,9 @@ class PolicySupply:
             at,
             try_first=False,
             contacts_kept=context.settings.contacts_kept,
-            shadow=models.shadow,
             scoped=models.scoped,
+            challengers=models.challengers,
+            missing=models.missing,
             features=models.features,
             in_thread=True,
         )
@@ -199,7 +200,8 @@ class PolicySupply:
             "policy_in_force",
             policy_version=snapshot.policy_version,
             model_version=snapshot.model_version,
-            shadow_version=None if snapshot.shadow is None else snapshot.shadow.version,
+            models={str(scope): one.version for scope, one in models.scoped.items()},
+            challengers={str(scope): one.version for scope, one in models.challengers.items()},
             candidates=len(snapshot.policy.candidates),
         )
         for caution in (*snapshot.cautions, *self.delivery_cautions):

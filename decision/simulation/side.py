@@ -18,6 +18,7 @@ from decision.core.schema import Decision, DecisionRequest, Event, EventsAnswer
 from decision.core.values import MISSING, Value, in_words
 from decision.engine.transaction import commit_of
 from decision.scoring.model import Model
+from decision.scoring.scope import Scope
 from decision.simulation.acting import Ask, JourneyTally
 from decision.simulation.tally import Cause, Choice, Side
 from decision.simulation.world import World
@@ -52,7 +53,7 @@ class Simulated:
         groups: Sequence[str] = (),
         *,
         lowercase_emails: bool = False,
-        scoped: Mapping[str, Model] = MappingProxyType({}),
+        scoped: Mapping[Scope, Model] = MappingProxyType({}),
     ) -> None:
         self.world = World(
             as_seen(definition), model, seed, lowercase_emails=lowercase_emails, scoped=scoped

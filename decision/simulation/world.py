@@ -30,6 +30,7 @@ from decision.intake.lines import LineDecoder, lines_of, open_bytes
 from decision.intake.rows import RowOptions, format_of, read_rows
 from decision.progress import Progress
 from decision.scoring.model import Model
+from decision.scoring.scope import Scope
 from decision.store.timed_store import TimedStore
 
 RECORDS_KEPT: Final = 4096
@@ -93,7 +94,7 @@ class WorldStore(TimedStore):
 
 
 class World:
-    """One policy and its models, `scoped` those of one placement each, deciding what is put to
+    """One policy and its models, `scoped` those of one scope each, deciding what is put to
     it. `now` is microseconds.
 
     Where `acts` is set, journeys go on while time goes by, and it is told of what they do.
@@ -107,7 +108,7 @@ class World:
         *,
         explain: bool = False,
         lowercase_emails: bool = False,
-        scoped: Mapping[str, Model] = MappingProxyType({}),
+        scoped: Mapping[Scope, Model] = MappingProxyType({}),
     ) -> None:
         self.definition = definition
         self.model, self.scoped = model, scoped

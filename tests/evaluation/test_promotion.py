@@ -31,6 +31,7 @@ from decision.learning.spec import SPEC as SPEC_FILE
 from decision.learning.spec import PromotionGate, Spec, parse_spec
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError, Responses, read_version
+from decision.scoring.scope import EVERYWHERE
 from decision.scoring.scorers import bind
 from decision.scoring.versions import (
     current_version,
@@ -255,9 +256,10 @@ async def _decide(world: World, shadow: Any) -> list[records.DecisionRecord]:
     now = DEFAULT_NOW
     store = MemoryStore(clock=lambda: now / 1_000_000)
     engine = Engine(store, EngineSettings(seed="the same"), clock=lambda: now)
+    challengers = {} if shadow is None else {EVERYWHERE: shadow}
     engine.use(
         await build_snapshot(
-            world.definition, None, store, from_micros(now), durable=False, shadow=shadow
+            world.definition, None, store, from_micros(now), durable=False, challengers=challengers
         )
     )
     for customer in world.shop.customers[:60]:

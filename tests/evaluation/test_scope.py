@@ -24,9 +24,10 @@ from decision.learning.spec import SpecError, parse_spec
 from decision.learning.train import train_on_log
 from decision.releases.rollback import CannotRollBack, roll_back_model
 from decision.scoring.loading import load_model, load_scoped_models
-from decision.scoring.manifest import Responses, Scope
+from decision.scoring.manifest import Responses
 from decision.scoring.model import Model
-from decision.scoring.versions import current_version, placements_with_own, serving_version
+from decision.scoring.scope import EVERYWHERE, Scope
+from decision.scoring.versions import current_version, own_scopes, serving_version
 from decision.server.models import Models, load_models, models_fingerprint
 from decision.simulation.shop import DEFAULT_NOW
 from decision.store.keys import PARTITIONS
@@ -34,6 +35,7 @@ from decision.store.memory_store import MemoryStore
 from tests.learning.logs import RULES, SPEC, Deciding, World, definition_of, write_archive
 
 PLACES = RULES.replace("placements: {", "placements: {home: {channels: [email, push]}, ", 1)
+AT_HOME = Scope(placement="home")
 HOME = SPEC.replace("name: tea", "name: home\nscope: {placement: home}")
 
 
@@ -122,24 +124,27 @@ def test_each_is_promoted_and_rolled_back_by_itself(
     assert (models / "current").read_text("utf-8") == f"tea/{everywhere.name}\n"
     assert evidence_for(models, home).champion == everywhere
     promote(models, home, ())
-    assert current_version(models) == everywhere and current_version(models, "home") == home
+    assert current_version(models) == everywhere and current_version(models, AT_HOME) == home
     assert evidence_for(models, later).champion == home
     promote(models, later, ())
-    assert serving_version(models, "home") == later and serving_version(models, "x") == everywhere
-    shown = {one.path: (one.current, one.placement) for one in models_view(models).versions}
-    assert shown[f"home/{later.name}"] == (True, "home")
-    assert shown[f"tea/{everywhere.name}"] == (True, None)
-    assert shown[f"home/{home.name}"] == (False, "home")
+    assert (
+        serving_version(models, AT_HOME) == later
+        and serving_version(models, Scope(placement="x")) == everywhere
+    )
+    shown = {one.path: (one.current, one.scope) for one in models_view(models).versions}
+    assert shown[f"home/{later.name}"] == (True, AT_HOME)
+    assert shown[f"tea/{everywhere.name}"] == (True, EVERYWHERE)
+    assert shown[f"home/{home.name}"] == (False, AT_HOME)
     with pytest.raises(CannotRollBack):
         roll_back_model(models, None)
-    assert roll_back_model(models, None, "home") == f"home/{home.name}"
-    assert current_version(models, "home") == home
-    assert roll_back_model(models, None, "home") is None
-    assert placements_with_own(models) == [] and serving_version(models, "home") == everywhere
+    assert roll_back_model(models, None, AT_HOME) == f"home/{home.name}"
+    assert current_version(models, AT_HOME) == home
+    assert roll_back_model(models, None, AT_HOME) is None
+    assert own_scopes(models) == [] and serving_version(models, AT_HOME) == everywhere
     with pytest.raises(CannotRollBack):
-        roll_back_model(models, None, "home")
+        roll_back_model(models, None, AT_HOME)
     promote(models, later, ())  # what ended is not returned to
-    assert roll_back_model(models, None, "home") is None
+    assert roll_back_model(models, None, AT_HOME) is None
 
 
 def test_two_specs_of_one_scope_are_refused_with_both_names(
@@ -151,11 +156,11 @@ def test_two_specs_of_one_scope_are_refused_with_both_names(
     )
     (models / "home.yaml").write_text(HOME)
     (models / "current").write_text(f"tea/{everywhere.name}\tplacement=home\n")
-    with pytest.raises(ScopeTaken, match="tea and home are both for home"):
+    with pytest.raises(ScopeTaken, match="tea and home are both for placement=home"):
         promote(models, home, ())
     (models / "tea.yaml").write_text(SPEC)
     promote(models, home, ())
-    assert current_version(models, "home") == home
+    assert current_version(models, AT_HOME) == home
 
 
 def test_servers_follow_each(models: Path, trained: tuple[Path, Path, Path, Path]) -> None:
@@ -167,16 +172,16 @@ def test_servers_follow_each(models: Path, trained: tuple[Path, Path, Path, Path
     assert models_fingerprint(str(models)) != before
     found = load_models(str(models), Models())
     assert found.model is not None and found.model.version == everywhere.name
-    assert {name: one.version for name, one in found.scoped.items()} == {"home": home.name}
+    assert {name: one.version for name, one in found.scoped.items()} == {AT_HOME: home.name}
     again = load_models(str(models), found)
-    assert again.model is found.model and again.scoped["home"] is found.scoped["home"]
+    assert again.model is found.model and again.scoped[AT_HOME] is found.scoped[AT_HOME]
     broken = models / "current"
     broken.write_text(broken.read_text("utf-8").replace(home.name, "nothing"))
     kept = load_models(str(models), found)
-    assert kept.scoped["home"] is found.scoped["home"] and kept.model is found.model
+    assert kept.scoped[AT_HOME] is found.scoped[AT_HOME] and kept.model is found.model
     assert kept.problem is not None and "home" in kept.problem
     promote(models, later, ())
-    assert load_models(str(models), kept).scoped["home"].version == later.name
+    assert load_models(str(models), kept).scoped[AT_HOME].version == later.name
 
 
 def test_each_decides_in_its_scope_and_the_log_says_which(
@@ -198,7 +203,7 @@ def test_each_decides_in_its_scope_and_the_log_says_which(
 
 
 async def decided(
-    world: World, model: Path, scoped: dict[str, Model]
+    world: World, model: Path, scoped: dict[Scope, Model]
 ) -> list[records.DecisionRecord]:
     """What is logged of a decision at each placement for some customers, always drawn alike."""
     store = MemoryStore(clock=lambda: DEFAULT_NOW / 1_000_000)

@@ -21,7 +21,8 @@ from decision.engine import Engine
 from decision.releases.publishing import history, publish, roll_back, versions_standing
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.reader import load_files
-from decision.scoring.versions import SHADOW, point_to
+from decision.scoring.pointers import SHADOW
+from decision.scoring.versions import point_to
 from decision.server import upkeep
 from decision.server.settings import ServerSettings
 from decision.server.watching import Watch, folder_fingerprint
@@ -234,7 +235,12 @@ async def test_models_and_challengers_come_and_go_without_a_word_from_anybody(
         assert (found["degraded"], found["model_problem"]) == ([], None)
         point_to(models, version, SHADOW)
         found = await when(api, lambda found: found["shadow_version"] == trained.name)
-        assert await api.metric(f'nextbest_shadow_info{{version="{trained.name}"}}') == 1
+        assert (
+            await api.metric(
+                f'nextbest_shadow_info{{placement="",purpose="",version="{trained.name}"}}'
+            )
+            == 1
+        )
         (models / SHADOW).unlink()
         await when(api, lambda found: found["shadow_version"] is None)
         assert await api.metric('nextbest_model_reloads_total{result="ok"}') == 3

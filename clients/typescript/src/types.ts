@@ -393,6 +393,18 @@ export interface MergeRequest {
   from: string;
 }
 
+/**
+ * What decides in one scope: at a placement, for a purpose, both, or, with neither, wherever no
+ * other does. `version` is null where only a challenger is scored there.
+ */
+export interface ModelInForce {
+  name: string;
+  version: string | null;
+  challenger: string | null;
+  placement: string | null;
+  purpose: string | null;
+}
+
 /** Something about an event that was accepted: its place in the request, and what to look at. */
 export interface Notice {
   index: number;
@@ -452,12 +464,13 @@ export interface PathsQuestion {
 /**
  * What is in force, and since when.
  *
- * `model_version` decides wherever none of `model_versions` (placement → version) does. `degraded`
- * lists what every decision does without, `cautions` what this policy cannot make good, such as
- * contacts that a longer cap would need and that were not kept. `budgets` is what is spent of
- * every budget; null where Redis does not answer. `keys_problem` says why the keys file cannot be
- * used, with its path, and what holds meanwhile. `refusal` is what was tried after it and refused,
- * with its first errors; null where the newest is in force.
+ * `models` has what decides in each scope; `model_version` decides wherever no narrower scope
+ * does, `shadow_version` is its challenger. `degraded` lists what every decision does without,
+ * `cautions` what this policy cannot make good, such as contacts that a longer cap would need and
+ * that were not kept. `budgets` is what is spent of every budget; null where Redis does not
+ * answer. `keys_problem` says why the keys file cannot be used, with its path, and what holds
+ * meanwhile. `refusal` is what was tried after it and refused, with its first errors; null where
+ * the newest is in force.
  */
 export interface PolicyView {
   policy_version: string;
@@ -467,7 +480,7 @@ export interface PolicyView {
   candidates: number;
   degraded: string[];
   shadow_version: string | null;
-  model_versions: Record<string, string>;
+  models: ModelInForce[];
   cautions: string[];
   budgets: BudgetView[] | null;
   model_problem: string | null;
@@ -595,7 +608,10 @@ export interface RetentionQuestion {
   cohort: "first" | "recurring";
 }
 
-/** One message on one channel that the caller is to give. */
+/**
+ * One message on one channel that the caller is to give. `model_version` is there where several
+ * models scored in the decision: it has scored this message, or none has, where it is null.
+ */
 export interface Selection {
   message: string;
   channel: string;
@@ -604,6 +620,7 @@ export interface Selection {
   priority: number | null;
   selection_probability: number | null;
   reserved_until: string | null;
+  model_version?: string | null;
 }
 
 /** The customer as a caller may see it; `hidden` names the fields that are left empty. */

@@ -15,13 +15,14 @@ from decision.console.answers import Answer
 from decision.console.console import Console, go, on
 from decision.console.errors import PageError
 from decision.console.forms import Form, form_of, query_of
-from decision.console.language import N_
+from decision.console.language import N_, Language
 from decision.console.models import judging
 from decision.console.operations import there
 from decision.console.span import problem_of
 from decision.console.visitors import visitor_of
 from decision.core.clock import from_micros
 from decision.core.errors import NextbestError, NotReady, StoreUnavailable
+from decision.scoring.scope import Scope, parse_scope
 from decision.server.audit import AuditEntry, entries
 from decision.server.looks import last_looks
 
@@ -95,6 +96,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             problem=problem,
             found=await seen() if given else None,
             served=_served(console),
+            where=partial(_where, visitor_of(request).language),
             supply=console.upkeep.supply.models.current,
             noted=noted[: -_AUDITED - 1 : -1],
             moment=_moment,
@@ -123,6 +125,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             at=from_micros,
             moment=_moment,
             names=FIGURES,
+            where=partial(_where, visitor_of(request).language),
             pictures=[(one, _PICTURES.get(Path(one).stem, one)) for one in view.pictures],
             most=_DRIFTED,
             archive=console.settings.archive,
@@ -218,15 +221,16 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     async def end_challenge(request: _Request) -> Answer:
         from decision.evaluation.promotion import clear_shadow
 
-        why = _why(form_of(request))
+        form = form_of(request)
+        why, scope = _why(form), _scope(form)
         try:
-            ended = await console.work(partial(clear_shadow, folder()))
-        except OSError as error:
+            ended = await console.work(partial(clear_shadow, folder(), scope))
+        except (NextbestError, OSError) as error:
             return await list_page(request, problem_of(error, request))
         if not ended:
             say = visitor_of(request).language.gettext
             return await list_page(request, say(N_("There is no challenger.")))
-        await console.audit(request, "model.challenge-end", reason=why)
+        await console.audit(request, "model.challenge-end", target=str(scope), reason=why)
         return go(request, PATH)
 
     @post("/models/roll-back", status_code=200, opt={"scope": "publish"})
@@ -234,15 +238,13 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         from decision.releases.rollback import roll_back_model
 
         form = form_of(request)
-        why, wanted = _why(form), form.text("version") or None
+        why, wanted, scope = _why(form), form.text("version") or None, _scope(form)
         try:
-            back = partial(roll_back_model, folder(), wanted, form.text("placement") or None)
+            back = partial(roll_back_model, folder(), wanted, scope)
             version = await console.work(back)
         except (NextbestError, OSError) as error:
             return await list_page(request, problem_of(error, request))
-        await console.audit(
-            request, "model.rollback", target=version or form.text("placement"), reason=why
-        )
+        await console.audit(request, "model.rollback", target=version or str(scope), reason=why)
         return go(request, PATH)
 
     return [listed, shown, judged, file, promote, challenge, end_challenge, roll_back]
@@ -253,6 +255,32 @@ def _why(form: Form) -> str:
     if not why:
         raise PageError(400, N_("Say why: it is kept with the change."))
     return why
+
+
+def _scope(form: Form) -> Scope:
+    """The scope that is chosen: `placement=NAME<tab>purpose=NAME`, or nothing for all others."""
+    chosen = form.text("scope")
+    scope = parse_scope(chosen.split("\t") if chosen else [])
+    if scope is None:
+        raise PageError(400, N_("That is no scope: choose one of the list."))
+    return scope
+
+
+def _where(language: Language, scope: Scope) -> str:
+    """Where a model decides, in words."""
+    say = language.gettext
+    match scope.placement, scope.purpose:
+        case None, None:
+            return say(N_("everywhere else"))
+        case placement, None:
+            return say(N_("at %(placement)s")) % {"placement": placement}
+        case None, purpose:
+            return say(N_("for %(purpose)s")) % {"purpose": purpose}
+        case placement, purpose:
+            return say(N_("at %(placement)s for %(purpose)s")) % {
+                "placement": placement,
+                "purpose": purpose,
+            }
 
 
 def _rules(console: Console) -> PolicyDefinition | None:

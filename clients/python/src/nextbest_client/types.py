@@ -444,6 +444,19 @@ MergeRequest = TypedDict("MergeRequest", {"from": str})
 
 
 @final
+class ModelInForce(TypedDict):
+    """What decides in one scope: at a placement, for a purpose, both, or, with neither, wherever
+    no other does. `version` is null where only a challenger is scored there.
+    """
+
+    name: str
+    version: str | None
+    challenger: str | None
+    placement: str | None
+    purpose: str | None
+
+
+@final
 class Notice(TypedDict):
     """Something about an event that was accepted: its place in the request, and what to look at."""
 
@@ -516,12 +529,13 @@ PathsQuestion = TypedDict(
 class PolicyView(TypedDict):
     """What is in force, and since when.
 
-    `model_version` decides wherever none of `model_versions` (placement → version) does.
-    `degraded` lists what every decision does without, `cautions` what this policy cannot make
-    good, such as contacts that a longer cap would need and that were not kept. `budgets` is
-    what is spent of every budget; null where Redis does not answer. `keys_problem` says why
-    the keys file cannot be used, with its path, and what holds meanwhile. `refusal` is what
-    was tried after it and refused, with its first errors; null where the newest is in force.
+    `models` has what decides in each scope; `model_version` decides wherever no narrower
+    scope does, `shadow_version` is its challenger. `degraded` lists what every decision does
+    without, `cautions` what this policy cannot make good, such as contacts that a longer cap
+    would need and that were not kept. `budgets` is what is spent of every budget; null where
+    Redis does not answer. `keys_problem` says why the keys file cannot be used, with its
+    path, and what holds meanwhile. `refusal` is what was tried after it and refused, with its
+    first errors; null where the newest is in force.
     """
 
     policy_version: str
@@ -531,7 +545,7 @@ class PolicyView(TypedDict):
     candidates: int
     degraded: list[str]
     shadow_version: str | None
-    model_versions: dict[str, str]
+    models: list[ModelInForce]
     cautions: list[str]
     budgets: list[BudgetView] | None
     model_problem: str | None
@@ -683,7 +697,10 @@ RetentionQuestion = TypedDict(
 
 @final
 class Selection(TypedDict):
-    """One message on one channel that the caller is to give."""
+    """One message on one channel that the caller is to give. `model_version` is there where
+    several models scored in the decision: it has scored this message, or none has, where it
+    is null.
+    """
 
     message: str
     channel: str
@@ -692,6 +709,7 @@ class Selection(TypedDict):
     priority: float | None
     selection_probability: float | None
     reserved_until: str | None
+    model_version: NotRequired[str | None]
 
 
 @final
