@@ -50,7 +50,7 @@ def sample_ratios_of_archive(archive: Path, definition: PolicyDefinition) -> lis
     Raises:
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    if not definition.experiments or not (paths := files(archive, "decisions")):
+    if not definition.experiments:
         return []
     with (
         TemporaryDirectory(prefix="nextbest-") as scratch,
@@ -58,7 +58,7 @@ def sample_ratios_of_archive(archive: Path, definition: PolicyDefinition) -> lis
         naming_damage(archive),
         open_database(_MEMORY, Path(scratch)) as database,
     ):
-        database.view_dataset("decisions", paths)
+        database.view_dataset("decisions", files(archive, "decisions"))
         versions = [
             row[0] for row in database.rows("SELECT DISTINCT policy_version FROM decisions")
         ]

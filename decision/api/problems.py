@@ -142,7 +142,7 @@ class Problem(NextbestError):
 def bad_field(path: str, detail: str) -> Problem:
     """A 400 that names one field."""
     text = f"{path}: {detail}" if path else detail
-    return Problem("invalid-request", text, errors=[FieldError(path, detail)])
+    return Problem("invalid-request", text, errors=[FieldError(path, str(detail))])
 
 
 def unavailable(detail: str, retry_after: int = 1, *, close: bool = False) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decision.archive.journal import ArchiveError, UnreadableFile, files
+from decision.archive.journal import ArchiveChanged, ArchiveError, UnreadableFile, files
 from decision.archive.layout import DATASETS
 
 
@@ -31,6 +31,7 @@ def naming_damage(archive: Path) -> Iterator[None]:
     """Names the damaged file, if reading the archive fails for that reason.
 
     Raises:
+        ArchiveChanged: an erasure removed a file that was to be read.
         UnreadableFile: a file is damaged, or lacks a column that is needed.
     """
     import duckdb
@@ -42,7 +43,17 @@ def naming_damage(archive: Path) -> Iterator[None]:
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         found = damaged(path for dataset in DATASETS for path in files(archive, dataset))
+        if found is None and _is_gone(error):
+            raise ArchiveChanged(
+                f"{archive} changed while it was read: somebody was erased; do it again"
+            ) from error
         if found is None and isinstance(error, OSError):
             raise
         reason = str(error).splitlines()[0]
         raise UnreadableFile(found or f"{archive} cannot be read: {reason}") from error
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether a file was not there any more. DuckDB says so in words only."""
+    words = ("No files found that match", "No such file or directory")
+    return isinstance(error, FileNotFoundError) or any(one in str(error) for one in words)

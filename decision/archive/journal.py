@@ -52,6 +52,10 @@ class UnreadableFile(ArchiveError, ValueError):
     """A file of the archive is damaged; the text names it."""
 
 
+class ArchiveChanged(ArchiveError):
+    """A customer was erased while the archive was read: reading again gives what is there now."""
+
+
 class ArchiveBusy(ArchiveError):
     """Another process is writing the archive."""
 

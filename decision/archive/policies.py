@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from decision.archive.journal import files
+from decision.archive.journal import files, reading
 from decision.archive.layout import POLICIES
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
@@ -55,9 +54,11 @@ def newest_version(archive: Path) -> str | None:
     """
     import pyarrow.parquet as pq
 
-    for path in reversed(files(archive, "decisions")):
-        with suppress(FileNotFoundError), pq.ParquetFile(path) as file:
-            last = file.read_row_group(file.num_row_groups - 1, ["policy_version"]).column(0)
-            version: str | None = last[-1].as_py() if len(last) else None
-            return version
-    return None
+    latest: list[tuple[Any, str]] = []
+    with reading(archive):
+        paths = files(archive, "decisions")
+        for path in (path for path in paths if path.parent == paths[-1].parent):
+            found = pq.ParquetFile(path).read(["decided_at", "policy_version"])
+            last = found.group_by("policy_version").aggregate([("decided_at", "max")])
+            latest += [(row["decided_at_max"], row["policy_version"]) for row in last.to_pylist()]
+    return max(latest)[1] if latest else None

@@ -116,11 +116,11 @@ def read_replays(
         FileNotFoundError: the archive has no replays.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
-    paths = files(archive, "replays")
-    if not paths:
-        raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
-    registers = Registers(archive)
     with reading(archive):
+        paths = files(archive, "replays")
+        if not paths:
+            raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
+        registers = Registers(archive)
         not_given = ids_not_given(archive)
         paths, since = (paths, None) if newest is None else _newest(paths, newest)
         for path in paths:

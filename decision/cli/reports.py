@@ -47,7 +47,7 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
             with busy("Reading the archive"):
                 found = answer_to(kind, given, archive, policy)
         except InputError as error:
-            raise click.UsageError(f"--{error.path}: {error.detail}") from None
+            raise click.UsageError(f"{_spelt(kind, error.path)}: {error.detail}") from None
         shown = kind.show(found)
         if html is not None:
             from decision.console.report_page import report_page
@@ -66,12 +66,22 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
     return command
 
 
+def _spelt(kind: Kind[Any, Any], name: str) -> str:
+    """An option as it is written on the command line."""
+    own = next((one for one in kind.options if one.name == name), None)
+    if own is not None and own.positional:
+        return own.metavar
+    return f"--{name.replace('_', '-')}"
+
+
 def _with(option: Option) -> Any:
     kind: Any = click.Choice([one for one in option.choices if one]) if option.choices else None
     if option.type is int:
         least, most = (None if one is None else int(one) for one in (option.least, option.most))
         kind = click.IntRange(least, most)
     name = "from_" if option.name == "from" else option.name
+    if option.positional:
+        return click.argument(name, required=False, default="", metavar=option.metavar)
     if option.type is bool:
         return click.option(f"--{option.name}", name, is_flag=True, help=option.help)
     return click.option(
@@ -93,7 +103,7 @@ def _print(found: Answer, shown: Shown) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    for sentence in shown.said:
+    for sentence in (*shown.warnings, *shown.said):
         click.echo(sentence)
     click.echo(f"{range_text(found)}; {found.customers:,} customers, {found.events:,} events")
     for table in shown.tables:

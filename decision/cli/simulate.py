@@ -195,10 +195,9 @@ def _definitions(
 
 def _logged_policy(archive: Path) -> PolicyDefinition:
     """The policy of the latest decision in an archive."""
-    from decision.archive.policies import policy_path, read_policy
-    from decision.simulation.run import latest_policy_version
+    from decision.archive.policies import newest_version, policy_path, read_policy
 
-    version = latest_policy_version(archive)
+    version = newest_version(archive)
     definition = read_policy(archive, version) if version is not None else None
     if definition is None:
         where = policy_path(archive, version) if version is not None else archive
@@ -220,12 +219,12 @@ async def _run(
     span: int | None,
     first: int,
 ) -> Simulation:
-    from decision.archive.policies import read_policy
+    from decision.archive.policies import newest_version, read_policy
     from decision.core.fields import UnknownField
     from decision.engine.snapshot import PolicyRefused
     from decision.scoring.loading import load_scoped_models
     from decision.server.models import read_model
-    from decision.simulation.run import Simulation, latest_policy_version
+    from decision.simulation.run import Simulation
     from decision.simulation.side import Simulated
 
     model, scoped = read_model(models), load_scoped_models(models)
@@ -259,7 +258,7 @@ async def _run(
         if requests is not None:
             await simulation.requests(requests)
         elif archive is not None:
-            version = latest_policy_version(archive)
+            version = newest_version(archive)
             simulation.doubt(read_policy(archive, version) if version is not None else None)
             await simulation.log(archive)
             simulation.judge(archive, new, old, model)

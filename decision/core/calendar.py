@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 from decision.core.clock import DAY, HOUR, from_micros, to_micros
 from decision.core.definition import CalendarPeriod
+from decision.core.said import Said
 
 WEEKDAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -51,7 +52,7 @@ def zone(name: str) -> ZoneInfo:
     return found
 
 
-def zone_hint(name: str) -> str:
+def zone_hint(name: str) -> Said:
     """Which time zone was probably meant.
 
     >>> zone_hint("posix/asia/tokyo")
@@ -60,7 +61,9 @@ def zone_hint(name: str) -> str:
     names, wanted = _names(), name[:200].strip().lower()
     near = [known for known in names if wanted == known or wanted.endswith(f"/{known}")]
     near = [max(near, key=len)] if near else get_close_matches(wanted, names, 1)
-    return f'did you mean "{names[near[0]]}"?' if near else "write it as Asia/Shanghai or UTC"
+    if not near:
+        return Said("write it as Asia/Shanghai or UTC")
+    return Said('did you mean "%(name)s"?', name=names[near[0]])
 
 
 def _transition(zone: tzinfo, low: int, high: int) -> int:

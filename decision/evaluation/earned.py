@@ -95,10 +95,8 @@ def earned_of(report: EvaluationReport) -> Earned | None:
 
 def _since(archive: Path, newest: int) -> int | None:
     """The time of the first of the newest decisions; None where there are no more than these."""
-    if not (paths := files(archive, "decisions")):
-        return None
     with reading(archive), naming_damage(archive), open_database() as database:
-        database.view_dataset("decisions", paths)
+        database.view_dataset("decisions", files(archive, "decisions"))
         rows = database.rows(
             "SELECT epoch_us(decided_at) FROM decisions WHERE coalesce(position, 1) = 1 "
             "ORDER BY decided_at DESC LIMIT 1 OFFSET $before",

@@ -22,7 +22,7 @@ import msgspec
 from decision.archive.batches import column_batches, leaves
 from decision.archive.features import OTHER
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
-from decision.archive.journal import files
+from decision.archive.journal import files, reading
 from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.policies import policy_path, read_policy
@@ -132,7 +132,7 @@ def open_log(
     until: int | None = None,
     placement: str | None = None,
 ) -> Iterator[ArchivedLog]:
-    """Opens an archive for evaluation; it is closed at the end of the context.
+    """Opens an archive for evaluation; until the end of the context no files of it are merged.
 
     `responses` says what counts as one (None: the goals of the messages). `count_silence`: also
     count what customers did after silence (default: where that is known, see `after_silence`);
@@ -152,16 +152,17 @@ def open_log(
             "the responses after silence are known only with one target for all messages, which "
             "can be reached without one; give a spec with target: {event: purchase, within: 7d}"
         )
-    decisions = files(archive, "decisions")
-    if not decisions:
-        raise EvaluationError(
-            f"{archive / 'decisions'} has no Parquet files; "
-            "make the archive with: nextbest archive --out DIR"
-        )
     with (
+        reading(archive),
         TemporaryDirectory(prefix="nextbest-evaluate-") as scratch,
         open_database(_MEMORY, Path(scratch)) as database,
     ):
+        decisions = files(archive, "decisions")
+        if not decisions:
+            raise EvaluationError(
+                f"{archive / 'decisions'} has no Parquet files; "
+                "make the archive with: nextbest archive --out DIR"
+            )
         database.scan_dataset("decisions", decisions)
         for name in ("outcomes", "events", "changes"):
             database.scan_dataset(name, files(archive, name))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from decision.archive.journal import files
 from decision.archive.replays import ArchivedReplay, read_replays
 from decision.core.clock import from_micros, to_micros
 from decision.core.definition import PolicyDefinition, Selector
@@ -256,18 +255,3 @@ def request_of(replay: ArchivedReplay) -> DecisionRequest:
         limit=question.limit,
         at=from_micros(replay.decided_at),
     )
-
-
-def latest_policy_version(archive: Path) -> str | None:
-    """The policy of the latest decision in an archive; None where it has no decision."""
-    import pyarrow.parquet as pq
-
-    latest: tuple[int, str] | None = None
-    paths = files(archive, "decisions")
-    last_day = paths[-1].parent if paths else None
-    for path in (path for path in paths if path.parent == last_day):
-        table = pq.ParquetFile(path).read(["decided_at", "policy_version"])
-        for at, version in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            if latest is None or at > latest[0]:
-                latest = (at, version)
-    return latest[1] if latest is not None else None

@@ -8,28 +8,35 @@ import msgspec
 import pytest
 
 from decision.analytics.reports import KINDS
-from tests.analytics.reports.made import Done, report, write
+from decision.core.said import Said
+from tests.analytics.reports.made import report
 from tests.api.conftest import running
 from tests.api.test_bad_input import problem_of
+from tests.cli.test_reports import shop
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, kind: str) -> None:
-    events = [Done("a", "page_view", 0), Done("a", "cart_add", 5), Done("a", "purchase", 9)]
-    archive = write(tmp_path / "log", events)
+    archive = shop(tmp_path / "log")
     words = KINDS[kind].example.split()
-    asked = {
+    places = [option.name for option in KINDS[kind].options if option.positional][: len(words) % 2]
+    asked = dict(zip(places, words, strict=False))
+    words = words[len(places) :]
+    asked |= {
         name.removeprefix("--"): text for name, text in zip(words[::2], words[1::2], strict=True)
     }
     asked["timezone"] = "Asia/Shanghai"
     async with running(rules, archive=str(archive)) as api:
         answer = await api.client.get(f"/v1/reports/{kind}", params=asked)
         assert answer.status_code == 200, answer.text
-        assert answer.json() == msgspec.json.decode(
-            msgspec.json.encode(report(kind, archive, **asked))
-        )
+        found = report(kind, archive, **asked)
+        assert answer.json() == msgspec.json.decode(msgspec.json.encode(found))
+        shown = KINDS[kind].show(found)
+        titles = [one.title for one in (*shown.tables, *shown.charts)]
+        for text in (*shown.said, *shown.warnings, *titles):
+            assert isinstance(text, Said), f"{text}: no other language can say it"
         refused = await api.client.get(f"/v1/reports/{kind}", params={**asked, "frm": "2026"})
         problem = problem_of(refused, 400)
         assert problem["errors"][0]["path"] == "frm"

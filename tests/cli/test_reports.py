@@ -11,13 +11,23 @@ import pytest
 from click.testing import Result
 
 from decision.analytics.reports import KINDS
-from tests.analytics.reports.made import NOON, Done, write
+from tests.analytics.reports.made import NOON, Done, decided, write, write_decisions
 
 Invoke = Callable[..., Result]
 
 
 def shop(folder: Path, received: datetime | None = None) -> Path:
-    """Three customers who looked, of whom one bought, and a name that is no HTML."""
+    """Three customers who looked, of whom one bought, and a name that is no HTML.
+
+    Two of them were asked about before, and had a message or none.
+    """
+    write_decisions(
+        folder,
+        [
+            decided("a", -60, message="tea", experiments={"copy-test": "short"}),
+            decided("b", -60, holdout=True, experiments={"copy-test": "control"}),
+        ],
+    )
     return write(
         folder,
         [

@@ -17,6 +17,7 @@ from babel.messages.extract import extract, extract_python
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
+from decision.analytics.reports import KINDS
 from decision.console.language import FOLDER, LANGUAGES
 
 CONSOLE = FOLDER.parent
@@ -46,6 +47,11 @@ def used() -> dict[Text, list[str]]:
         if "decision.core.said import" in source or path.name == "said.py":
             for text in _said(ast.parse(source)):
                 found[text].append(str(path.relative_to(CONSOLE.parent)))
+    for name, kind in KINDS.items():
+        told = [kind.title, kind.summary, *kind.meaning]
+        told += [text for option in kind.options for text in (option.label, option.help)]
+        for text in told:
+            found[(text,)].append(f"the report {name}")
     return dict(found)
 
 

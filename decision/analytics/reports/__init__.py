@@ -6,7 +6,7 @@ from there come the commands (`nextbest report KIND`), the API (`GET /v1/reports
 """
 
 from decision.analytics.reports.asking import Option
-from decision.analytics.reports.kind import Kind, answer_to
+from decision.analytics.reports.kind import Kind, Report, answer_to, report_on
 from decision.analytics.reports.kinds import KINDS, kind_named
 
-__all__ = ["KINDS", "Kind", "Option", "answer_to", "kind_named"]
+__all__ = ["KINDS", "Kind", "Option", "Report", "answer_to", "kind_named", "report_on"]

@@ -1,4 +1,8 @@
-"""What every answer says, and what it is shown as: tables, and charts beside them."""
+"""What every answer says, and what it is shown as: tables, and charts beside them.
+
+What people read of an answer is in their language: each text that is not data is a `Said`, with
+values apart. Numbers in it are texts already, written as `f"{n:,}"`.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +63,12 @@ class Bars(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """An answer for people: sentences on top, charts, tables."""
+    """An answer for people: what they must know before all else, sentences, charts, tables."""
 
     said: Sequence[str]
     tables: Sequence[Table]
     charts: Sequence[Bars] = ()
+    warnings: Sequence[str] = ()
 
 
 def local(at: datetime | None, timezone: str) -> str:

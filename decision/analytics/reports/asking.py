@@ -7,7 +7,7 @@ their default and their description say all that both need.
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -21,6 +21,7 @@ from decision.core.clock import DAY, parse_duration, to_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import InputError, meant
 from decision.core.local_days import BEGIN, END
+from decision.core.said import Said
 
 CUSTOMER: Final = "customer"
 """The time zone that is each customer's own."""
@@ -28,9 +29,22 @@ CUSTOMER: Final = "customer"
 Q = TypeVar("Q", bound="Question")
 
 
-def about(text: str, metavar: str = "TEXT", **limits: Any) -> Meta:
-    """The help of an option, what its value is called, and the limits of a number."""
-    return Meta(description=text, extra={"metavar": metavar}, **limits)
+Names = Literal[
+    "", "events", "funnels", "metrics", "experiments", "journeys", "messages", "zones"
+]  # fmt: skip
+"""Of what an option has names: forms offer those of the policy."""
+
+
+def about(
+    text: str, metavar: str = "TEXT", *, positional: bool = False, of: Names = "", **limits: Any
+) -> Meta:
+    """The help of an option, what its value is called, and the limits of a number.
+
+    `positional`: a command takes it without the name of the option, as in `report journey welcome`.
+    The text is a key of the console's catalogues.
+    """
+    extra = {"metavar": metavar, "positional": positional, "of": of}
+    return Meta(description=text, extra=extra, **limits)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +64,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             "Whose days these are: a name such as Asia/Shanghai, or customer: each customer's own. "
             "Left out: the time zone of the rules.",
             "ZONE",
+            of="zones",
         ),
     ] = ""
 
@@ -57,7 +72,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 class Option(NamedTuple):
     """One field of a question, as commands and the API need it.
 
-    `type` is str, int, bool or list (texts, with commas between); `choices` are all it can be.
+    `type` is str, int, bool or list (texts, with commas between); `choices` are all it can be. `of`
+    says of what it has names.
     """
 
     name: str
@@ -68,6 +84,17 @@ class Option(NamedTuple):
     metavar: str = "TEXT"
     least: float | None = None
     most: float | None = None
+    positional: bool = False
+    of: Names = ""
+
+    @property
+    def label(self) -> str:
+        """What a form calls it, as a key of catalogues.
+
+        >>> Option("per_customer", "", str, "").label
+        'per customer'
+        """
+        return self.name.replace("_", " ")
 
 
 @cache
@@ -102,6 +129,8 @@ def _option(field: msgspec.structs.FieldInfo) -> Option:
         metavar=(meta.extra or {}).get("metavar", "TEXT"),
         least=meta.ge,
         most=meta.le,
+        positional=(meta.extra or {}).get("positional", False),
+        of=(meta.extra or {}).get("of", ""),
     )
 
 
@@ -116,21 +145,69 @@ def asked(question: type[Q], given: Mapping[str, Any]) -> Q:
     for name, value in given.items():
         option = known.get(name)
         if option is None:
-            there = meant(name, known) or f"; there are {', '.join(known)}"
-            raise InputError(name[:60], f"there is no such option{there}")
+            there = nearest(name, known) or Said("; there are %(names)s", names=", ".join(known))
+            raise InputError(name[:60], Said("there is no such option%(there)s", there=there))
         if value is None or value == "":
             continue
         if option.type is list and isinstance(value, str):
             value = [one.strip() for one in value.split(",")]
         if option.choices and value not in option.choices:
-            there = meant(str(value), option.choices) or f"; write {' or '.join(option.choices)}"
-            raise InputError(name, f"it cannot be {str(value)[:60]!r}{there}")
+            choices = [one for one in option.choices if one]
+            there = nearest(str(value), choices) or Said("; write %(one)s", one=", ".join(choices))
+            text = Said("it cannot be %(given)s%(there)s", given=repr(str(value)[:60]), there=there)
+            raise InputError(name, text)
+        if option.type is int:
+            _check_number(option, value)
         made[name] = value
     try:
         return msgspec.convert(made, question, strict=False)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         raise InputError(place.rstrip("`") or "query", reason) from None
+
+
+def _check_number(option: Option, value: Any) -> None:
+    """Says between which numbers one has to be."""
+    text = str(value).strip()
+    number = int(text) if text.removeprefix("-").isdecimal() and len(text) < 16 else None
+    least, most = option.least, option.most
+    if number is not None and (
+        (least is None or number >= least) and (most is None or number <= most)
+    ):
+        return
+    if most is None:
+        raise InputError(option.name, Said("write a whole number, from %(least)s on", least=least))
+    raise InputError(
+        option.name,
+        Said("write a whole number from %(least)s to %(most)s", least=least, most=most),
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> Said | str:
+    """The end of a sentence about a name that is not known: the nearest that is; "": none is near.
+
+    >>> nearest("purchas", ["purchase", "visit"])
+    '; did you mean "purchase"?'
+    """
+    near = meant(name, known).removeprefix('; did you mean "').removesuffix('"?')
+    return Said('; did you mean "%(name)s"?', name=near) if near else ""
+
+
+def not_there(option: str, kind: Said, name: str, known: Iterable[str]) -> InputError:
+    """The error of a name that the policy does not have; `kind` is what it would be.
+
+    >>> not_there("funnel", Said("funnel"), "buuy", ["buy"]).detail
+    '"buuy" is not a funnel of the policy; did you mean "buy"?'
+    """
+    names = sorted(known)
+    there = nearest(name, names) or (
+        Said("; known are %(names)s", names=", ".join(names[:20])) if names else ""
+    )
+    text = Said(
+        '"%(name)s" is not a %(kind)s of the policy%(there)s',
+        name=name[:60], kind=kind, there=there or Said("; it has none"),
+    )  # fmt: skip
+    return InputError(option, text)
 
 
 class Range(NamedTuple):
@@ -167,14 +244,17 @@ def range_of(question: Question, policy: PolicyDefinition | None) -> Range:
     home = policy.settings.timezone if policy else "UTC"
     zone = question.timezone or home
     if zone != CUSTOMER and calendar.known_zone(zone) is None:
-        hint = calendar.zone_hint(zone)
-        raise InputError("timezone", f"{zone[:60]} is not a time zone; {hint}, or customer")
+        near = calendar.zone_hint(zone)
+        raise InputError(
+            "timezone",
+            Said("%(zone)s is not a time zone; %(hint)s, or customer", zone=zone[:60], hint=near),
+        )
     first = _day("from", question.from_)
     last = _day("until", question.until)
     found = Range(0, 0, zone, home if zone == CUSTOMER else zone, first, last)
     begin, end = found.within(found.home)
     if begin >= end:
-        raise InputError("until", "the range ends before it begins; until is not included")
+        raise InputError("until", Said("the range ends before it begins; until is not included"))
     return found._replace(begin=begin, end=end)
 
 
@@ -190,7 +270,11 @@ def _day(name: str, text: str) -> date | int | None:
     except ValueError:
         pass
     raise InputError(
-        name, f"{text[:60]!r} is not a day; write it as 2026-11-21, or 2026-11-21T10:00:00+08:00"
+        name,
+        Said(
+            "%(given)s is not a day; write it as 2026-11-21, or 2026-11-21T10:00:00+08:00",
+            given=repr(text[:60]),
+        ),
     )
 
 
@@ -214,7 +298,11 @@ def property_path(name: str, text: str) -> str | None:
     own = text.removeprefix("event.")
     if own == text or not own:
         raise InputError(
-            name, f"{text[:60]} is not in the archive; write event. and the name of a property"
+            name,
+            Said(
+                "%(given)s is not in the archive; write event. and the name of a property",
+                given=text[:60],
+            ),
         )
     return Amount("", own).path
 
@@ -227,5 +315,8 @@ def duration(name: str, text: str) -> int:
     """
     try:
         return parse_duration(text)
-    except ValueError as error:
-        raise InputError(name, str(error)) from None
+    except ValueError:
+        wrong = Said(
+            "%(given)s is not a duration; write it as 30s, 15m, 48h or 7d", given=repr(text[:60])
+        )
+        raise InputError(name, wrong) from None

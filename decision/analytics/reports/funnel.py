@@ -16,11 +16,18 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
-from decision.analytics.reports.asking import Question, about, duration, property_path
+from decision.analytics.reports.asking import (
+    Question,
+    about,
+    duration,
+    not_there,
+    property_path,
+)
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
-from decision.core.errors import InputError, unknown
+from decision.core.errors import InputError
+from decision.core.said import Said
 
 Order = Literal["ordered", "strict", "any"]
 MOST_STEPS: Final = 20
@@ -34,9 +41,12 @@ class Steps(Question, frozen=True, kw_only=True):
     """The steps of a funnel, written out or by the name that the rule files give them."""
 
     steps: Annotated[
-        list[str], about("Types of events, with commas between: page_view,cart_add,purchase.")
+        list[str],
+        about("Types of events, with commas between: page_view,cart_add,purchase.", of="events"),
     ] = msgspec.field(default_factory=list)
-    funnel: Annotated[str, about("The steps, time and order of one of funnels: of the rules.")] = ""
+    funnel: Annotated[
+        str, about("The steps, time and order of one of funnels: of the rules.", of="funnels")
+    ] = ""
     within: Annotated[
         str, about("The time from the first step to the last: 30m, 48h, 7d. Default: 7d.", "TIME")
     ] = ""
@@ -48,7 +58,8 @@ class Steps(Question, frozen=True, kw_only=True):
         ),
     ] = ""
     exclude: Annotated[
-        list[str], about("Types of events that end a chain when they come before its last step.")
+        list[str],
+        about("Types of events that end a chain when they come before its last step.", of="events"),
     ] = msgspec.field(default_factory=list)
 
 
@@ -122,22 +133,31 @@ def steps_of(source: Source, question: Steps) -> Asked:
     if question.funnel:
         known = {one.name: one for one in source.policy.funnels} if source.policy else {}
         if steps:
-            raise InputError("funnel", "give its name or steps, not both")
+            raise InputError("funnel", Said("give its name or steps, not both"))
         if question.funnel not in known:
-            raise unknown("funnel", "funnel", question.funnel, known)
+            raise not_there("funnel", Said("funnel"), question.funnel, known)
         found = known[question.funnel]
         steps = list(found.steps)
         within, order = within or f"{found.within // SECOND}s", order or found.order
     if len(steps) < 2:
-        hint = "write steps: page_view,cart_add,purchase" if not steps else "add another"
-        raise InputError("steps", f"a funnel has two steps or more; {hint}")
+        if not steps:
+            text = Said("a funnel has two steps or more; write steps: page_view,cart_add,purchase")
+        else:
+            text = Said("a funnel has two steps or more; add another")
+        raise InputError("steps", text)
     types = list(dict.fromkeys((*steps, *question.exclude)))
     if "" in types:
-        raise InputError("steps", "a step is empty; take the comma out")
+        raise InputError("steps", Said("a step is empty; take the comma out"))
     if len(steps) > MOST_STEPS:
-        raise InputError("steps", f"there are {len(steps)}; a funnel has at most {MOST_STEPS}")
+        raise InputError(
+            "steps",
+            Said("there are %(n)s; a funnel has at most %(most)s", n=len(steps), most=MOST_STEPS),
+        )
     if both := set(steps) & set(question.exclude):
-        raise InputError("exclude", f"{min(both)} is a step as well; take it out of one of them")
+        raise InputError(
+            "exclude",
+            Said("%(step)s is a step as well; take it out of one of them", step=min(both)),
+        )
     source.check_types("steps", steps)
     asked = duration("within", within or "7d")
     return Asked(steps, asked, order or "ordered", question.exclude)
@@ -201,7 +221,10 @@ def began(source: Source, asked: Asked) -> tuple[int, int]:
     still = sum(row[2] for row in rows)
     if still:
         source.incomplete.append(
-            f"{still:,} of those who began can still come further: their time is not over"
+            Said(
+                "%(n)s of those who began can still come further: their time is not over",
+                n=f"{still:,}",
+            )
         )
     return sum(row[1] for row in rows), still
 
@@ -243,7 +266,8 @@ def _groups(source: Source, asked: Asked, question: FunnelQuestion, path: str) -
         levels[name][level] = customers
     order = sorted(levels, key=lambda name: (-sum(levels[name].values()), name is None, name or ""))
     if len(order) > question.groups:
-        source.incomplete.append(f"{len(order) - question.groups:,} smaller groups are left out")
+        left = f"{len(order) - question.groups:,}"
+        source.incomplete.append(Said("%(n)s smaller groups are left out", n=left))
     return [
         FunnelGroup(name=name, steps=_steps(asked.names, levels[name]))
         for name in order[: question.groups]
@@ -269,10 +293,14 @@ def _steps(names: Sequence[str], levels: dict[int, int]) -> list[FunnelStep]:
 
 def show(found: Funnel) -> Shown:
     """A funnel for people."""
-    columns = [Column("step", "text"), Column("customers"), Column("of all", "share")]
-    columns.append(Column("of the step before", "share"))
+    columns = [
+        Column(Said("step"), "text"),
+        Column(Said("customers")),
+        Column(Said("of all"), "share"),
+        Column(Said("of the step before"), "share"),
+    ]
     steps = Table(
-        "Steps",
+        Said("Steps"),
         columns,
         [(one.name, one.customers, one.share, one.of_previous) for one in found.steps],
     )
@@ -281,17 +309,22 @@ def show(found: Funnel) -> Shown:
         named = [Column(found.query.by, "text"), *(Column(one.name) for one in found.steps)]
         rows = [
             (
-                "none" if group.name is None else group.name,
+                Said("none") if group.name is None else group.name,
                 *(one.customers for one in group.steps),
                 group.steps[-1].share,
             )
             for group in found.groups
         ]
-        tables.append(Table(f"By {found.query.by}", [*named, Column("converted", "share")], rows))
-    bars = Bars("Customers by step", [(one.name, one.customers) for one in found.steps])
+        named.append(Column(Said("converted"), "share"))
+        tables.append(Table(Said("By %(field)s", field=found.query.by), named, rows))
+    bars = Bars(Said("Customers by step"), [(one.name, one.customers) for one in found.steps])
     last = found.steps[-1]
-    share = "" if last.share is None else f", {last.share:.1%}"
-    said = f"{last.customers:,} of {found.customers:,} customers went all the way{share}"
+    said = Said(
+        "%(n)s of %(all)s customers went all the way%(share)s",
+        n=f"{last.customers:,}",
+        all=f"{found.customers:,}",
+        share="" if last.share is None else f", {last.share:.1%}",
+    )
     return Shown([said], tables, [bars])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from decision.analytics.reports.answering import Answer, Shown
 from decision.analytics.reports.asking import Option, Question, asked, options_of, range_of
@@ -19,6 +21,8 @@ class Kind(NamedTuple, Generic[Q, A]):
     """A kind of report: its name, one line about it, and an example of its options.
 
     `make` counts, `show` says it to people. An example is what follows `nextbest report NAME`.
+    Summary, description and the help of options are keys of the console's catalogues; what `make`
+    and `show` say are texts of `core.said`, names and values apart.
     """
 
     name: str
@@ -31,9 +35,26 @@ class Kind(NamedTuple, Generic[Q, A]):
     show: Callable[[A], Shown]
 
     @property
+    def title(self) -> str:
+        """What it is called: the words before the colon of its description."""
+        return " ".join(self.description.split()).partition(":")[0]
+
+    @property
+    def meaning(self) -> list[str]:
+        """What it counts: the paragraphs of its description after the first, each in one line."""
+        return [" ".join(one.split()) for one in self.description.strip().split("\n\n")[1:]]
+
+    @property
     def options(self) -> tuple[Option, ...]:
         """What may be asked."""
         return options_of(self.question)
+
+
+class Report(NamedTuple):
+    """An answer, which is plain data, and what is not complete in it, as texts of `core.said`."""
+
+    answer: Any
+    incomplete: Sequence[str]
 
 
 def answer_to(
@@ -47,11 +68,29 @@ def answer_to(
     `policy` has the settings, metrics and funnels that names refer to.
 
     Raises:
+        As `report_on`.
+    """
+    return report_on(kind, asked(kind.question, given), archive, policy).answer
+
+
+def report_on(
+    kind: Kind[Any, Any],
+    question: Question,
+    archive: Path,
+    policy: PolicyDefinition | None = None,
+    opened: Callable[[Source], None] = lambda source: None,
+) -> Report:
+    """The report of a kind that answers a question. `opened` is told of the source that is read:
+    another thread may stop it.
+
+    Raises:
         InputError: an option cannot be used.
         NothingFound: the archive has nothing of what was asked.
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    question = asked(kind.question, given)
     span = range_of(question, policy)
     with open_source(archive, span, policy) as source:
-        return kind.make(source, question)
+        opened(source)
+        answer = kind.make(source, question)
+        plain = [str(one) for one in source.incomplete]
+        return Report(msgspec.structs.replace(answer, incomplete=plain), tuple(source.incomplete))

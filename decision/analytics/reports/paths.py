@@ -17,6 +17,7 @@ from decision.analytics.reports.asking import Question, about, duration, propert
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
+from decision.core.said import Said
 
 _ARROW: Final = " → "
 
@@ -27,13 +28,16 @@ class PathsQuestion(Question, frozen=True, kw_only=True):
     types: Annotated[
         list[str],
         about(
-            "Which types of events, with commas between. Left out: all but those about messages."
+            "Which types of events, with commas between. Left out: all but those about messages.",
+            of="events",
         ),
     ] = msgspec.field(default_factory=list)
-    after: Annotated[str, about("Paths begin with the first of this in a visit.", "NAME")] = ""
-    before: Annotated[str, about("Paths end with the first of this.", "NAME")] = ""
+    after: Annotated[
+        str, about("Paths begin with the first of this in a visit.", "NAME", of="events")
+    ] = ""
+    before: Annotated[str, about("Paths end with the first of this.", "NAME", of="events")] = ""
     exclude: Annotated[
-        list[str], about("Names that are left out, as if they had not happened.")
+        list[str], about("Names that are left out, as if they had not happened.", of="events")
     ] = msgspec.field(default_factory=list)
     by: Annotated[
         str,
@@ -105,7 +109,7 @@ def make(source: Source, question: PathsQuestion) -> Paths:
     top = {"top": question.top}
     [(customers, events, paths, ways)] = database.rows(_query("totals"))
     if not paths:
-        source.incomplete.append("no path is like that: look at the names that are asked for")
+        source.incomplete.append(Said("no path is like that: look at the names that are asked for"))
     return Paths(
         **source.about("paths"),
         query=question,
@@ -138,23 +142,26 @@ def show(found: Paths) -> Shown:
         (one.step, one.source, one.target, one.paths, one.customers, one.seconds)
         for one in found.edges
     ]
-    counts = [Column("paths"), Column("customers")]
+    counts = [Column(Said("paths")), Column(Said("customers"))]
     tables = [
-        Table("Ways", [Column("way", "text"), *counts], ways),
+        Table(Said("Ways"), [Column(Said("way"), "text"), *counts], ways),
         Table(
-            "Steps",
+            Said("Steps"),
             [
-                Column("step"),
-                Column("from", "text"),
-                Column("to", "text"),
+                Column(Said("step")),
+                Column(Said("from"), "text"),
+                Column(Said("to"), "text"),
                 *counts,
-                Column("mean time", "seconds"),
+                Column(Said("mean time"), "seconds"),
             ],
             edges,
         ),
     ]
-    said = [f"{found.paths:,} paths in {found.ways:,} different ways"]
-    return Shown(said, tables, [Bars("Paths by way", [(way, paths) for way, paths, _ in ways])])
+    said = Said(
+        "%(n)s paths in %(ways)s different ways", n=f"{found.paths:,}", ways=f"{found.ways:,}"
+    )
+    bars = Bars(Said("Paths by way"), [(way, paths) for way, paths, _ in ways])
+    return Shown([said], tables, [bars])
 
 
 def _query(name: str) -> str:

@@ -25,21 +25,27 @@ from decision.core import calendar
 from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.errors import InputError
 from decision.core.local_days import END
+from decision.core.said import Said, marked
 
 ANY: Final = "any"
 Period = Literal["day", "week", "month"]
 _EPOCH: Final = date(1970, 1, 1)
 _THURSDAY: Final = 3
+_PERIODS: Final = {"day": marked("day"), "week": marked("week"), "month": marked("month")}
 
 
 class RetentionQuestion(Question, frozen=True, kw_only=True):
     """What may be asked of retention."""
 
     event: Annotated[
-        str, about("What begins: a type of event, or any but those about messages.", "TYPE")
+        str,
+        about(
+            "What begins: a type of event, or any but those about messages.", "TYPE", of="events"
+        ),
     ] = ANY
     returns: Annotated[
-        str, about("What counts as coming back. Left out: the same as --event.", "TYPE")
+        str,
+        about("What counts as coming back. Left out: the same as --event.", "TYPE", of="events"),
     ] = ""
     period: Annotated[Period, about("How long a period is, by the calendar. Default: week.")] = (
         "week"
@@ -116,9 +122,11 @@ def make(source: Source, question: RetentionQuestion) -> Retention:
             counts = list(accumulate(reversed(counts)))[::-1]
         cohorts.append(_cohort(source, question, slots, number, size, counts))
     if any(not cell.complete for one in cohorts for cell in one.cells):
-        source.incomplete.append("periods that are not over are marked, and not in the line of all")
+        source.incomplete.append(
+            Said("periods that are not over are marked, and not in the line of all")
+        )
     if question.count == "on_or_after":
-        source.incomplete.append("who has not come back may still do so later")
+        source.incomplete.append(Said("who has not come back may still do so later"))
     return Retention(
         **source.about("retention"),
         query=question,
@@ -134,7 +142,7 @@ def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
     """The slot of each period after the first, and what slots are called."""
     if question.count != "brackets":
         if question.brackets:
-            raise InputError("brackets", "they need count: brackets")
+            raise InputError("brackets", Said("they need count: brackets"))
         numbers = list(range(1, question.periods + 1))
         return numbers, [str(number) for number in numbers]
     try:
@@ -142,7 +150,7 @@ def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
     except ValueError:
         sizes = [0]
     if not sizes or min(sizes) < 1 or sum(sizes) > 366:
-        raise InputError("brackets", "write how many periods each has: 1,3,4 (366 in all)")
+        raise InputError("brackets", Said("write how many periods each has: 1,3,4 (366 in all)"))
     ends = list(accumulate(sizes))
     names = [
         f"{end}" if size == 1 else f"{end - size + 1}-{end}"
@@ -239,19 +247,24 @@ def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
 
 def show(found: Retention) -> Shown:
     """Retention for people: a cell that is not over has a star."""
-    columns = [Column(found.query.period, "text"), Column("customers")]
+    period = Said(_PERIODS[found.query.period])
+    columns = [Column(period, "text"), Column(Said("customers"))]
     columns += [Column(name, "text") for name in found.columns]
     size = sum(one.customers for one in found.cohorts)
-    rows: list[list[str | float | None]] = [["all", size, *map(_text, found.all)]]
+    rows: list[list[str | float | None]] = [[Said("all"), size, *map(_text, found.all)]]
     rows += [[f"{one.begins}", one.customers, *map(_text, one.cells)] for one in found.cohorts]
     shares = [
-        (f"{found.query.period} {name}", cell.share or 0.0)
+        (Said("%(period)s %(n)s", period=period, n=name), cell.share or 0.0)
         for name, cell in zip(found.columns, found.all, strict=True)
         if cell.share is not None
     ]
-    said = [f"{found.customers:,} customers in {len(found.cohorts):,} cohorts"]
-    title = "Share of a cohort that came back; * is not over yet"
-    return Shown(said, [Table(title, columns, rows)], [Bars("All cohorts", shares, percent=True)])
+    said = Said(
+        "%(n)s customers in %(cohorts)s cohorts",
+        n=f"{found.customers:,}",
+        cohorts=f"{len(found.cohorts):,}",
+    )
+    table = Table(Said("Share of a cohort that came back; * is not over yet"), columns, rows)
+    return Shown([said], [table], [Bars(Said("All cohorts"), shares, percent=True)])
 
 
 def _text(cell: RetentionCell) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.asking import CUSTOMER, Range
+from decision.analytics.reports.asking import CUSTOMER, Range, nearest
 from decision.analytics.reports.zones import known_zones
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
@@ -20,10 +20,19 @@ from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
-from decision.core.errors import InputError, meant
+from decision.core.errors import InputError
 from decision.core.local_days import BEGIN, END
+from decision.core.said import Joined, Said
 
 PACKAGE: Final = "decision.analytics.reports"
+
+
+class NoSuchEvents(NothingFound):
+    """None of the types of events that an option names ever came; `option` is its name."""
+
+    def __init__(self, option: str, text: str) -> None:
+        super().__init__(text)
+        self.option = option
 
 
 @contextmanager
@@ -56,7 +65,11 @@ class Source:
         self._paths = files(archive, "events")
         if not self._paths:
             raise NothingFound(
-                f"{archive} has no events; write the log there: nextbest archive --out {archive}"
+                Said(
+                    "%(archive)s has no events; write the log there: nextbest archive --out "
+                    "%(archive)s",
+                    archive=archive,
+                )
             )
         database.view_dataset("changes", files(archive, "changes"))
         follow_merges(database.execute, "changes")
@@ -79,8 +92,12 @@ class Source:
         self.database.connection.register("known_zones", table)
         self.database.execute("INSERT INTO zoned SELECT * FROM known_zones")
         self.incomplete.append(
-            f"the time zones of {len(zones):,} customers are known, from their decisions; others "
-            f"count in {self.span.home}"
+            Said(
+                "the time zones of %(n)s customers are known, from their decisions; others count "
+                "in %(zone)s",
+                n=f"{len(zones):,}",
+                zone=self.span.home,
+            )
         )
 
     def take(
@@ -122,13 +139,34 @@ class Source:
         derived = {one.name: one for one in self.policy.events} if self.policy else {}
         for name in names:
             if name in derived and name not in self.types:
-                use = f"not in the log; use {derived[name].of}, of which it is made"
-                raise InputError(option, f"{name[:60]} is a derived event, and {use}")
+                raise InputError(
+                    option,
+                    Said(
+                        "%(name)s is a derived event, and not in the log; use %(of)s, of which it "
+                        "is made",
+                        name=name[:60],
+                        of=derived[name].of,
+                    ),
+                )
         missing = [name for name in dict.fromkeys(names) if name not in self.types]
-        said = [f"no event {name[:60]} ever came{meant(name, self.types)}" for name in missing]
+        said = [
+            Said(
+                "no event %(name)s ever came%(there)s",
+                name=name[:60],
+                there=nearest(name, self.types),
+            )
+            for name in missing
+        ]
         if said and len(missing) == len(set(names)):
-            there = ", ".join(list(self.types)[:8])
-            raise NothingFound(f"{self.archive}: {'; '.join(said)} (it has {there})")
+            raise NoSuchEvents(
+                option,
+                Said(
+                    "%(archive)s: %(said)s (it has %(there)s)",
+                    archive=self.archive,
+                    said=Joined("; ", said),
+                    there=", ".join(list(self.types)[:8]),
+                ),
+            )
         self.incomplete += said
 
     @cached_property
@@ -145,9 +183,11 @@ class Source:
         since, until = self.reach
         begin, end = self.span.begin, self.span.end
         if begin > BEGIN and begin < since:
-            self.incomplete.append("the archive begins later than the range")
+            self.incomplete.append(Said("the archive begins later than the range"))
         if until < end < END:
-            self.incomplete.append("the archive ends earlier than the range: archive again, later")
+            self.incomplete.append(
+                Said("the archive ends earlier than the range: archive again, later")
+            )
         return {
             "kind": kind,
             "from_": None if begin <= BEGIN else from_micros(begin),

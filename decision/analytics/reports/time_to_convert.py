@@ -17,7 +17,8 @@ from decision.analytics.reports.asking import about
 from decision.analytics.reports.funnel import Steps, began, events_counted, follow, steps_of
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.core.clock import SECOND, rough_duration
+from decision.core.clock import SECOND
+from decision.core.said import Said, lasting_about
 
 _SHORTEST: Final = 60 * SECOND
 _MOST: Final = 90
@@ -97,17 +98,28 @@ def _seconds(micros: float | None) -> float | None:
 
 def show(found: TimeToConvert) -> Shown:
     """The time to convert for people."""
-    said = [f"{found.converted:,} of {found.customers:,} customers went all the way"]
+    said = [
+        Said(
+            "%(n)s of %(all)s customers went all the way%(share)s",
+            n=f"{found.converted:,}",
+            all=f"{found.customers:,}",
+            share="",
+        )
+    ]
     if found.median_seconds is not None and found.p90_seconds is not None:
         half, most = (
-            rough_duration(int(one * SECOND)) for one in (found.median_seconds, found.p90_seconds)
+            lasting_about(int(one * SECOND)) for one in (found.median_seconds, found.p90_seconds)
         )
-        said.append(f"half of them within {half}, 90% within {most}")
-    named = [(rough_duration(int(one.from_ * SECOND)), one.customers) for one in found.bins]
+        said.append(
+            Said("half of them within %(half)s, 90%% within %(most)s", half=half, most=most)
+        )
+    named = [(lasting_about(int(one.from_ * SECOND)), one.customers) for one in found.bins]
     table = Table(
-        "Time from the first step to the last", [Column("from", "text"), Column("customers")], named
+        Said("Time from the first step to the last"),
+        [Column(Said("from"), "text"), Column(Said("customers"))],
+        named,
     )
-    return Shown(said, [table], [Bars("Customers by time", named)])
+    return Shown(said, [table], [Bars(Said("Customers by time"), named)])
 
 
 def _query(name: str) -> str:

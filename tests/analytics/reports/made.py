@@ -51,6 +51,57 @@ def write(archive: Path, events: Iterable[Done], received: datetime | None = Non
     return archive
 
 
+def decided(
+    customer: str,
+    seconds: float = 0,
+    *,
+    message: str = "",
+    channel: str = "push",
+    placement: str = "outbound",
+    chance: float | None = None,
+    candidates: Iterable[tuple[str, float | None, str | None]] = (),
+    experiments: dict[str, str] | None = None,
+    holdout: bool = False,
+    version: str = "v1",
+    **more: Any,
+) -> dict[str, Any]:
+    """A row of `decisions`: what somebody was given (by default nothing), seconds after NOON.
+
+    `candidates` are (message, selection probability, reason), all on one channel.
+    """
+    return {
+        "decision_id": f"d-{customer}-{seconds}-{message}",
+        "decided_at": NOON + timedelta(seconds=seconds),
+        "customer_id": customer,
+        "placement": placement,
+        "outcome": "selected" if message else "none",
+        "reason": None if message else "holdout" if holdout else None,
+        "position": 1,
+        "message": message or None,
+        "channel": channel if message else None,
+        "selection_probability": chance,
+        "candidates": [
+            {"message": name, "channel": channel, "selection_probability": own, "reason": reason}
+            for name, own, reason in candidates
+        ],
+        "experiments": list((experiments or {}).items()),
+        "holdout": holdout,
+        "policy_version": version,
+        "degraded": [],
+        **more,
+    }
+
+
+def write_decisions(archive: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Adds decisions to an archive, one file per UTC day."""
+    days: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        days.setdefault(f"{row['decided_at']:%Y-%m-%d}", []).append(row)
+    for day, own in days.items():
+        write_rows(archive, "decisions", day, own)
+    return archive
+
+
 def write_rows(archive: Path, dataset: str, day: str, rows: list[dict[str, Any]]) -> None:
     folder = archive / dataset / f"date={day}"
     folder.mkdir(parents=True, exist_ok=True)

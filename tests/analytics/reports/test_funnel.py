@@ -226,7 +226,7 @@ def test_with_the_customers_own_time_zones_each_has_their_own_days(tmp_path: Pat
         ({"funnel": "buy"}, 'funnel: "buy" is not a funnel of the policy'),
         ({"steps": ",".join(["view"] * 21)}, "steps: there are 21"),
         ({"steps": "vieww,buyy"}, 'no event vieww ever came; did you mean "view"'),
-        ({"steps": "view,buy", "groups": "0"}, "groups: Expected `int` >= 1"),
+        ({"steps": "view,buy", "groups": "0"}, "groups: write a whole number from 1 to 1000"),
     ],
 )
 def test_what_cannot_be_asked_is_said_with_its_place(
