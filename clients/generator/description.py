@@ -124,6 +124,12 @@ def named(schema: Schema) -> str | None:
     return None if ref is None else str(ref).rpartition("/")[2]
 
 
+def entry(schema: Schema) -> Schema:
+    """The schema of the entries of a list; those of a tuple are all like its first one."""
+    found: Schema = schema.get("prefixItems", [schema.get("items", {})])[0]
+    return found
+
+
 def options(schema: Schema) -> list[Schema]:
     """The schemas of which one holds; those that say nothing are left out."""
     found: list[Schema] = schema.get("anyOf", schema.get("oneOf", []))

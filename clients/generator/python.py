@@ -9,7 +9,15 @@ import sys
 import textwrap
 from typing import Final
 
-from clients.generator.description import Description, Operation, Schema, Type, named, options
+from clients.generator.description import (
+    Description,
+    Operation,
+    Schema,
+    Type,
+    entry,
+    named,
+    options,
+)
 
 _PLAIN: Final = {
     "string": "str",
@@ -89,7 +97,7 @@ def type_of(schema: Schema, *, asked: bool) -> str:
         return " | ".join(dict.fromkeys(type_of(one, asked=asked) for one in found))
     kind = schema.get("type")
     if kind == "array":
-        return f"list[{type_of(schema.get('items', {}), asked=asked)}]"
+        return f"list[{type_of(entry(schema), asked=asked)}]"
     if kind == "object":
         values = schema.get("additionalProperties")
         inner = type_of(values, asked=asked) if isinstance(values, dict) else "Any"

@@ -7,7 +7,15 @@ import re
 import textwrap
 from typing import Final
 
-from clients.generator.description import Description, Operation, Schema, Type, named, options
+from clients.generator.description import (
+    Description,
+    Operation,
+    Schema,
+    Type,
+    entry,
+    named,
+    options,
+)
 
 _PLAIN: Final = {
     "string": "string",
@@ -63,7 +71,7 @@ def type_of(schema: Schema, *, asked: bool) -> str:
         return " | ".join(dict.fromkeys(type_of(one, asked=asked) for one in found))
     kind = schema.get("type")
     if kind == "array":
-        inner = type_of(schema.get("items", {}), asked=asked)
+        inner = type_of(entry(schema), asked=asked)
         return f"({inner})[]" if " | " in inner else f"{inner}[]"
     if kind == "object":
         values = schema.get("additionalProperties")

@@ -27,7 +27,7 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
     """HTML of one report: its sentences, charts, tables, and what is not complete."""
     language = Language("en")
     begin, end = (local(at, found.timezone) for at in (found.from_, found.until))
-    parts = [Markup("<p>{}</p>").format(sentence) for sentence in shown.said]
+    parts = [Markup("<p>{}</p>").format(sentence) for sentence in (*shown.warnings, *shown.said)]
     parts.append(
         Markup("<p>{} to {} ({}); {} customers, {} events</p>").format(
             begin or "the beginning",

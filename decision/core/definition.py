@@ -289,10 +289,14 @@ class Experiment(Definition, frozen=True):
 class Metric(Definition, frozen=True):
     """`metrics:`. How much of something happened: events of a type, or the sum of a property
     (`value`), within a time of what is measured, in microseconds (None: at any time).
+
+    `measure`: the `total` of each customer; the `share` of customers with any; the `average` of the
+    property over events.
     """
 
     event: str
     value: str | None = None
+    measure: Literal["total", "share", "average"] = "total"
     within: int | None = None
     better: Literal["more", "less"] = "more"
 

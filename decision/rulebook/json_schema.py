@@ -25,7 +25,7 @@ from decision.rulebook.budgets import MOST_SPENT, PACES, PERIODS
 from decision.rulebook.caps import COUNTS
 from decision.rulebook.checker import NOUNS
 from decision.rulebook.journeys.json_schema import journey_definitions
-from decision.rulebook.measures import BETTER, MOST_STEPS, ORDERS
+from decision.rulebook.measures import BETTER, MEASURES, MOST_STEPS, ORDERS
 from decision.rulebook.reader import SECTIONS
 from decision.rulebook.rules import ACTIONS
 from decision.rulebook.schema_values import (
@@ -204,6 +204,7 @@ def _definitions() -> dict[str, Schema]:
             {
                 "event": ref("event"),
                 "value": ref("text", examples=["amount"]),
+                "measure": {"enum": MEASURES, "default": "total"},
                 "within": ref("duration"),
                 "better": {"enum": BETTER, "default": "more"},
             },

@@ -14,17 +14,27 @@ LONGEST: Final = 366 * DAY
 """The longest time that a report may look for what comes after something."""
 MOST_STEPS: Final = 20
 BETTER: Final = choices(Metric, "better")
+MEASURES: Final = choices(Metric, "measure")
 ORDERS: Final = choices(Funnel, "order")
 
 
 def read_metric(checker: Checker, name: str, node: Node) -> Metric:
     """One of `metrics:`."""
     with checker.entry(node, f'metric "{name}"') as entry:
+        value = entry.read("value", _property, None)
+        measure = entry.read("measure", Checker.choice, "total", MEASURES)
+        if measure == "average" and value is None:
+            message = f'the metric "{name}" averages nothing'
+            checker.error("bad-value", node.key, message, "add value: amount")
+        if measure == "share" and value is not None:
+            message = f'the metric "{name}" is a share of customers, and has no value'
+            checker.error("bad-value", node.key, message, "leave out value, or measure")
         return Metric(
             name=name,
             source=node.key.label,
             event=entry.require("event", Checker.event, ""),
-            value=entry.read("value", _property, None),
+            value=value,
+            measure=cast(Any, measure),
             within=entry.read("within", Checker.duration, None, LONGEST),
             better=cast(Any, entry.read("better", Checker.choice, "more", BETTER)),
         )

@@ -124,7 +124,7 @@ experiments:
   holdout: {share: 2%, seed: hold, keeps: [service]}
   copy: {seed: copy, variants: {long: 50%, short: 0.5}}
   other: {seed: copy, variants: {a: 60, b: 40}}
-metrics: {revenue: {event: purchase, value: amount, within: 7d, better: less}}
+metrics: {revenue: {event: purchase, value: amount, within: 7d, better: less}, buyers: {event: purchase, measure: share}}
 funnels: {buy: {steps: [page_view, cart_add, page_view], within: 7d, order: any}}
 moments:
   abandoned: {pattern: [{event: cart_add, when: {event.value: {gt: 10}}, times: {at_least: 1, at_most: 5}}, {not: purchase}], within: 2h}

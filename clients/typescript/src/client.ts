@@ -13,6 +13,7 @@ import type {
   ErasureCertificate,
   EventsAnswer,
   EventsRequest,
+  ExperimentReport,
   FoundCustomer,
   Funnel,
   Health,
@@ -390,6 +391,32 @@ export class Client extends Base {
       {
         method: "POST",
         target: "/v1/policy/reload",
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What each variant of an experiment brings, and what may be concluded..
+   *
+   * Experiment: what each variant brings against the control, and what may be concluded from it.
+   *
+   * A customer counts in the variant of the first decision on which the experiment had an effect,
+   * for what they did within the metric's time after it, once that time is over. Intervals and
+   * p-values are given for one look and always valid: those hold however often one looks, and
+   * conclusions are drawn from them. First it is tested whether customers fell to the variants as
+   * they should; if they did not, nothing is concluded.
+   *
+   * Scope: `reports`.
+   */
+  async reportExperiment(
+    options: Options & { metric?: string | undefined; event?: string | undefined; value?: string | undefined; within?: string | undefined; name?: string | undefined; control?: string | undefined; strata?: "placement" | "week" | undefined; despite_mismatch?: boolean | undefined; plan?: boolean | undefined; effect?: string | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<ExperimentReport> {
+    return await this.json<ExperimentReport>(
+      {
+        method: "GET",
+        target: target("/v1/reports/experiment", {}, { metric: options.metric, event: options.event, value: options.value, within: options.within, name: options.name, control: options.control, strata: options.strata, despite_mismatch: options.despite_mismatch, plan: options.plan, effect: options.effect, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -60,6 +60,33 @@ export interface CodesAnswer {
   codes: CouponCounts;
 }
 
+/**
+ * A variant against the control by one metric, per customer (`average`: per event).
+ *
+ * `plain` is as it was counted. `adjusted` is less what was foretold by what customers did before
+ * (CUPED), within strata where these were asked for; `variance_removed` is the share of variance
+ * that it took out. Conclusions are drawn from `adjusted`, where there is one.
+ *
+ * `holm` and `benjamini_hochberg` are its always-valid p-values among all comparisons of the
+ * answer. `verdict`: too `early`; `open`: zero is possible; `more` or `less` than the control.
+ */
+export interface Comparison {
+  metric: string;
+  measure: "average" | "share" | "total";
+  better: "less" | "more";
+  variant: string;
+  customers: number;
+  mean: number;
+  control_customers: number;
+  control_mean: number;
+  plain: Estimates;
+  adjusted: Estimates | null;
+  variance_removed: number | null;
+  holm: number | null;
+  benjamini_hochberg: number | null;
+  verdict: "early" | "less" | "more" | "open";
+}
+
 /** One change of a consent; `state` null: it was taken back. */
 export interface ConsentLine {
   at: string;
@@ -222,6 +249,23 @@ export interface EarlierContactsView {
 }
 
 /**
+ * Treatment against control: a difference, or its share of the control.
+ *
+ * `fixed` and `p_value` (two-sided; Welch's t) hold for one look at a time that was fixed before;
+ * `always` and `always_p_value` hold for all looks together. `chance` is the probability that the
+ * treatment is better for who knew nothing before (a flat prior; Gauss).
+ */
+export interface Effect {
+  estimate: number;
+  error: number;
+  fixed: number[];
+  p_value: number;
+  always: number[];
+  always_p_value: number;
+  chance: number;
+}
+
+/**
  * What was removed where, what is pending, and what an erasure does not reach.
  *
  * `complete`: everything was removed from Redis. If not, the erasure was interrupted: erase again.
@@ -235,6 +279,12 @@ export interface ErasureCertificate {
   append_only_file: FileRemoval;
   pending: string[];
   not_reached: string[];
+}
+
+/** The variant less the control, and that as a share of the control's; null: it has none. */
+export interface Estimates {
+  difference: Effect | null;
+  relative: Effect | null;
 }
 
 /**
@@ -277,6 +327,70 @@ export interface EventsAnswer {
 /** Events, in the order in which they are to count. */
 export interface EventsRequest {
   events: Event[];
+}
+
+/**
+ * A variant: its share by the rules (null: not known), and the customers who count in it.
+ *
+ * `fell` is how many ids fell to it, from which the sample ratio is tested; `waiting` is how many
+ * of the customers have time left, by the metric with the longest.
+ */
+export interface ExperimentArm {
+  name: string;
+  share: number | null;
+  customers: number;
+  fell: number;
+  waiting: number;
+}
+
+/** What may be asked of an experiment. */
+export interface ExperimentQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string[];
+  event: string;
+  value: string;
+  within: string;
+  name: string;
+  control: string;
+  strata: "" | "placement" | "week";
+  despite_mismatch: boolean;
+  plan: boolean;
+  effect: string;
+}
+
+/**
+ * `conclusions` are what may be said. `names` are those that the test had in the log.
+ *
+ * `sample_ratio_p` is the always-valid p-value of the shares (null: they are not known), and
+ * `mismatch` says whether they cannot be chance. Then `withheld` is true and `comparisons` is
+ * empty, unless the mismatch is acknowledged. `left_out` came under other shares, `moved` were in
+ * two variants. `per_day` customers come. `plan` has what was asked of it.
+ */
+export interface ExperimentReport {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: ExperimentQuestion;
+  conclusions: string[];
+  control: string;
+  names: string[];
+  arms: ExperimentArm[];
+  sample_ratio_p: number | null;
+  mismatch: boolean;
+  withheld: boolean;
+  left_out: number;
+  moved: number;
+  per_day: number;
+  comparisons: Comparison[];
+  plan: Plan[];
 }
 
 /**
@@ -459,6 +573,26 @@ export interface PathsQuestion {
   gap: string;
   steps: number;
   top: number;
+}
+
+/**
+ * What a variant against the control can show by one metric, with probability 80 %.
+ *
+ * `mean` and `deviation` (standard) are of one customer at present. `effect` is a difference from
+ * that mean. `customers` are those of the whole experiment, for one look at its end;
+ * `customers_always` for looks whenever one likes. Days are at the present rate, and with the
+ * metric's time after them; null: no customer comes.
+ */
+export interface Plan {
+  metric: string;
+  variant: string;
+  mean: number;
+  deviation: number;
+  effect: number;
+  customers: number;
+  days: number | null;
+  customers_always: number;
+  days_always: number | null;
 }
 
 /**

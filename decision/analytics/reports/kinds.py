@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from decision.analytics.reports.experiment import EXPERIMENT
 from decision.analytics.reports.funnel import FUNNEL
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.paths import PATHS
@@ -12,7 +13,7 @@ from decision.analytics.reports.time_to_convert import TIME_TO_CONVERT
 from decision.core.errors import NotFound, meant
 
 KINDS: Final[dict[str, Kind[Any, Any]]] = {
-    one.name: one for one in (FUNNEL, TIME_TO_CONVERT, RETENTION, PATHS)
+    one.name: one for one in (FUNNEL, TIME_TO_CONVERT, RETENTION, PATHS, EXPERIMENT)
 }
 """Name → kind."""
 

@@ -19,6 +19,7 @@ from nextbest_client.types import (
     ErasureCertificate,
     EventsAnswer,
     EventsRequest,
+    ExperimentReport,
     FoundCustomer,
     Funnel,
     Health,
@@ -313,6 +314,62 @@ class Client(Base):
         """
         return self._send(
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    def report_experiment(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        name: str | None = None,
+        control: str | None = None,
+        strata: Literal["placement", "week"] | None = None,
+        despite_mismatch: bool | None = None,
+        plan: bool | None = None,
+        effect: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> ExperimentReport:
+        """What each variant of an experiment brings, and what may be concluded..
+
+        Experiment: what each variant brings against the control, and what may be
+        concluded from it.
+
+        A customer counts in the variant of the first decision on which the experiment had
+        an effect, for what they did within the metric's time after it, once that time is
+        over. Intervals and p-values are given for one look and always valid: those hold
+        however often one looks, and conclusions are drawn from them. First it is tested
+        whether customers fell to the variants as they should; if they did not, nothing is
+        concluded.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[ExperimentReport](
+                "GET",
+                "/v1/reports/experiment",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "name": name,
+                    "control": control,
+                    "strata": strata,
+                    "despite_mismatch": despite_mismatch,
+                    "plan": plan,
+                    "effect": effect,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
         )
 
     def report_funnel(
@@ -877,6 +934,62 @@ class AsyncClient(AsyncBase):
         """
         return await self._send(
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
+        )
+
+    async def report_experiment(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        name: str | None = None,
+        control: str | None = None,
+        strata: Literal["placement", "week"] | None = None,
+        despite_mismatch: bool | None = None,
+        plan: bool | None = None,
+        effect: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> ExperimentReport:
+        """What each variant of an experiment brings, and what may be concluded..
+
+        Experiment: what each variant brings against the control, and what may be
+        concluded from it.
+
+        A customer counts in the variant of the first decision on which the experiment had
+        an effect, for what they did within the metric's time after it, once that time is
+        over. Intervals and p-values are given for one look and always valid: those hold
+        however often one looks, and conclusions are drawn from them. First it is tested
+        whether customers fell to the variants as they should; if they did not, nothing is
+        concluded.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[ExperimentReport](
+                "GET",
+                "/v1/reports/experiment",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "name": name,
+                    "control": control,
+                    "strata": strata,
+                    "despite_mismatch": despite_mismatch,
+                    "plan": plan,
+                    "effect": effect,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
         )
 
     async def report_funnel(

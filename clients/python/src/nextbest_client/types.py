@@ -73,6 +73,35 @@ class CodesAnswer(TypedDict):
 
 
 @final
+class Comparison(TypedDict):
+    """A variant against the control by one metric, per customer (`average`: per event).
+
+    `plain` is as it was counted. `adjusted` is less what was foretold by what customers did
+    before (CUPED), within strata where these were asked for; `variance_removed` is the share
+    of variance that it took out. Conclusions are drawn from `adjusted`, where there is one.
+
+    `holm` and `benjamini_hochberg` are its always-valid p-values among all comparisons of the
+    answer. `verdict`: too `early`; `open`: zero is possible; `more` or `less` than the
+    control.
+    """
+
+    metric: str
+    measure: Literal["average", "share", "total"]
+    better: Literal["less", "more"]
+    variant: str
+    customers: int
+    mean: float
+    control_customers: int
+    control_mean: float
+    plain: Estimates
+    adjusted: Estimates | None
+    variance_removed: float | None
+    holm: float | None
+    benjamini_hochberg: float | None
+    verdict: Literal["early", "less", "more", "open"]
+
+
+@final
 class ConsentLine(TypedDict):
     """One change of a consent; `state` null: it was taken back."""
 
@@ -248,6 +277,25 @@ class EarlierContactsView(TypedDict):
 
 
 @final
+class Effect(TypedDict):
+    """Treatment against control: a difference, or its share of the control.
+
+    `fixed` and `p_value` (two-sided; Welch's t) hold for one look at a time that was fixed
+    before; `always` and `always_p_value` hold for all looks together. `chance` is the
+    probability that the treatment is better for who knew nothing before (a flat prior;
+    Gauss).
+    """
+
+    estimate: float
+    error: float
+    fixed: list[float]
+    p_value: float
+    always: list[float]
+    always_p_value: float
+    chance: float
+
+
+@final
 class ErasureCertificate(TypedDict):
     """What was removed where, what is pending, and what an erasure does not reach.
 
@@ -263,6 +311,14 @@ class ErasureCertificate(TypedDict):
     append_only_file: FileRemoval
     pending: list[str]
     not_reached: list[str]
+
+
+@final
+class Estimates(TypedDict):
+    """The variant less the control, and that as a share of the control's; null: it has none."""
+
+    difference: Effect | None
+    relative: Effect | None
 
 
 class Event(TypedDict):
@@ -309,6 +365,77 @@ class EventsRequest(TypedDict):
     """Events, in the order in which they are to count."""
 
     events: list[Event]
+
+
+@final
+class ExperimentArm(TypedDict):
+    """A variant: its share by the rules (null: not known), and the customers who count in it.
+
+    `fell` is how many ids fell to it, from which the sample ratio is tested; `waiting` is how
+    many of the customers have time left, by the metric with the longest.
+    """
+
+    name: str
+    share: float | None
+    customers: int
+    fell: int
+    waiting: int
+
+
+ExperimentQuestion = TypedDict(
+    "ExperimentQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": list[str],
+        "event": str,
+        "value": str,
+        "within": str,
+        "name": str,
+        "control": str,
+        "strata": Literal["", "placement", "week"],
+        "despite_mismatch": bool,
+        "plan": bool,
+        "effect": str,
+    },
+)
+"""What may be asked of an experiment."""
+
+ExperimentReport = TypedDict(
+    "ExperimentReport",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "ExperimentQuestion",
+        "conclusions": list[str],
+        "control": str,
+        "names": list[str],
+        "arms": "list[ExperimentArm]",
+        "sample_ratio_p": float | None,
+        "mismatch": bool,
+        "withheld": bool,
+        "left_out": int,
+        "moved": int,
+        "per_day": float,
+        "comparisons": "list[Comparison]",
+        "plan": "list[Plan]",
+    },
+)
+"""`conclusions` are what may be said. `names` are those that the test had in the log.
+
+`sample_ratio_p` is the always-valid p-value of the shares (null: they are not known), and
+`mismatch` says whether they cannot be chance. Then `withheld` is true and `comparisons` is empty,
+unless the mismatch is acknowledged. `left_out` came under other shares, `moved` were in two
+variants. `per_day` customers come. `plan` has what was asked of it.
+"""
 
 
 @final
@@ -523,6 +650,27 @@ PathsQuestion = TypedDict(
     },
 )
 """What may be asked of paths."""
+
+
+@final
+class Plan(TypedDict):
+    """What a variant against the control can show by one metric, with probability 80 %.
+
+    `mean` and `deviation` (standard) are of one customer at present. `effect` is a difference
+    from that mean. `customers` are those of the whole experiment, for one look at its end;
+    `customers_always` for looks whenever one likes. Days are at the present rate, and with
+    the metric's time after them; null: no customer comes.
+    """
+
+    metric: str
+    variant: str
+    mean: float
+    deviation: float
+    effect: float
+    customers: int
+    days: float | None
+    customers_always: int
+    days_always: float | None
 
 
 @final
