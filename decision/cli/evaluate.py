@@ -35,7 +35,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 
 
 @click.command(
-    epilog="Example: nextbest evaluate --log archive --models models --arms --by customer.state"
+    epilog="Example: nextbest evaluate --log archive --model engagement --against current --arms"
 )
 @log_option()
 @click.option("--rules", metavar="DIR", help="New rules. Default: those of each decision.")
@@ -48,6 +48,11 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 )
 @click.option(
     "--model", metavar="VERSION", help="Judge this model version, or the last one of this model."
+)
+@click.option(
+    "--against",
+    metavar="VERSION",
+    help="Compare it with this version on the same decisions, in pairs; current: the one in force.",
 )
 @click.option("--prior", is_flag=True, help="Judge the prior, without a model. The default.")
 @click.option(
@@ -135,6 +140,7 @@ def evaluate(
     rules: str | None,
     models: str | None,
     model: str | None,
+    against: str | None,
     prior: bool,
     exploration: str | None,
     exploration_loss: float | None,
@@ -187,6 +193,7 @@ def evaluate(
         until=until,
         reward_model=reward_model,
         exploration_loss=exploration_loss,
+        against=None if against is None else _other(models, against, candidate),
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )
     if report is not None:
@@ -223,9 +230,7 @@ def _candidate(
 ) -> tuple[Candidate, Path | None]:
     from decision.cli.policies import read_rules
     from decision.evaluation.targets import Candidate
-    from decision.scoring.loading import load_model
     from decision.scoring.versions import current_version, find_version
-    from decision.scoring.witness import witnesses_of
 
     gamma = _gamma(exploration)
     folder = None if model is None else find_version(Path(models or "models"), model)
@@ -233,15 +238,34 @@ def _candidate(
         folder = current_version(Path(models))
         if folder is None:
             raise Fail(f"{models} has no model version; train one, or judge with --prior")
-    loaded = load_model(folder) if folder is not None else None
-    witnesses = [] if loaded is None or folder is None else witnesses_of(folder, loaded.manifest)
-    candidate = Candidate(
-        rules=read_rules(rules) if rules is not None else None,
-        model=loaded,
-        exploration=gamma,
-        witnesses=tuple(witnesses),
-    )
-    return candidate, folder
+    candidate = Candidate(rules=read_rules(rules) if rules is not None else None, exploration=gamma)
+    return (candidate if folder is None else _with_model(candidate, folder)), folder
+
+
+def _with_model(candidate: Candidate, folder: Path) -> Candidate:
+    import msgspec
+
+    from decision.scoring.loading import load_model
+    from decision.scoring.witness import witnesses_of
+
+    model = load_model(folder)
+    witnesses = tuple(witnesses_of(folder, model.manifest))
+    return msgspec.structs.replace(candidate, model=model, witnesses=witnesses)
+
+
+def _other(models: str | None, wanted: str, candidate: Candidate) -> Candidate:
+    """The version to compare with: the same rules, and exploration if that was given."""
+    from decision.scoring.scope import EVERYWHERE
+    from decision.scoring.versions import find_version, serving_version
+
+    place = Path(models or "models")
+    if wanted != "current":
+        return _with_model(candidate, find_version(place, wanted))
+    scope = EVERYWHERE if candidate.model is None else candidate.model.manifest.scope
+    folder = serving_version(place, scope)
+    if folder is None:
+        raise Fail(f"{place} has no version in force; name one of its versions")
+    return _with_model(candidate, folder)
 
 
 def _spec(given: str | None, candidate: Candidate, folder: Path | None) -> Spec | None:

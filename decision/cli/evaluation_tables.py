@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from decision.evaluation.exploration_grid import ExplorationReport
     from decision.evaluation.report import (
-        ConstantResult,
+        ComparisonResult,
         EstimatorResult,
         EvaluationReport,
         PolicyResult,
@@ -41,8 +41,11 @@ def show(report: EvaluationReport) -> None:
     if len(report.policies) > 1:
         screen.print(f"\n[bold]Impact arms[/] ({_name(report.best)})")
         screen.print(_arms(report))
-    if report.constant is not None:
-        click.echo("\n" + _constant(report.constant))
+    if report.comparisons:
+        for metric, title in _TITLES.items():
+            what = title.partition(",")[0]
+            screen.print(f"\n[bold]{what}: others on the same decisions[/] ({_name(report.best)})")
+            screen.print(_compared(report, metric))
     if report.exploration is not None:
         screen.print("\n[bold]Exploration[/] (loss: share of the value without exploration)")
         screen.print(_exploration(report.exploration))
@@ -157,18 +160,36 @@ def _uplifts(report: EvaluationReport) -> Table:
     return table
 
 
-def _constant(best: ConstantResult) -> str:
-    """The best constant, and how much more the policy earns."""
-    value, lift = best.metrics["value"], best.lift.get("value")
-    text = (
-        f"Best constant: {best.message}/{best.channel}, whenever it can be given "
-        f"({best.possible:.0%}): value {_number(value.value)} "
-        f"({_interval(value.confidence_interval)})"
-    )
-    if lift is None:
-        return text
-    more = f"{_number(lift.difference)} ({_interval(lift.difference_interval)})"
-    return f"{text}; the policy earns {more} more, paired"
+def _compared(report: EvaluationReport, metric: str) -> Table:
+    """What the policy is compared with, and how much more than it the policy earns."""
+    share = f"{report.options.confidence:.0%}"
+    table = _table(
+        "", "estimate", f"{share} interval", "ESS", "policy − it", f"{share} interval",
+        "bootstrap", "lift", f"{share} of lift",
+    )  # fmt: skip
+    judged = _whole(report).metrics[metric].get(report.best)
+    rows = [("as logged", report.logged[metric], None if judged is None else judged.lift)]
+    rows += [
+        (_compared_name(each), each.metrics[metric], each.lift.get(metric))
+        for each in report.comparisons
+        if metric in each.metrics
+    ]
+    for name, found, lift in rows:
+        gap = ("", "", "") if lift is None else (
+            f"{lift.difference:+.4f}",
+            _interval(lift.difference_interval),
+            _interval(lift.difference_bootstrap),
+        )  # fmt: skip
+        sample = f"{found.effective_sample_size:,.0f}"
+        interval = _interval(found.confidence_interval)
+        table.add_row(name, _number(found.value), interval, sample, *gap, *_lift(lift))
+    return table
+
+
+def _compared_name(other: ComparisonResult) -> str:
+    if other.possible is None:
+        return other.name
+    return f"always {other.name} (possible in {other.possible:.0%})"
 
 
 def _exploration(found: ExplorationReport) -> Table:
@@ -232,6 +253,8 @@ def _trust(report: EvaluationReport) -> str:
     for arm in report.policies[:-1]:
         own = [text for text in arm.cautions if text not in told]
         lines += [f"Caution: the arm {arm.name}: {text}" for text in own]
+    for other in report.comparisons:
+        lines += [f"Caution: {other.name}: {text}" for text in other.cautions]
     return "\n".join(lines)
 
 

@@ -12,16 +12,17 @@ _TITLES = {"responses": "responses per decision", "value": "value per decision"}
 
 
 def plot(report: EvaluationReport, path: Path) -> None:
-    """Draws estimators, and impact arms if there are any, as SVG or PNG by the file's ending."""
+    """Draws estimators, impact arms and comparisons, as SVG or PNG by the file's ending."""
     from matplotlib.figure import Figure
 
-    rows = 2 if len(report.policies) > 1 else 1
-    figure = Figure(figsize=(10, 3.2 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2, squeeze=False)
-    for column, metric in enumerate(_TITLES):
-        _estimators(panels[0][column], report, metric)
-        if rows == 2:
-            _arms(panels[1][column], report, metric)
+    rows = [_estimators]
+    rows += [_arms] if len(report.policies) > 1 else []
+    rows += [_compared] if any(each.lift for each in report.comparisons) else []
+    figure = Figure(figsize=(10, 3.2 * len(rows)), layout="constrained")
+    panels = figure.subplots(len(rows), 2, squeeze=False)
+    for row, panel in zip(panels, rows, strict=True):
+        for axes, metric in zip(row, _TITLES, strict=True):
+            panel(axes, report, metric)
     figure.savefig(path)
 
 
@@ -43,6 +44,17 @@ def _arms(axes: Any, report: EvaluationReport, metric: str) -> None:
             points.append((policy.name, judged.estimate.value, judged.estimate.confidence_interval))
     _draw(axes, points)
     axes.set_title(f"impact arms: {_TITLES[metric]} ({report.best.upper()})")
+
+
+def _compared(axes: Any, report: EvaluationReport, metric: str) -> None:
+    points = [
+        (each.name, each.lift[metric].difference, each.lift[metric].difference_interval)
+        for each in report.comparisons
+        if metric in each.lift
+    ]
+    _draw(axes, points)
+    axes.set_title(f"{_TITLES[metric]}: the policy less others, paired")
+    axes.axvline(0, color="grey", linestyle=":", linewidth=1)
 
 
 def _draw(axes: Any, points: list[tuple[str, float, tuple[float, float]]]) -> None:

@@ -9,18 +9,19 @@ import msgspec
 
 from decision.archive.damage import naming_damage
 from decision.archive.imported import notes_on
-from decision.archive.journal import reading
 from decision.core.clock import DAY, format_duration, from_micros
 from decision.evaluation.exploration_grid import learned_from, weigh
 from decision.evaluation.gather import GatheredLog, gather
 from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
-from decision.evaluation.report import EvaluationOptions, EvaluationReport, ReportBuilder
+from decision.evaluation.report import EvaluationOptions, EvaluationReport
+from decision.evaluation.report_builder import ReportBuilder
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, TargetPolicies
 from decision.evaluation.uplift_figures import uplift_results
 from decision.learning.attribution import IN_WORDS
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
+from decision.scoring.manifest import Responses
 
 _SAME = 1e-9
 
@@ -38,6 +39,8 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     `until` (microseconds): the time up to which the log is complete; default: its latest entry.
     `reward_model`: if false, only IPS and SNIPS are estimated. `exploration_loss`: also say what
     exploration costs and brings for a grid of γ, and propose one that loses this share at most.
+    `against`: a candidate whose model is compared with, on the same decisions and among the same
+    survivors: both under the rules that are judged, each with its own exploration.
     """
 
     spec: Spec | None = None
@@ -48,6 +51,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     until: int | None = None
     reward_model: bool = True
     exploration_loss: float | None = None
+    against: Candidate | None = None
     options: EvaluationOptions = EvaluationOptions()
 
 
@@ -79,7 +83,6 @@ def evaluate(
     if request.spec is not None:
         responses = request.spec.responses
     with (
-        reading(archive),
         naming_damage(archive),
         open_log(
             archive,
@@ -87,14 +90,20 @@ def evaluate(
             count_silence=request.count_silence,
             model=version,
             until=request.until,
-            placement=None if model is None else model.manifest.scope.placement,
+            placement=_placement(candidate, request.against),
         ) as log,
         progress.bar("Decisions") as move,
     ):
-        unseen = None
-        if model is not None and not candidate.witnesses:
-            unseen = log.held_out_since(model.manifest.training)
-        since = unseen if request.since == "held-out" else request.since
+        learned = [
+            (one, moment)
+            for one in (candidate, request.against)
+            if one is not None and (moment := _unseen_from(one, log)) is not None
+        ]
+        since = (
+            max((moment for _, moment in learned), default=None)
+            if request.since == "held-out"
+            else request.since
+        )
         if since is not None:
             log.judge_from(since)
         rewards = fit_reward_model(log) if request.reward_model else None
@@ -108,6 +117,7 @@ def evaluate(
             arms=request.arms,
             grid=request.exploration_loss is not None,
             fields=fields,
+            against=request.against,
         )
         found = gather(log, targets, fields, rewards, move)
         control = log.control()
@@ -130,25 +140,67 @@ def evaluate(
         notes.append(f"the model is of {log.placement}: only decisions there are judged")
     attribution = log.attribution
     notes.append(f"attribution is {attribution}: {IN_WORDS[attribution]}")
-    if unseen is not None and (since is None or since < unseen):
-        moment = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
-        notes.append(
-            f"the model has learned from decisions before {moment} UTC, so these figures are too "
-            "good; --since held-out judges it by the later ones only"
-        )
+    for one, unseen in learned:
+        if since is None or since < unseen:
+            name = "the model" if one is candidate else _name(one)
+            when = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
+            notes.append(
+                f"{name} has learned from decisions before {when} UTC, so its figures are too "
+                "good; --since held-out judges it by the later ones only"
+            )
+    against = None if request.against is None else _name(request.against)
+    if request.against is not None:
+        notes += _notes_on_other(request.against, responses)
     builder = ReportBuilder(found, request.options, control)
-    report = builder.report(log.counted, notes, rewards.rows if rewards is not None else 0)
+    rows = rewards.rows if rewards is not None else 0
+    report = builder.report(log.counted, notes, rows, against)
     exploration = None
     if request.exploration_loss is not None:
         exploration = weigh(
             found,
-            builder.cluster,
+            builder.estimates.cluster,
             request.exploration_loss,
             options.confidence,
             days=(log.counted.to_time - log.counted.from_time) / DAY,
             learned_from=learned_from(model, cross_fitted=bool(candidate.witnesses)),
         )
     return msgspec.structs.replace(report, uplifts=uplifts, exploration=exploration)
+
+
+def _name(candidate: Candidate) -> str:
+    model = candidate.model
+    return "the prior" if model is None else f"{model.manifest.name}/{model.version}"
+
+
+def _placement(candidate: Candidate, against: Candidate | None) -> str | None:
+    """The placement that is judged: that of the candidate's model, or of the one compared with."""
+    models = [one.model for one in (candidate, against) if one is not None and one.model]
+    found = {each.manifest.scope.placement for each in models} - {None}
+    if len(found) > 1:
+        first, second = sorted(map(str, found))
+        raise EvaluationError(
+            f"one version is of {first}, the other one of {second}: they decide in different "
+            "places, so nothing can be compared"
+        )
+    return next(iter(found), None)
+
+
+def _unseen_from(candidate: Candidate, log: ArchivedLog) -> int | None:
+    """The time from which a model has learned from nothing; None: it may be judged by all."""
+    if candidate.model is None or candidate.witnesses:
+        return None
+    return log.held_out_since(candidate.model.manifest.training)
+
+
+def _notes_on_other(other: Candidate, responses: Responses | None) -> list[str]:
+    """What to know of the version that is compared with."""
+    notes = [
+        f"{_name(other)} is compared with among the same survivors, under the rules that are judged"
+    ]
+    own = None if other.model is None else other.model.manifest.responses
+    if own is not None and own != responses:
+        notes.append(f"for {_name(other)} a response is {own.in_words()}; here it is judged alike")
+    return notes
 
 
 def _nothing(log: ArchivedLog) -> str:

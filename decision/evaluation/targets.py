@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from decision.archive.replays import ArchivedReplay
 from decision.core.arbitration import Scores, draw_probabilities
 from decision.core.business_rules import PlainMatcher
-from decision.core.decide import Verdict, decide
+from decision.core.decide import Verdict, decide, uplift_by
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.masks import Indices, mask_of
@@ -50,6 +50,8 @@ GRID: Final[dict[str, float | None]] = {
 """Policies that differ in exploration alone, from choosing at random to never exploring."""
 RANDOM: Final = "γ 0"
 GREEDY: Final = "greedy"
+AGAINST: Final = "another version"
+"""The target that another model is, among the same survivors under the same rules."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +92,8 @@ class TargetProbabilities(NamedTuple):
 
 
 class BoundPolicy:
-    """A policy with a model and the reward model, ready to decide again."""
+    """A policy with a model and the reward model, ready to decide again; `other` is a model that
+    is asked about the same survivors."""
 
     def __init__(
         self,
@@ -98,9 +101,10 @@ class BoundPolicy:
         candidate: Candidate,
         rewards: RewardModel | None,
         fields: Sequence[str],
+        other: Model | None = None,
     ) -> None:
         model = candidate.model
-        reads = [*fields_read(model), *fields]
+        reads = [*fields_read(model), *fields, *fields_read(other)]
         if rewards is not None:
             reads += rewards.fields
         self.policy = policy = compile_policy(definition, reads=reads)
@@ -117,6 +121,32 @@ class BoundPolicy:
         self.place = {
             (info.message, info.channel): index for index, info in enumerate(policy.candidates)
         }
+
+
+class OtherModel:
+    """Another model, asked about what a policy has left: gates and comparisons pair it."""
+
+    def __init__(self, bound: BoundPolicy, candidate: Candidate) -> None:
+        self.policy = policy = bound.policy
+        self.exploration = _exploration(policy, candidate)
+        self.unproven = unproven(candidate.model, policy.candidates, policy.settings)
+        self._scorer = bind(candidate.model, policy.candidates, policy.fields, policy.settings)
+
+    def probabilities(self, verdict: Verdict) -> Array:
+        """The response probability of each survivor."""
+        return self._scorer.score(
+            verdict.scores.candidates, verdict.values, verdict.document, verdict.now
+        )
+
+    def selection(self, verdict: Verdict, probability: Array) -> Array:
+        """The probability with which it would have chosen each survivor."""
+        policy, scores, asked = self.policy, verdict.scores, verdict.scores.candidates
+        effect = uplift_by(
+            self._scorer, asked, probability, verdict.values, verdict.document, verdict.now
+        )
+        effect = probability if effect is None else effect
+        priority = effect * policy.message_values[asked] * scores.lever - policy.costs[asked]
+        return selection_by(self, verdict, priority, verdict.threshold)
 
 
 def worth_of_silence(definition: PolicyDefinition) -> float:
@@ -170,8 +200,13 @@ class TargetPolicies:
         arms: bool = False,
         grid: bool = False,
         fields: Sequence[str] = (),
+        against: Candidate | None = None,
     ) -> None:
         self.names = (*(ARMS if arms else (WHOLE,)), *(GRID if grid else ()))
+        if against is not None:
+            self.names = (*self.names, AGAINST)
+        self._against = against
+        self._others: dict[tuple[BoundPolicy, int], OtherModel] = {}
         self.placements_gone = 0
         self._candidate = candidate
         self._policies = policies
@@ -194,8 +229,19 @@ class TargetPolicies:
             if candidate.witnesses:
                 model = candidate.witnesses[fold]
                 candidate = msgspec.structs.replace(candidate, model=model)
-            self._bound[key] = BoundPolicy(definition, candidate, self._rewards, self._fields)
+            other = None if self._against is None else self._against.model
+            self._bound[key] = BoundPolicy(
+                definition, candidate, self._rewards, self._fields, other
+            )
         return self._bound[key]
+
+    def _other(self, against: Candidate, bound: BoundPolicy, customer: str) -> OtherModel:
+        fold = fold_of(customer, len(against.witnesses)) if against.witnesses else 0
+        if (bound, fold) not in self._others:
+            model = against.witnesses[fold] if against.witnesses else against.model
+            other = msgspec.structs.replace(against, model=model)
+            self._others[bound, fold] = OtherModel(bound, other)
+        return self._others[bound, fold]
 
     def decide_again(
         self, replay: ArchivedReplay, customer_id: str | None = None
@@ -215,7 +261,12 @@ class TargetPolicies:
             chances = dict.fromkeys(self.names, nothing)
             return TargetProbabilities(bound, document, none, chances, missing, np.empty(0))
         verdict = decide_bound(bound, replay)
-        chances = {name: self._chance(name, bound, verdict) for name in self.names}
+        chances = {
+            name: self._chance(name, bound, verdict) for name in self.names if name != AGAINST
+        }
+        if self._against is not None:
+            other = self._other(self._against, bound, customer)
+            chances[AGAINST] = _of(other.selection(verdict, other.probabilities(verdict)))
         scores = verdict.scores
         return TargetProbabilities(
             bound, document, scores.candidates, chances, verdict.values, scores.probability
@@ -251,7 +302,7 @@ class TargetPolicies:
 
 
 def selection_by(
-    bound: BoundPolicy,
+    bound: BoundPolicy | OtherModel,
     verdict: Verdict,
     priority: Array,
     threshold: float,

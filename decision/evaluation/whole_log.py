@@ -17,21 +17,18 @@ from numpy.typing import NDArray
 from decision.archive.damage import naming_damage
 from decision.archive.journal import reading
 from decision.archive.replays import ArchivedReplay
-from decision.core.decide import Verdict, uplift_by
 from decision.core.definition import PolicyDefinition
-from decision.core.ports import Scorer
 from decision.evaluation.choices import LoggedChoice
 from decision.evaluation.control import ControlRate
 from decision.evaluation.gather import worth_of
 from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.paired import PairedRows, increments, least_increment, with_silence
 from decision.evaluation.supports import SILENCE
-from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound, selection_by
+from decision.evaluation.targets import BoundPolicy, Candidate, OtherModel, decide_bound
 from decision.learning.folds import fold_of
 from decision.progress import SILENT, Progress
 from decision.scoring.manifest import Responses
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind, fields_read
 
 Array = NDArray[np.float64]
 
@@ -72,8 +69,7 @@ class _Bound(NamedTuple):
     """Both on one policy, for customers of one fold."""
 
     challenger: BoundPolicy
-    champion: BoundPolicy | None
-    scorer: Scorer | None
+    champion: OtherModel | None
 
 
 def judge_whole_log(
@@ -142,18 +138,11 @@ def share_judged(log: ArchivedLog) -> Callable[[str], bool] | None:
 
 def _bind(definition: PolicyDefinition, rivals: Rivals, fold: int, other: int) -> _Bound:
     champion = rivals.champion[other] if rivals.champion else None
-    fields = fields_read(champion)
-    challenger = BoundPolicy(
-        definition, Candidate(rules=definition, model=rivals.challenger[fold]), None, fields
-    )
+    candidate = Candidate(rules=definition, model=rivals.challenger[fold])
+    challenger = BoundPolicy(definition, candidate, None, (), champion)
     if champion is None:
-        return _Bound(challenger, None, None)
-    policy = challenger.policy
-    return _Bound(
-        challenger,
-        BoundPolicy(definition, Candidate(rules=definition, model=champion), None, fields),
-        bind(champion, policy.candidates, policy.fields, policy.settings),
-    )
+        return _Bound(challenger, None)
+    return _Bound(challenger, OtherModel(challenger, Candidate(rules=definition, model=champion)))
 
 
 class _Rows:
@@ -184,17 +173,9 @@ class _Rows:
         value, cost = policy.message_values, policy.costs
         old = np.zeros(len(candidates))
         before = None
-        if bound.champion is not None and bound.scorer is not None:
-            before = bound.scorer.score(candidates, verdict.values, verdict.document, verdict.now)
-            added = uplift_by(
-                bound.scorer,
-                candidates,
-                before,
-                verdict.values,
-                verdict.document,
-                verdict.now,
-            )
-            old = _selection(bound.champion, verdict, before if added is None else added)
+        if bound.champion is not None:
+            before = bound.champion.probabilities(verdict)
+            old = bound.champion.selection(verdict, before)
         rows = PairedRows(
             scores.selection[None, :],
             old[None, :],
@@ -255,14 +236,6 @@ class _Rows:
 
 def _name(logged: LoggedChoice) -> str:
     return f"{logged.message}/{logged.channel}"
-
-
-def _selection(bound: BoundPolicy, verdict: Verdict, effect: Array) -> Array:
-    """What the version in force would have done, among the same survivors."""
-    policy, scores = bound.policy, verdict.scores
-    candidates = scores.candidates
-    priority = effect * policy.message_values[candidates] * scores.lever - policy.costs[candidates]
-    return selection_by(bound, verdict, priority, verdict.threshold)
 
 
 def _of(numbers: array[float]) -> Array:

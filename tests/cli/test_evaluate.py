@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.learning.logs import RULES, Deciding, World, write_archive
+from decision.scoring.versions import point_to
+from tests.learning.logs import RULES, Deciding, World, train_model, write_archive
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,28 @@ def test_people_get_tables_and_what_to_doubt(evaluate) -> None:
         assert word in result.stdout
     for word in ("(silence)", "By customer.state", "quiet", "Weights: mean", "Note: the history"):
         assert word in result.stdout
+
+
+def test_a_version_is_compared_with_the_one_in_force(run, evaluate, tmp_path: Path) -> None:
+    """In tables, in JSON and in the picture; `current` is that of the candidate's placement."""
+    world = World(400)
+    folders = [train_model(world, tmp_path / "models", seed) for seed in (3, 4)]
+    none = evaluate("--model", folders[1], "--models", "models", "--against", "current")
+    assert none.exit_code == 1 and "none is in force" in none.stderr
+    point_to(tmp_path / "models", folders[0])
+    asked = ("--model", folders[1], "--models", "models", "--against", "current")
+    shown = evaluate(*asked, "--report", "seen.svg")
+    assert shown.exit_code == 0, shown.output
+    name = f"tea/{folders[0].name}"
+    assert name in shown.stdout and "policy − it" in shown.stdout
+    assert "always " in shown.stdout and "Note: the model has learned from" in shown.stdout
+    assert "the policy less others" in (tmp_path / "seen.svg").read_text("utf-8")
+    first = json.loads(evaluate(*asked, "--json").stdout)["comparisons"][0]
+    assert (first["kind"], first["name"]) == ("version", name)
+    low, high = first["lift"]["value"]["difference_interval"]
+    assert low <= first["lift"]["value"]["difference"] <= high
+    gone = evaluate("--models", "models", "--against", "tea/000000000000")
+    assert gone.exit_code == 1 and "there is no such version" in gone.stderr
 
 
 def test_machines_get_everything(evaluate) -> None:

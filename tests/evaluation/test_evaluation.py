@@ -914,30 +914,3 @@ def test_what_only_a_later_selection_was_drawn_from_is_no_support(
                 assert one.support == other.support
                 found += 1
     assert found > 20
-
-
-def test_the_best_constant_and_rates_are_those_of_sums_by_hand(archive: Path) -> None:
-    """And the policy's lift over it is the difference of both estimates, with a paired interval."""
-    report = evaluate(
-        archive, Candidate(), EvaluationRequest(options=EvaluationOptions(bootstrap=0))
-    )
-    for row in report.messages:
-        if row.message and row.logged_rate is not None:
-            assert row.logged_rate == pytest.approx(row.logged_responses / row.logged_share)
-    best, whole = report.constant, report.policies[-1]
-    assert best is not None and 0 < best.possible <= 1
-    own = next(
-        row for row in report.messages if (row.message, row.channel) == (best.message, best.channel)
-    )
-    assert best.metrics["responses"].value <= 1 and own.logged_share > 0
-    for metric, lift in best.lift.items():
-        policy = whole.metrics[metric][report.best].estimate
-        gap = policy.value - best.metrics[metric].value
-        assert lift.difference == pytest.approx(gap)
-        low, high = lift.difference_interval
-        apart = policy.standard_error + best.metrics[metric].standard_error
-        assert low < lift.difference < high and high - low < 2 * 1.97 * apart
-    assert all(tau > 0 for tau in whole.switch_at.values()) and whole.switch_at.keys() == {
-        "responses",
-        "value",
-    }
