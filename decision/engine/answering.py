@@ -34,7 +34,7 @@ def answer_of(plan: DecisionPlan) -> Decision:
         not_before=from_micros(verdict.not_before) if verdict.not_before else None,
         degraded=plan.degraded,
         policy_version=snapshot.policy_version,
-        model_version=plan.model_version,
+        model_version=snapshot.model_version if snapshot.mixed is None else plan.model_version,
     )
 
 

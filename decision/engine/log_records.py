@@ -26,6 +26,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
     """The record of a decision: what it saw and chose."""
     query, verdict = plan.query, plan.verdict
     request, snapshot = query.request, query.snapshot
+    mixed = snapshot.mixed
     record = records.DecisionRecord(
         decision_id=plan.decision_id,
         request_id=request.request_id,
@@ -44,30 +45,26 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         exploration=snapshot.exploration,
         unproven=mask_bytes(snapshot.unproven),
         policy_version=snapshot.policy_version,
-        model_version=plan.model_version,
+        model_version=snapshot.model_version if mixed is None else plan.model_version,
         selections=_with_codes(plan) if snapshot.policy.coupons else plan.selections,
         candidates=records.pack_scores(verdict.scores),
         fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
         holdout=verdict.holdout,
         shadow=plan.shadow,
-        models=_models(snapshot.mixed, verdict),
-        shadows=None if plan.shadow is None else _models(_mixed(snapshot.shadow), verdict),
+        models=None if mixed is None else _models(mixed, verdict),
+        shadows=None if plan.shadow is None else _models(snapshot.shadow, verdict),
         degraded=plan.degraded,
         latency_us=int(query.elapsed() * 1_000_000),
     )
     return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
 
 
-def _models(mixed: MixedScorer | None, verdict: Verdict) -> records.LoggedModels | None:
+def _models(scorer: Scorer | None, verdict: Verdict) -> records.LoggedModels | None:
     """Which version has scored which of the survivors, where several have."""
-    if mixed is None or not len(verdict.scores.candidates):
+    if not isinstance(scorer, MixedScorer) or not len(verdict.scores.candidates):
         return None
-    return mixed.logged(verdict.scores.candidates)
-
-
-def _mixed(scorer: Scorer | None) -> MixedScorer | None:
-    return scorer if isinstance(scorer, MixedScorer) else None
+    return scorer.logged(verdict.scores.candidates)
 
 
 def _with_codes(plan: DecisionPlan) -> list[records.LoggedSelection]:

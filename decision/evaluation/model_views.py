@@ -134,6 +134,44 @@ def models_view(models: Path) -> ModelsView:
     )
 
 
+class ScopeView(msgspec.Struct, frozen=True, kw_only=True):
+    """One scope: the paths of what is in force there and of its challenger, and its versions.
+
+    `since` is when that was put in force, or, where a version of its own has `ended`, since when
+    the next wider model decides there.
+    """
+
+    scope: Scope
+    in_force: str | None = None
+    challenger: str | None = None
+    since: str | None = None
+    ended: bool = False
+    versions: list[ModelView] = []
+
+
+def scopes_of(found: ModelsView) -> list[ScopeView]:
+    """The scopes of a folder that have a version, or had one, the widest first."""
+    latest = {one.scope: one for one in reversed(found.history)}
+    scopes = {one.scope for one in found.versions} | {*latest}
+    views = []
+    for scope in sorted(scopes, key=lambda one: one.sorted_by):
+        own = [one for one in found.versions if one.scope == scope]
+        last = latest.get(scope)
+        in_force = next((one.path for one in own if one.current), None)
+        known = last is not None and (last.ended or last.version == in_force)
+        views.append(
+            ScopeView(
+                scope=scope,
+                in_force=in_force,
+                challenger=next((one.path for one in own if one.shadow), None),
+                since=last.at if last is not None and known else None,
+                ended=last is not None and last.ended and in_force is None,
+                versions=own,
+            )
+        )
+    return views
+
+
 def promotions(models: Path) -> list[Promotion]:
     """The promotions of a folder, oldest first; lines that cannot be read are left out."""
     try:

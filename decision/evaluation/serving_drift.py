@@ -1,7 +1,7 @@
 """Drift while a model serves: how far the decisions of the last days are from its training rows.
 
-Compared are messages that were given, with the features as the model saw them, and what it predicts
-for them, by the profile that its version keeps (`learning.drift`).
+Compared are messages that were given and that the version scores, with the features as the model
+saw them, and what it predicts for them, by the profile that its version keeps (`learning.drift`).
 
 What the version itself chooses is no drift: it gives other messages than the policy before it, by
 which its training rows came about. So features of messages (`message.…`) and the predictions are
@@ -14,7 +14,7 @@ had filled. Such features are left out, and why is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,6 +44,7 @@ from decision.learning.seen_values import seen_in, shortened
 from decision.scoring.features import Columns, Feature, encode_columns, varies
 from decision.scoring.loading import reference_model
 from decision.scoring.notes import Note, note
+from decision.scoring.scope import EVERYWHERE, Scope
 
 BOUND: Final = 0.25
 """The stability index that is much, where the spec's gate says nothing (Siddiqi 2006)."""
@@ -69,6 +70,10 @@ _DATES: Final = 9
 """Folders of dates that `SPAN` can touch, and one more."""
 
 
+Own = Collection[tuple[str, str]]
+"""(placement, message): what a model scores."""
+
+
 class Given(NamedTuple):
     """A message that was given: when (microseconds), to whom, and its features."""
 
@@ -87,6 +92,7 @@ class ServingDrift(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
+    scope: Scope = EVERYWHERE
     bound: float = BOUND
     rows: int = 0
     since: Moment | None = None
@@ -124,6 +130,7 @@ def serving_drift(folder: Path, given: Sequence[Given], bound: float | None = No
     made = ServingDrift(
         name=manifest.name,
         version=manifest.version,
+        scope=manifest.scope,
         bound=BOUND if bound is None else bound,
         rows=len(given),
     )
@@ -177,8 +184,10 @@ def _lost(
             yield note("text_when_serving", feature=feature.name, share=text, example=example)
 
 
-def given_in_archive(archive: Path, most: int = MOST) -> list[Given]:
+def given_in_archive(archive: Path, most: int = MOST, own: Own | None = None) -> list[Given]:
     """Messages that were given in the last days of an archive: evenly chosen, `most` at most.
+
+    `own`: only these are looked at; None: all.
 
     Raises:
         ArchiveError: the archive lacks a file, or one is damaged.
@@ -189,21 +198,25 @@ def given_in_archive(archive: Path, most: int = MOST) -> list[Given]:
     with reading(archive), naming_damage(archive), open_database() as database:
         paths = files(archive, "decisions")
         dates = sorted({path.parent.name for path in paths})[-_DATES:]
-        own = [path for path in paths if path.parent.name in dates]
-        for number, path in enumerate(own):  # one by one: each has features of its own
+        recent = [path for path in paths if path.parent.name in dates]
+        for number, path in enumerate(recent):  # one by one: each has features of its own
             database.view_files(f"file_{number}", [path])
+        database.execute("CREATE TEMP TABLE own (placement TEXT, message TEXT)")
+        if own:
+            database.connection.executemany("INSERT INTO own VALUES (?, ?)", sorted(own))
         latest = (
             database.value(f"SELECT epoch_us(max(decided_at)) FROM file_{number}")
-            for number in range(len(own))
+            for number in range(len(recent))
         )
         since = max((one for one in latest if one is not None), default=0) - SPAN
-        for number, path in enumerate(own):
+        for number, path in enumerate(recent):
             names = pq.read_schema(path).names
             columns = [name if name in names else "NULL" for name in ("features", OTHER)]
+            only = "TRUE" if own is None else "(placement, message) IN (SELECT * FROM own)"
             rows = database.rows(
                 f"SELECT hash(decision_id), epoch_us(decided_at), customer_id, "
                 f"{', '.join(columns)} FROM file_{number} WHERE message IS NOT NULL "
-                f"AND NOT {WITHOUT_STORE} AND epoch_us(decided_at) > $since "
+                f"AND NOT {WITHOUT_STORE} AND epoch_us(decided_at) > $since AND {only} "
                 "ORDER BY 1 LIMIT $most",
                 {"since": since, "most": most},
             )
@@ -215,12 +228,13 @@ def given_in_archive(archive: Path, most: int = MOST) -> list[Given]:
     return [one for _, one in chosen]
 
 
-def given_in_log(decided: Iterable[DecisionRecord]) -> Iterator[Given]:
-    """Messages that were given by decisions of a store's log."""
+def given_in_log(decided: Iterable[DecisionRecord], own: Own | None = None) -> Iterator[Given]:
+    """Messages that were given by decisions of a store's log; `own` as for an archive."""
     for one in decided:
         if not made_without_store(one):
             for selection in one.selections:
-                yield Given(one.decided_at, one.customer_id, selection.features)
+                if own is None or (one.placement, selection.message) in own:
+                    yield Given(one.decided_at, one.customer_id, selection.features)
 
 
 def _span(first: int | None, last: int | None) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,9 @@ from decision.learning.spec import spec_named
 from decision.rulebook.checking import read_checked
 from decision.rulebook.reader import load_files
 from decision.scoring.loading import check_version
-from decision.scoring.versions import current_version
+from decision.scoring.reach import Reach
+from decision.scoring.scope import EVERYWHERE
+from decision.scoring.versions import current_version, own_scopes
 from decision.server.looks import Found, LookRequest
 
 _NICENESS: Final = 19
@@ -40,7 +42,7 @@ _NICENESS: Final = 19
 
 def look(request: LookRequest) -> Found:
     """What is found."""
-    problems, ratios, drift = [], list[SampleRatio](), None
+    problems, ratios, drifts = [], list[SampleRatio](), list[ServingDrift]()
     archive = None if request.archive is None else Path(request.archive)
     decided = [decode_decision(body) for body in request.decided]
     try:
@@ -50,10 +52,11 @@ def look(request: LookRequest) -> Found:
     except (NextbestError, OSError) as error:
         problems.append(str(error))
     try:
-        drift = _drift(request, archive, decided)
+        for one in _drifts(request, archive, decided):
+            drifts.append(one)
     except (NextbestError, OSError) as error:
         problems.append(str(error))
-    return Found(sample_ratios=ratios, drift=drift, problem="; ".join(dict.fromkeys(problems)))
+    return Found(sample_ratios=ratios, drifts=drifts, problem="; ".join(dict.fromkeys(problems)))
 
 
 def _sample_ratios(
@@ -71,23 +74,41 @@ def _definition(files: dict[str, str]) -> PolicyDefinition | None:
     return found if isinstance(found, PolicyDefinition) else None
 
 
-def _drift(
+def _drifts(
     request: LookRequest, archive: Path | None, decided: Sequence[DecisionRecord]
-) -> ServingDrift | None:
-    if request.models is None or request.model is None:
-        return None
+) -> Iterator[ServingDrift]:
+    """The drift of each version in force, in what it scores."""
+    if request.models is None or not request.served:
+        return
     models = Path(request.models)
-    folder = current_version(models)
-    manifest = None if folder is None else check_version(folder)[0]
-    if folder is None or manifest is None or manifest.version != request.model:
-        return None  # another one was put in force just now
-    bound = None
-    with suppress(NextbestError):  # the spec is not there, or has errors: then the usual bound
-        bound = spec_named(models, manifest.name).promotion.drift_at_most
-    given: list[Given] = (
-        list(given_in_log(decided)) if archive is None else given_in_archive(archive)
-    )
-    return serving_drift(folder, given, bound)
+    definition = read_checked(Path(request.place), request.version)
+    own_of = own_scopes(models)
+    for scope in (EVERYWHERE, *own_of):
+        folder = current_version(models, scope)
+        manifest = None if folder is None else check_version(folder)[0]
+        if folder is None or manifest is None or manifest.version not in request.served:
+            continue  # another one was put in force just now
+        bound = None
+        with suppress(NextbestError):  # the spec is not there, or has errors: the usual bound
+            bound = spec_named(models, manifest.name).promotion.drift_at_most
+        own = _scored_by(Reach(scope, frozenset(own_of)), definition)
+        given: list[Given] = (
+            list(given_in_log(decided, own))
+            if archive is None
+            else given_in_archive(archive, own=own)
+        )
+        yield serving_drift(folder, given, bound)
+
+
+def _scored_by(reach: Reach, definition: PolicyDefinition) -> set[tuple[str, str]] | None:
+    """(placement, message) of what a model scores; None: everything, also of earlier policies."""
+    if reach.is_everything:
+        return None
+    return {
+        (placement.name, message)
+        for placement in definition.placements
+        for message in reach.messages(definition, placement.name)
+    }
 
 
 def _main() -> None:

@@ -48,7 +48,7 @@ class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the child looks at: an archive, or else bodies of records of decisions.
 
     `place` has the checked definition of `version`, `policies` the rule files of earlier ones.
-    `model` is the version in force of the folder `models`.
+    `served` are the versions in force of the folder `models`.
     """
 
     place: str
@@ -57,26 +57,26 @@ class LookRequest(msgspec.Struct, frozen=True, kw_only=True):
     decided: list[bytes] = []
     policies: dict[str, dict[str, str]] = {}
     models: str | None = None
-    model: str | None = None
+    served: list[str] = []
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the child found. `problem` says why it could not look at everything."""
 
     sample_ratios: list[SampleRatio] = []
-    drift: ServingDrift | None = None
+    drifts: list[ServingDrift] = []
     problem: str = ""
 
 
 class Looks(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found last, at a time, with a policy and a model in force.
+    """What was found last, at a time, with a policy and models in force.
 
     `source` is `archive`, or `log`: then it is of the newest decisions alone.
     """
 
     at: Moment
     policy: str
-    model: str | None
+    served: list[str] = []
     source: str
     found: Found
 
@@ -117,10 +117,7 @@ class Looking:
         """
         before, now = await last_looks(self._store), from_micros(self._clock())
         if before is not None:
-            same = (before.policy, before.model) == (
-                snapshot.policy_version,
-                snapshot.model_version,
-            )
+            same = (before.policy, before.served) == (snapshot.policy_version, _served(snapshot))
             if timedelta() <= now - before.at < (EVERY if same else SOON):
                 return
         await self.look(snapshot, place)
@@ -136,7 +133,7 @@ class Looking:
             version=snapshot.policy_version,
             archive=self._archive,
             models=self._models,
-            model=snapshot.model_version,
+            served=_served(snapshot),
         )
         if self._archive is None:
             request = await self._with_log(request)
@@ -144,7 +141,7 @@ class Looking:
         looks = Looks(
             at=from_micros(self._clock()),
             policy=snapshot.policy_version,
-            model=snapshot.model_version,
+            served=_served(snapshot),
             source="log" if self._archive is None else "archive",
             found=found,
         )
@@ -167,6 +164,11 @@ class Looking:
                 if kept := await self._store.get_blob(policy_blob(version)):
                     policies[version] = msgspec.msgpack.decode(kept, type=dict[str, str])
         return msgspec.structs.replace(request, decided=decided, policies=policies)
+
+
+def _served(snapshot: Snapshot) -> list[str]:
+    """The versions in force, in order."""
+    return sorted({one.version for one in snapshot.models.values()})
 
 
 async def _child(request: LookRequest) -> Found:

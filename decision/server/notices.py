@@ -5,7 +5,7 @@ Nothing is found out here but when a budget will be spent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
@@ -21,6 +21,7 @@ from decision.engine.cautions import cautions_by_subject
 from decision.engine.left_alone import left_alone
 from decision.engine.runtime import Runtime
 from decision.engine.snapshot import Snapshot
+from decision.evaluation.serving_drift import ServingDrift
 from decision.server.looks import Looks, last_looks
 from decision.server.servers import Difference, differences, servers_seen
 from decision.server.upkeep import Upkeep
@@ -208,8 +209,16 @@ def looked(looks: Looks | None, snapshot: Snapshot) -> list[Notice]:
         for one in looks.found.sample_ratios
         if one.mismatch and names.issuperset(one.experiment.split(", "))
     ]
-    drift = looks.found.drift
-    if drift is not None and drift.beyond and drift.version == snapshot.model_version:
+    served = {one.version for one in snapshot.models.values()}
+    for drift in looks.found.drifts:
+        if drift.version in served:
+            found += _drifted(drift)
+    return found
+
+
+def _drifted(drift: ServingDrift) -> Iterator[Notice]:
+    """That decisions differ from what one of the models learned from."""
+    if drift.beyond:
         text = Said(
             "model %(model)s: decisions differ from what it learned from, by the stability index "
             "of %(indexes)s (at most %(bound)s); train it on newer decisions",
@@ -217,12 +226,10 @@ def looked(looks: Looks | None, snapshot: Snapshot) -> list[Notice]:
             indexes=", ".join(f"{name} {index:.2f}" for name, index in drift.beyond.items()),
             bound=f"{drift.bound:g}",
         )
-        found.append(Notice(severity="warning", subject="models", text=text, about=drift.path))
-    if drift is not None and drift.version == snapshot.model_version:
-        for one in drift.notes:
-            text = Said("model %(model)s: %(note)s", model=drift.version, note=one.text())
-            found.append(Notice(severity="warning", subject="models", text=text, about=drift.path))
-    return found
+        yield Notice(severity="warning", subject="models", text=text, about=drift.path)
+    for one in drift.notes:
+        text = Said("model %(model)s: %(note)s", model=drift.version, note=one.text())
+        yield Notice(severity="warning", subject="models", text=text, about=drift.path)
 
 
 def _mismatch(one: SampleRatio) -> Notice:

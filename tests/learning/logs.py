@@ -258,7 +258,7 @@ validation: 50%
 """
 
 
-def train_model(world: World, models: Path, seed: int = 3) -> Path:
+def train_model(world: World, models: Path, seed: int = 3, spec: str | None = None) -> Path:
     """A version trained on contacts chosen at random in that world; returns its folder."""
     from decision.learning.spec import parse_spec
     from decision.learning.table import table_of_rows
@@ -277,7 +277,7 @@ def train_model(world: World, models: Path, seed: int = 3) -> Path:
             labels.append(float(generator.random() < chance))
             times.append(moment.at)
     return train(
-        parse_spec("tea.yaml", SPEC),
+        parse_spec("tea.yaml", spec or SPEC),
         table_of_rows(rows, labels, time=times),
         models,
         created_at=from_micros(DEFAULT_NOW),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from decision.analytics.sample_ratio import ratio_of
 from decision.core.schema import DecisionRequest
 from decision.evaluation.serving_drift import ServingDrift
 from decision.rulebook.checking import write_checked
+from decision.scoring.scope import EVERYWHERE
 from decision.scoring.versions import point_to
 from decision.server.looking import look
 from decision.server.looks import KEPT, Found, Looking, LookRequest, Looks, last_looks
@@ -59,7 +61,7 @@ async def test_without_an_archive_the_log_is_looked_at(rules: Path) -> None:
         found = await looking.look(engine.snapshot, place)
         (ratio,) = found.found.sample_ratios
         assert found.source == "log" and ratio.customers > 15 and ratio.mismatch
-        assert found.found.problem == "" and found.found.drift is None
+        assert found.found.problem == "" and found.found.drifts == []
         assert await last_looks(engine.runtime.store) == found
         (notice,) = looked(found, engine.snapshot)
         assert (notice.subject, notice.about) == ("experiments", "colour")
@@ -109,15 +111,24 @@ async def test_an_archive_and_the_model_in_force_are_looked_at(rules: Path, tmp_
         version=world.definition.version,
         archive=str(archive),
         models=str(models),
-        model=version.name,
+        served=[version.name],
     )
     found = look(request)
-    assert found.problem == "" and found.drift is not None
-    assert (found.drift.path, found.drift.bound) == (f"tea/{version.name}", 0.11)
-    assert "too few" in found.drift.problem and found.drift.rows > 100
+    [drift] = found.drifts
+    assert found.problem == ""
+    assert (drift.path, drift.bound) == (f"tea/{version.name}", 0.11)
+    assert "too few" in drift.problem and drift.rows > 100
     (held,) = found.sample_ratios
     assert held.experiment == "holdout" and held.customers == 300
-    assert look(msgspec.structs.replace(request, model="another")).drift is None
+    assert look(msgspec.structs.replace(request, served=["another"])).drifts == []
+    # Each model is looked at in what it scores, and no other.
+    home = train_model(world, models, seed=4, spec=SPEC + "scope: {placement: nowhere}\n")
+    point_to(models, home)
+    both = look(msgspec.structs.replace(request, served=[version.name, home.name]))
+    assert [(one.path, one.rows > 100) for one in both.drifts] == [
+        (f"tea/{version.name}", True),
+        (f"tea/{home.name}", False),
+    ]
 
 
 async def test_what_cannot_be_looked_at_is_said(rules: Path, tmp_path: Path) -> None:
@@ -132,7 +143,7 @@ async def test_what_cannot_be_looked_at_is_said(rules: Path, tmp_path: Path) -> 
 
 
 def looks(**found: Any) -> Looks:
-    return Looks(at=NOW, policy="p", model="m1", source="archive", found=Found(**found))
+    return Looks(at=NOW, policy="p", served=["m1"], source="archive", found=Found(**found))
 
 
 async def test_notices_are_of_what_is_in_force(rules: Path) -> None:
@@ -145,11 +156,12 @@ async def test_notices_are_of_what_is_in_force(rules: Path) -> None:
         indexes={"customer.tier": 0.41, "time.hour": 0.26, "customer.age": 0.25},
     )
     ratio = ratio_of("gone", [("a", 0.5, 100), ("b", 0.5, 0)])
-    found = looks(drift=drifted, sample_ratios=[ratio])
+    found = looks(drifts=[drifted], sample_ratios=[ratio])
     async with running(rules, MemoryStore()) as api:
         snapshot = api.engine.snapshot
         assert looked(found, snapshot) == []  # another model, and no such experiment
-        served = msgspec.structs.replace(snapshot, model_version="m1")
+        in_force: Any = SimpleNamespace(version="m1")
+        served = msgspec.structs.replace(snapshot, models={EVERYWHERE: in_force})
         (notice,) = looked(found, served)
         assert (notice.subject, notice.about) == ("models", "click/m1")
         assert "customer.tier 0.41, time.hour 0.26 (at most 0.25)" in notice.text

@@ -115,7 +115,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         known: dict[str, Any] = {"champion": "", "drift": {}, "figures": None, "status": 200}
         known |= {"part": None, "report": None, "earned": None, "problem": ""}
         looks, _ = await there(last_looks(console.engine.runtime.store), None)
-        serving = None if looks is None else looks.found.drift
+        drifts = [] if looks is None else looks.found.drifts
         return await console.page(
             request,
             "model.html",
@@ -129,7 +129,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             pictures=[(one, _PICTURES.get(Path(one).stem, one)) for one in view.pictures],
             most=_DRIFTED,
             archive=console.settings.archive,
-            serving=serving if serving is not None and serving.path == view.path else None,
+            serving=next((one for one in drifts if one.path == view.path), None),
             path=PATH,
             **(known | own),
         )
