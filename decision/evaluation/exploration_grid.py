@@ -35,8 +35,8 @@ class ExplorationResult(msgspec.Struct, frozen=True, kw_only=True):
     times. `effective_sample`: how many decisions of its own the log is worth.
     `next_effective_sample`: how many decisions of a policy that chooses at random 1,000 of its own
     would be worth, of those in which something could be chosen: 1,000 if it chooses at random
-    itself, 0 if it never explores. `unsupported`: the share of its choices that could not have
-    happened in the log, which counts as lost in `loss_at_most`.
+    itself, 0 if it never explores. `unsupported`: the share of its choices, beyond greedy's,
+    that could not have happened in the log; in `loss_at_most` it counts as lost.
     """
 
     name: str
@@ -162,8 +162,12 @@ class _Weighing:
             least_a_day=None if least is None else given.get(least, 0.0) / self.days,
             effective_sample=t.effective_sample_size(array_of(target.probability) / self.logged),
             next_effective_sample=PER * found.open / target.squares if target.squares else 0.0,
-            unsupported=float(np.mean(array_of(target.unsupported))),
+            unsupported=max(0.0, _unsupported(target) - _unsupported(found.targets[GREEDY])),
         )
+
+
+def _unsupported(target: TargetFigures) -> float:
+    return float(np.mean(array_of(target.unsupported)))
 
 
 def _by_message(found: GatheredLog, target: TargetFigures) -> dict[str, float]:
