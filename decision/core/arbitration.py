@@ -34,6 +34,11 @@ class Scored(msgspec.Struct, frozen=True):
     selection_probability: float
     uplift: float | None = None
 
+    @property
+    def effect(self) -> float:
+        """What its priority is of: the uplift, where a model says it, else the probability."""
+        return self.response_probability if self.uplift is None else self.uplift
+
 
 class Scores(msgspec.Struct, frozen=True):
     """All survivors, one column per figure; `candidates` are indices in the policy, ascending.

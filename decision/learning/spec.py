@@ -172,7 +172,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...]
     objective: Literal["response", "uplift"] = "response"
     learner: Learner | None = None
-    starting_uplift: float = 0.0
+    starting_uplift: float | None = None
     target: Goal | None = None
     without_goal: Goal | None = None
     scope: Scope = EVERYWHERE
@@ -346,7 +346,7 @@ def _uplift(
     objective = entry.read("objective", Checker.choice, "response", ["response", "uplift"])
     learner = entry.read("learner", Checker.choice, None, ["s", "r"])
     start_node = entry.get("starting_uplift")
-    start = entry.read("starting_uplift", Checker.number, 0.0, least=-1, most=1)
+    start = entry.read("starting_uplift", Checker.number, None, least=-1, most=1)
     if objective != "uplift":
         for name, node in (("learner", entry.get("learner")), ("starting_uplift", start_node)):
             if node is not None:

@@ -34,6 +34,7 @@ from decision.scoring.structure import column_names
 
 Array = NDArray[np.float64]
 
+CATEGORY: Final = "message.category"
 MOST_PAIRS: Final = 8
 """A decision in which nothing was said is compared with at most so many messages, drawn by seed."""
 
@@ -98,12 +99,39 @@ def learn_uplift(spec: Spec, crossed: CrossFitted) -> LearnedUplift:
         losses=losses,
         control=int((examples.message == silence_index(examples)).sum()),
         mean=float(np.average(outcome, weights=weight)),
+        kin=by_category(examples, pairs.matrix, outcome, weight),
     )
     notes = unlike(examples)
     if learner == "s":
         return LearnedUplift(learned, None, None, notes)
     texts = [text_of(one, rounds) for one in boosters]
     return LearnedUplift(learned, text_of(booster, rounds), texts, notes)
+
+
+def by_category(
+    examples: Examples, matrix: Matrix, outcome: Array, weight: Array
+) -> dict[str, float]:
+    """Category → what its messages add, where the spec has that feature; rows are those of `Pairs`.
+
+    Each mean is pulled to that of all, the more the less it is known to differ (James & Stein).
+    """
+    names = [one.name for one in examples.features]
+    if CATEGORY not in names:
+        return {}
+    codes = matrix[:, names.index(CATEGORY)]
+    mean = float(np.average(outcome, weights=weight))
+    found: dict[str, float] = {}
+    for code, category in enumerate(examples.categories[CATEGORY]):
+        here = codes == code
+        total = float(weight[here].sum())
+        if not total > 0:
+            continue
+        own = float(np.average(outcome[here], weights=weight[here]))
+        error = float((weight[here] ** 2 * (outcome[here] - own) ** 2).sum()) / total**2
+        apart = own - mean
+        kept = max(0.0, 1.0 - error / apart**2) if apart else 0.0
+        found[str(category)] = mean + kept * apart
+    return found
 
 
 def silence_index(examples: Examples) -> int:

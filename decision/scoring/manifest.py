@@ -97,15 +97,22 @@ class Uplift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `losses` are the R-losses on customers that were not seen: of the S-learner, the R-learner, and
     `none`, which says that no message adds anything. `control` is the number of rows in which
-    nothing was said, `mean` what a message adds on average. `starting_uplift` is what it is pulled
-    to while there is little evidence of a message.
+    nothing was said, `mean` what a message adds on average, `kin` the same by category. While there
+    is little evidence of a message, it is pulled to `starting_uplift`; None: to what its kin add.
     """
 
     learner: Learner
     losses: dict[str, float]
     control: int
     mean: float
-    starting_uplift: float = 0.0
+    kin: dict[str, float] = {}
+    starting_uplift: float | None = None
+
+    def start_of(self, category: str) -> float:
+        """The uplift of a message of this category that there is no evidence of."""
+        if self.starting_uplift is not None:
+            return self.starting_uplift
+        return self.kin.get(category, self.mean)
 
 
 class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -129,7 +129,8 @@ class UpliftModelScorer(ModelScorer):
         uplift: Uplift,
     ) -> None:
         super().__init__(model, encoder, candidates, settings)
-        self._prior = uplift.starting_uplift
+        self._prior = np.array([uplift.start_of(info.category) for info in candidates])
+        self._from_kin = self._start is not None and uplift.starting_uplift is None
         own = [place for place, one in enumerate(model.manifest.features) if varies(one)]
         self._own = np.array(own, dtype=np.intp)
 
@@ -144,25 +145,35 @@ class UpliftModelScorer(ModelScorer):
         """P(goal | candidate) − P(goal | silence), smoothed; `probability` are those of `score`.
 
         It is pulled to the starting uplift while there is little evidence, and is that if the model
-        gives no number. It may be below 0.
+        gives no number. It may be below 0. A linear start of an S-learner knows what kin add for
+        this customer: there it is the trees of both that count only as far as there is evidence.
         """
-        weight = self._smoothed.weight[candidates]
+        weight, prior = self._smoothed.weight[candidates], self._prior[candidates]
         trees = self._model.uplift_trees
         if trees is not None:
             found = weight * trees(self._encoder.encode(candidates, values, document, now))
+        elif self._from_kin:
+            found = probability - self.silence(values, document, now, weight)
+            return np.where(np.isfinite(found), found, prior)
         elif self._start is not None:
-            found = weight * (probability - self.silence(values, document, now))
+            found = weight * (probability - self.silence(values, document, now, weight))
         else:  # as `probability` is smoothed already
             found = probability - self._smoothed.offset[candidates]
-            found -= weight * self.silence(values, document, now)
-        found += (1.0 - weight) * self._prior
-        return np.where(np.isfinite(found), found, self._prior)
+            found -= weight * self.silence(values, document, now, 1.0)
+        found += (1.0 - weight) * prior
+        return np.where(np.isfinite(found), found, prior)
 
-    def silence(self, values: Sequence[Value], document: Document, now: int) -> float:
-        """P(goal | silence): what a message has is missing."""
+    def silence(
+        self, values: Sequence[Value], document: Document, now: int, weight: Floats | float
+    ) -> Floats:
+        """P(goal | silence): what a message has is missing; `weight` is of the trees, beside a
+        linear start."""
         matrix = self._encoder.encode(_FIRST, values, document, now)
         matrix[:, self._own] = np.nan
-        return float(self._model.probabilities(matrix)[0])
+        odds = np.asarray(weight * self._model.trees(matrix))
+        if self._model.start is not None:
+            odds = odds + self._model.start.log_odds(matrix)
+        return self._model.calibrate(odds)
 
 
 class PriorScorer:

@@ -120,7 +120,7 @@ class Simulated:
             Choice(
                 policy.candidates[row.candidate].message,
                 policy.candidates[row.candidate].channel,
-                row.response_probability * policy.candidates[row.candidate].value
+                row.effect * policy.candidates[row.candidate].value
                 - float(policy.costs[row.candidate]),
             )
             for row in verdict.chosen

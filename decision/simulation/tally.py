@@ -2,7 +2,8 @@
 
 A decision's *side* is what one policy made of it. Expected values are
 `response probability × value − channel cost`, summed over selections, without levers: what the
-message is worth, not how much it was pushed.
+message is worth, not how much it was pushed. Where a model says what a message adds over silence,
+it is `uplift × value − channel cost`.
 """
 
 from __future__ import annotations

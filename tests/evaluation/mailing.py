@@ -31,6 +31,7 @@ messages:
   neighbours: {purpose: marketing, category: c, channels: [letter], value: 1, goal: {event: vote, within: 7d}, content: {title: t}}
 """
 ARMS: Final = (("", ""), ("plain", "email"), ("civic", "email"), ("neighbours", "letter"))
+CATEGORIES: Final = {"plain": "a", "civic": "b", "neighbours": "c"}
 START: Final = datetime(2026, 11, 2, 10, tzinfo=UTC)
 ALONE: Final = 0.29
 MOVED: Final = 0.16
@@ -89,6 +90,7 @@ def write_mailing(
             "customer_id": f"c-{number}",
             "policy_version": definition.version,
         }
+        own = {"message.name": message, "message.category": CATEGORIES.get(message)}
         features = {f"customer.{name}": float(value) for name, value in attributes.items()}
         decisions.append(
             {
@@ -105,7 +107,7 @@ def write_mailing(
                 ],
                 "holdout": False,
                 "degraded": [],
-                "features": features | {"message.name": message} if message else None,
+                "features": features | own if message else None,
             }
         )
         document = Document(customer_id=f"c-{number}", attributes=attributes)

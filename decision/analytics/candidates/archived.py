@@ -27,7 +27,7 @@ from decision.core.clock import from_micros
 from decision.core.identifiers import parse_decision_id
 from decision.core.records import NOT_GIVEN
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _WITHHELD: Final = b"withheld"
 _KEPT: Final = 4
 """Time zones and segments that are kept in memory at once."""

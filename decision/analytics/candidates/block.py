@@ -23,7 +23,10 @@ COLUMNS: Final = (
     "decision_id", "decided_at", "placement", "outcome", "reason", "position", "message", "channel",
     "experiments", "holdout", "policy_version", "degraded",
 )  # fmt: skip
-OF_CANDIDATES: Final = ("message", "channel", "response_probability", "priority", "reason")
+OF_CANDIDATES: Final = (
+    "message", "channel", "response_probability", "uplift", "priority", "reason",
+)  # fmt: skip
+OF_NUMBERS: Final = OF_CANDIDATES[2:5]
 
 
 class Coded(NamedTuple):
@@ -37,8 +40,9 @@ class Block(NamedTuple):
     """Decisions by one policy version, one per row.
 
     `at` is microseconds. `ends` is candidate × decision → its place in `ENDS`, `ABSENT` where the
-    decision did not have it. `row`, `place`, `probability` and `priority` are of the candidates
-    that were scored, by row. `first` is the place of the first selection, −1 for none. `variants`
+    decision did not have it. `row`, `place`, `effect` and `priority` are of the candidates that
+    were scored, by row; `effect` is the uplift, where the model said one, else the response
+    probability. `first` is the place of the first selection, −1 for none. `variants`
     is test → the variant of each decision that exposed the customer to it.
     """
 
@@ -53,7 +57,7 @@ class Block(NamedTuple):
     ends: NDArray[np.int8]
     row: Ints
     place: Ints
-    probability: Floats
+    effect: Floats
     priority: Floats
     first: Ints
     variants: dict[str, Coded]
@@ -87,9 +91,12 @@ def _block(batch: Any, version: str) -> Block:
     places = np.zeros(width, np.int64)
     places[there] = np.arange(len(there))
     place = places[both]
-    probability, priority = (
-        fields[name].to_numpy(zero_copy_only=False) for name in OF_CANDIDATES[2:4]
-    )
+    numbers = {
+        name: fields[name].to_numpy(zero_copy_only=False) for name in OF_NUMBERS if name in fields
+    }
+    effect, priority = numbers["response_probability"], numbers["priority"]
+    if (uplift := numbers.get("uplift")) is not None:
+        effect = np.where(np.isnan(uplift), effect, uplift)
     scored = np.flatnonzero(~np.isnan(priority))
     ends = np.full((len(there), len(batch)), ABSENT, np.int8)
     ends[place, row] = _ends(coded(fields["reason"]), scored)
@@ -109,7 +116,7 @@ def _block(batch: Any, version: str) -> Block:
         ends=ends,
         row=row[scored],
         place=place[scored],
-        probability=probability[scored],
+        effect=effect[scored],
         priority=priority[scored],
         first=_first(selected, (messages, channels), places, there),
         variants=dict(_variants(batch.column("experiments"))),

@@ -1,15 +1,16 @@
 """How much each part of the priority decides: who would be best if that part said nothing.
 
-priority = response probability × value × lever − channel cost. A part is *neutral* when it is the
-same for every survivor of a decision: response probability and value are their mean, the lever is
-1, the cost is 0, all are of one tier; without exploration the best is taken. With one part neutral
-and the others as they were, the best of the survivors is looked for again, in the tier that goes
-first; if it is another candidate, the part decided. This is the sensitivity of the Decision
+priority = response probability × value × lever − channel cost; of a model of uplift, its uplift
+stands in the place of the response probability, and is that part here. A part is *neutral* when it
+is the same for every survivor of a decision: response probability and value are their mean, the
+lever is 1, the cost is 0, all are of one tier; without exploration the best is taken. With one part
+neutral and the others as they were, the best of the survivors is looked for again, in the tier that
+goes first; if it is another candidate, the part decided. This is the sensitivity of the Decision
 Analyzer in pdstools, which drops one factor of a product, with a cost and tiers added.
 
-The lever is what the logged figures leave: (priority + cost) ÷ (response probability × value), and
-1 where that product is 0. A tie changes nothing. Decisions that chose nothing do not count. Of
-several selections the first counts.
+The lever is what the logged figures leave: (priority + cost) ÷ (response probability or uplift ×
+value), and 1 where that product is 0. A tie changes nothing. Decisions that chose nothing do not
+count. Of several selections the first counts.
 """
 
 from __future__ import annotations
@@ -65,14 +66,14 @@ def choices(block: Block, facts: Facts) -> list[Choices]:
         found: Floats = total / by_row(foremost.astype(float), np.add)
         return found
 
-    probability, priority = block.probability[left], block.priority[left]
+    effect, priority = block.effect[left], block.priority[left]
     value, cost = values[place], costs[place]
-    product = probability * value
+    product = effect * value
     gross = priority + cost
     lever = np.divide(gross, product, out=np.ones(len(row)), where=product != 0)
     neutral = {
-        "response_probability": mean(probability) * value * lever - cost,
-        "value": probability * mean(value) * lever - cost,
+        "response_probability": mean(effect) * value * lever - cost,
+        "value": effect * mean(value) * lever - cost,
         "lever": product - cost,
         "cost": gross,
     }

@@ -52,6 +52,11 @@ class Way:
     lever: float = 1.0
     scored: bool = False
     priority: float = 0.0
+    uplift: float | None = None
+
+    @property
+    def effect(self) -> float:
+        return self.probability if self.uplift is None else self.uplift
 
 
 @dataclass
@@ -78,10 +83,13 @@ def made(draw: Any) -> Made:
     ways: list[Way] = draw(st.lists(way, min_size=len(PAIRS), max_size=len(PAIRS)))
     left = [place for place, one in enumerate(ways) if one.reason == "left"]
     chosen = draw(st.permutations(left))[: draw(st.integers(0, 2))] if left else []
+    by_uplift = draw(st.booleans())  # as a model of uplift decided
     lost = draw(st.sampled_from(["outranked", "outranked", "capped", "budget_spent"]))
     for place, one in enumerate(ways):
         one.scored = one.reason in ("left", "below_threshold")
-        gross = one.probability * POLICY.message_values[place] * one.lever
+        if by_uplift:
+            one.uplift = draw(st.sampled_from([-0.1, 0.05, 0.3]))
+        gross = one.effect * POLICY.message_values[place] * one.lever
         one.priority = float(gross - POLICY.costs[place]) if one.scored else 0.0
         if one.reason == "left":
             one.reason = None if place in chosen else (lost if chosen else "capped")
@@ -109,6 +117,7 @@ def of(
 ) -> Made:
     """A decision in which the candidates went these ways; `chosen` in their order."""
     scored = [place for place, one in enumerate(ways) if one.scored]
+    added = [ways[n].uplift for n in scored if ways[n].uplift is not None]
     reasons = [one.reason for one in ways if one.reason is not None]
     fallen = {
         reason: mask_bytes(mask_of(n for n, one in enumerate(ways) if one.reason == reason))
@@ -132,6 +141,7 @@ def of(
                 priority=ways[place].priority,
                 selection_probability=1.0,
                 features={},
+                uplift=ways[place].uplift,
             )
             for place in chosen
         ],
@@ -140,6 +150,7 @@ def of(
             np.array([ways[n].probability for n in scored], float).tobytes(),
             np.array([ways[n].priority for n in scored], float).tobytes(),
             np.ones(len(scored)).tobytes(),
+            uplift=np.array(added, float).tobytes() if len(added) == len(scored) else b"",
         ),
         "fallen": fallen,
         "reason": None if chosen else max(reasons, key=list(Reason).index),

@@ -153,7 +153,7 @@ def choices_by_hand(one: Made) -> dict[str, tuple[int, int]]:
     among = care or left
     value, cost = POLICY.message_values, POLICY.costs
     mean = {
-        "p": sum(one.ways[n].probability for n in among) / len(among),
+        "p": sum(one.ways[n].effect for n in among) / len(among),
         "v": sum(value[n] for n in among) / len(among),
     }
 
@@ -163,8 +163,8 @@ def choices_by_hand(one: Made) -> dict[str, tuple[int, int]]:
     priority = {
         "": lambda n: one.ways[n].priority,
         "response_probability": lambda n: mean["p"] * value[n] * lever(n) - cost[n],
-        "value": lambda n: one.ways[n].probability * mean["v"] * lever(n) - cost[n],
-        "lever": lambda n: one.ways[n].probability * value[n] - cost[n],
+        "value": lambda n: one.ways[n].effect * mean["v"] * lever(n) - cost[n],
+        "lever": lambda n: one.ways[n].effect * value[n] - cost[n],
         "cost": lambda n: one.ways[n].priority + cost[n],
     }
 
