@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from decision.core.said import Said
+
 _IMPORTED: Final = "imported-"
 _CLAIMED: Final = "imported-uniform-"
 
@@ -41,11 +43,14 @@ def notes_on(versions: Iterable[str]) -> list[str]:
     []
     """
     own = [version for version in versions if is_imported(version)]
-    found = []
+    found: list[str] = []
     if own:
-        found.append("decisions were imported: another system has made them")
+        found.append(Said("decisions were imported: another system has made them"))
     if any(map(is_claimed, own)):
         found.append(
-            "of some of them the probabilities are claimed (import-log --uniform-over), not logged"
+            Said(
+                "of some of them the probabilities are claimed (import-log --uniform-over), not "
+                "logged"
+            )
         )
     return found

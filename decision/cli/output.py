@@ -23,7 +23,10 @@ def print_json(value: Any) -> None:
     """One JSON document, indented, as stdout's only content."""
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    from decision.core.said import plain
+
+    encoded = msgspec.json.encode(value, enc_hook=plain)
+    click.echo(msgspec.json.format(encoded, indent=2).decode())
 
 
 def say(text: str) -> None:

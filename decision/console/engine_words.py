@@ -71,13 +71,9 @@ KNOWN: Final = (
     N_("drift (PSI)"),
     N_("latency, µs"),
     N_("no log is given; give one with --log"),
-    N_("no rows were held out"),
     N_("it has no witnesses: write cross_fit: 3 in the spec, and train again"),
     N_("no version is in force to compare with"),
-    N_("the two versions share no feature that can drift"),
     N_("no policy is given; give one with --rules"),
-    N_("the log says nothing about this policy"),
-    N_("the logged decisions earned no value above 0, so there is no relative lift"),
     # Reports that are not complete.
     N_("some runs have not ended: conversions may still rise"),
     N_("the archive begins later than the range: earlier runs are not in it"),

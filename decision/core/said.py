@@ -103,6 +103,17 @@ def unpacked(data: Any) -> str:
     return str(data)
 
 
+def plain(text: object) -> str:
+    """For encoders: the text alone of one that keeps what it was made of (`enc_hook`).
+
+    Raises:
+        NotImplementedError: it is no such text.
+    """
+    if not isinstance(text, Said):
+        raise NotImplementedError(f"a {type(text).__name__} is no text")
+    return str(text)
+
+
 def marked(template: str) -> str:
     """Marks a template for catalogues where it is written, of which a text is made elsewhere."""
     return template

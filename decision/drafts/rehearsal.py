@@ -21,6 +21,7 @@ import msgspec
 from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
+from decision.core.said import plain
 from decision.drafts.request import CannotCompare, Request, Tell
 from decision.drafts.results import Checked, Estimated, Progressed, WhatIf
 from decision.rulebook.full_check import counts_of, engine_problem, with_past
@@ -153,7 +154,7 @@ def _main() -> None:
             say(b"p", Progressed(done=done, total=total))
 
     def say(letter: bytes, what: object) -> None:
-        out.write(letter + msgspec.json.encode(what) + b"\n")
+        out.write(letter + msgspec.json.encode(what, enc_hook=plain) + b"\n")
 
     try:
         found: Checked | ScenarioReport | WhatIf | Estimated | Previewed

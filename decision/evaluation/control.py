@@ -14,6 +14,7 @@ import msgspec
 from decision.archive.merges import merged_view
 from decision.archive.query import Database
 from decision.core.clock import format_duration
+from decision.core.said import Said, lasting
 from decision.learning.goals import IN_TIME
 from decision.learning.metrics import wilson
 
@@ -53,12 +54,16 @@ class ControlRate(msgspec.Struct, frozen=True, kw_only=True):
 
     def in_words(self) -> str:
         """What was found, and what to do."""
-        within = format_duration(self.within)
-        return (
-            f"{self.reached:,} of {self.customers:,} customers who were told nothing did "
-            f"{self.event} within {within} all the same, and silence counts as earning nothing; "
-            f"write target: {{event: {self.event}, within: {within}}} in the spec, so that it "
-            "counts, or also objective: uplift, so that the model learns what a message adds"
+        return Said(
+            "%(reached)s of %(customers)s customers who were told nothing did %(event)s within "
+            "%(lasts)s all the same, and silence counts as earning nothing; write target: {event: "
+            "%(event)s, within: %(within)s} in the spec, so that it counts, or also objective: "
+            "uplift, so that the model learns what a message adds",
+            reached=f"{self.reached:,}",
+            customers=f"{self.customers:,}",
+            event=self.event,
+            lasts=lasting(self.within),
+            within=format_duration(self.within),
         )
 
 

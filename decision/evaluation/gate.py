@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from decision.core.definition import PolicyDefinition
+from decision.core.said import Said
+from decision.evaluation import cures
 from decision.evaluation.gate_by_log import of_value, of_whole_log
 from decision.evaluation.gate_by_version import calibration_figure, drift_figure, latency_figure
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most
@@ -79,9 +83,14 @@ def judge_gate(evidence: GateEvidence, progress: Progress = SILENT) -> list[Gate
         figures.append(latency_figure(evidence, gate.latency_at_most))
     if gate.parity_at_most is not None:
         parity = manifest.parity
-        why = f"it is not compiled: {evidence.model.note or 'lleaves is missing'}"
+        missing = evidence.model.note or Said("lleaves is missing")
+        why = Said("it is not compiled: %(why)s; install lleaves, and train again", why=missing)
         difference = None if parity is None else parity.difference
-        figures.append(at_most("parity (log-odds)", gate.parity_at_most, difference, why))
+        figure = at_most("parity (log-odds)", gate.parity_at_most, difference, why)
+        if not figure.passed and parity is not None:
+            detail = cures.joined(figure.detail, cures.of_parity())
+            figure = msgspec.structs.replace(figure, detail=detail)
+        figures.append(figure)
     if gate.drift_at_most is not None:
         figures.append(drift_figure(evidence, gate.drift_at_most))
     return figures

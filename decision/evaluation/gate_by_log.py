@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from decision.core.said import Said
+from decision.evaluation import cures
 from decision.evaluation.control import ControlRate
 from decision.evaluation.evidence_figures import lift_of, sample_of, skill_of
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, gate_figure
@@ -71,8 +73,10 @@ def _witnesses_in_force(champion: Path | None) -> list[Model]:
 
 def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) -> list[GateFigure]:
     """Lift and effective sample: what the log says about the version."""
-    lowest, sample, why = None, None, "no log is given; give one with --log"
-    control = None
+    why: str = Said("no log is given; give one with --log")
+    lowest, sample = None, None
+    control, lacking = None, ""
+    least = gate.lift_at_least
     if evidence.archive is not None:
         report = evaluate(
             evidence.archive,
@@ -81,22 +85,23 @@ def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) ->
             progress,
         )
         sample = report.policies[-1].weights.effective_sample_size
-        lowest, why = _lower_bound(report)
+        lowest, why = _lower_bound(report, least or 0.0)
         control = report.control
+        seen, days = report.log.judged, (report.log.to_time - report.log.from_time) / 86_400e6
+        lacking = cures.of_sample(sample, gate.effective_sample_at_least or 0.0, seen, days)
     found = []
-    if (least := gate.lift_at_least) is not None:
+    if least is not None:
         passed = lowest is not None and lowest >= least
         found.append(gate_figure(LIFT, f"≥ {least:+.1%}", lowest, passed, why))
         found += _without_message(control)
-    if (least := gate.effective_sample_at_least) is not None:
-        passed = sample is not None and sample >= least
-        if sample is not None:
-            why = "" if passed else f"{least - sample:,.0f} too few"
-        found.append(gate_figure(SAMPLE, f"≥ {least:,.0f}", sample, passed, why))
+    if (few := gate.effective_sample_at_least) is not None:
+        passed = sample is not None and sample >= few
+        told = why if sample is None else lacking
+        found.append(gate_figure(SAMPLE, f"≥ {few:,.0f}", sample, passed, told))
     if (least := gate.skill_at_least) is not None:
-        why = "no log is given; give one with --log"
+        why = Said("no log is given; give one with --log")
         if evidence.archive is not None:
-            why = "it has no witnesses: write cross_fit: 3 in the spec, and train again"
+            why = Said("it has no witnesses: write cross_fit: 3 in the spec, and train again")
         found.append(gate_figure(SKILL, f"≥ {least:+.1%}", None, passed=False, detail=why))
     return found
 
@@ -113,29 +118,39 @@ def _without_message(control: ControlRate | None) -> list[GateFigure]:
     return [gate_figure(ALONE, wanted, control.lowest, passed=False, detail=told)]
 
 
-def _lower_bound(report: EvaluationReport) -> tuple[float | None, str]:
-    """The lower bound of the lift of value, and how it was estimated.
+def _lower_bound(report: EvaluationReport, least: float) -> tuple[float | None, str]:
+    """The lower bound of the lift of value, how it was estimated, and what would lift it.
 
     If more than 1 % of what the policy does could not have been logged, that part counts as earning
     nothing (IPS): only a model says anything about it.
     """
     policy = report.policies[-1]
     judged = [policy.metrics["value"].get(report.best)]
-    detail = ""
+    unseen = ""
     if policy.unsupported > UNSUPPORTED:
         judged.append(policy.metrics["value"]["ips"])
-        detail = f"; {policy.unsupported:.1%} of its choices could not have happened in the log"
+        unseen = Said(
+            "%(share)s of its choices could not have happened in the log: let more be explored",
+            share=f"{policy.unsupported:.1%}",
+        )
     lifts = [each.lift for each in judged if each is not None]
     if not lifts or judged[0] is None:
-        return None, "the log says nothing about this policy"
+        return None, Said(
+            "the log says nothing about this policy, because nothing that it would choose was "
+            "chosen: let more be explored"
+        )
     bounds = []
     for lift in lifts:
         if lift.relative is None or lift.relative_interval is None:
-            return (
-                None,
-                "the logged decisions earned no value above 0, so there is no relative lift",
+            return None, Said(
+                "the logged decisions earned no value above 0, so there is no relative lift: ask "
+                "for skill_at_least instead, or log more decisions"
             )
         bounds.append(lift.relative_interval[0])
         if lift.relative_bootstrap is not None:
             bounds.append(lift.relative_bootstrap[0])
-    return min(bounds), f"estimated {lifts[0].relative:+.1%}{detail}"
+    bound, estimated = min(bounds), min(each.relative or 0.0 for each in lifts)
+    told = Said("estimated %(lift)s", lift=f"{lifts[0].relative:+.1%}")
+    days = (report.log.to_time - report.log.from_time) / 86_400e6
+    cure = cures.of_bound(estimated - least, bound - least, report.log.judged, days)
+    return bound, cures.joined(told, unseen, cure)

@@ -19,6 +19,8 @@ from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
+from decision.core.said import Said
+from decision.evaluation import cures
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most, gate_figure
 from decision.evaluation.log import LoggedPolicies
 from decision.learning.drift import PREDICTION, drift_between, read_profile
@@ -41,20 +43,31 @@ def calibration_figure(training: Training, bound: float) -> GateFigure:
 
     Where responses are rare it is a share of them, a quarter: 2 % is nothing at a rate of 0.1 %.
     """
-    name, wanted = "calibration error", f"{bound:.2%}"
+    name, wanted = "calibration error", Said("%(n)s", n=f"{bound:.2%}")
     found = training.metrics.get("calibration_error")
     if found is not None and training.test_positives:
         rows, rate = training.test_rows, training.test_positives / training.test_rows
         if (share := OF_RATE * rate) < bound:
-            bound, wanted = share, f"{share:.2%} (a quarter of the share of responses, {rate:.2%})"
+            bound = share
+            wanted = Said(
+                "%(most)s (a quarter of the share of responses, %(rate)s)",
+                most=f"{share:.2%}",
+                rate=f"{rate:.2%}",
+            )
         chance = sqrt(rate * (1 - rate) * PARTS / rows)
         bound += chance
-        wanted += f" and the {chance:.2%} that chance makes of {rows:,} rows"
-    figure = at_most(name, bound, found, "no rows were held out")
+        wanted = Said(
+            "%(most)s and the %(chance)s that chance makes of %(rows)s rows",
+            most=wanted,
+            chance=f"{chance:.2%}",
+            rows=f"{rows:,}",
+        )
+    none = Said("no rows were held out: write cross_fit: 3 in the spec, and train again")
+    figure = at_most(name, bound, found, none)
     if figure.passed or found is None:
         return figure
-    detail = f"{figure.detail}: allowed are {wanted}"
-    return msgspec.structs.replace(figure, detail=detail)
+    detail = Said("%(over)s: allowed are %(wanted)s", over=figure.detail, wanted=wanted)
+    return msgspec.structs.replace(figure, detail=cures.joined(detail, cures.of_calibration()))
 
 
 def _comparable(evidence: GateEvidence, champion: Path) -> Callable[[str], bool]:
@@ -80,19 +93,31 @@ def drift_figure(evidence: GateEvidence, bound: float) -> GateFigure:
     feature."""
     name = "drift (PSI)"
     if evidence.champion is None:
-        why = "no version is in force to compare with"
+        why = Said("no version is in force to compare with")
         return gate_figure(name, f"≤ {bound:g}", None, passed=True, detail=why)
     old, new = read_profile(evidence.champion), read_profile(evidence.folder)
     if old is None or new is None:
         which = evidence.champion if old is None else evidence.folder
-        return at_most(name, bound, None, f"{which} has no profile; train this model again")
+        why = Said("%(version)s has no profile; train this model again", version=str(which))
+        return at_most(name, bound, None, why)
     comparable = _comparable(evidence, evidence.champion)
     found = {name: psi for name, psi in drift_between(old, new).items() if comparable(name)}
     if not found:
-        return at_most(name, bound, None, "the two versions share no feature that can drift")
+        why = Said(
+            "the two versions share no feature that can drift: leave drift_at_most out of the gate"
+        )
+        return at_most(name, bound, None, why)
     furthest, most = next(iter(found.items()))
-    figure = at_most(name, bound, float(most) if most == most else None, f"{furthest} changed")
-    return msgspec.structs.replace(figure, detail=f"{furthest} {figure.detail}".strip())
+    changed = Said("%(feature)s changed", feature=furthest)
+    figure = at_most(name, bound, float(most) if most == most else None, changed)
+    if figure.passed or figure.found is None:
+        return msgspec.structs.replace(figure, detail=figure.detail or furthest)
+    told = Said("%(feature)s %(over)s", feature=furthest, over=figure.detail)
+    training = evidence.model.manifest.training
+    span = (training.to_time or 0) - (training.from_time or 0)
+    rows = old.rows, new.rows
+    cure = cures.of_drift(furthest, figure.found, bound, rows, span / DAY)
+    return msgspec.structs.replace(figure, detail=cures.joined(told, cure))
 
 
 def latency_figure(evidence: GateEvidence, bound: int) -> GateFigure:
@@ -105,12 +130,15 @@ def latency_figure(evidence: GateEvidence, bound: int) -> GateFigure:
         if definition is None and sample:
             definition = LoggedPolicies(evidence.archive).get(sample[-1].policy_version)
     if definition is None:
-        return at_most(name, bound, None, "no policy is given; give one with --rules")
+        why = Said("no policy is given; give one with --rules")
+        return at_most(name, bound, None, why)
     found = scoring_time(evidence.model, definition, documents)
     count = len(compile_policy(definition).candidates)
     figure = at_most(name, bound, found, "")
-    what = f"{count} candidates, {evidence.model.engine} {figure.detail}".strip()
-    return msgspec.structs.replace(figure, detail=what)
+    engine = evidence.model.engine
+    what = Said("%(n)s candidates, %(engine)s", n=f"{count:,}", engine=engine)
+    cure = "" if figure.passed else cures.of_latency(engine, evidence.model.note)
+    return msgspec.structs.replace(figure, detail=cures.joined(what, figure.detail, cure))
 
 
 def scoring_time(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from decision.core.definition import PolicyDefinition
+from decision.core.said import Said
 from decision.learning.spec import Spec
 from decision.scoring.model import Model
 
@@ -47,5 +48,6 @@ def gate_figure(
 def at_most(name: str, bound: float, found: float | None, why: str) -> GateFigure:
     """A figure that must not be above a bound; `why` it is not known, where it is not."""
     passed = found is not None and found <= bound
-    detail = why if found is None else "" if passed else f"{found - bound:.3g} too much"
+    over = "" if found is None else f"{found - bound:.3g}"
+    detail = why if found is None else "" if passed else Said("%(over)s too much", over=over)
     return gate_figure(name, f"≤ {bound:.4g}", found, passed, detail)

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from decision.core.errors import NextbestError
+from decision.core.said import plain
 from decision.environment import login_name
 from decision.evaluation.gate import judge_gate
 from decision.evaluation.gate_figures import GateEvidence, GateFigure
@@ -190,6 +191,7 @@ def _note(
             "forced": forced,
             "reason": reason,
             "figures": figures,
-        }
+        },
+        enc_hook=plain,
     )
     append_line(models / PROMOTIONS, line)

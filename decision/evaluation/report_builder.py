@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.said import Said
 from decision.evaluation.comparing import Comparing
 from decision.evaluation.control import ControlRate
 from decision.evaluation.estimating import Array, Estimates
@@ -143,32 +144,47 @@ class ReportBuilder:
             found.append(self.control.in_words())
         if unsupported > UNSUPPORTED:
             found.append(
-                f"{unsupported:.1%} of this policy's choices could not have happened in the log: "
-                "only the reward model says anything about them, and IPS counts them as 0"
+                Said(
+                    "%(share)s of this policy's choices could not have happened in the log: only "
+                    "the reward model says anything about them, and IPS counts them as 0",
+                    share=f"{unsupported:.1%}",
+                )
             )
         if weights.mean_z is not None and abs(weights.mean_z) > 3:
             found.append(
-                f"the mean weight is {weights.mean:.3g}, {abs(weights.mean_z):.1f} standard errors "
-                "from 1: the logged probabilities are not those of the choices, or some choices "
-                "could not have happened in the log"
+                Said(
+                    "the mean weight is %(mean)s, %(errors)s standard errors from 1: the logged "
+                    "probabilities are not those of the choices, or some choices could not have "
+                    "happened in the log",
+                    mean=f"{weights.mean:.3g}",
+                    errors=f"{abs(weights.mean_z):.1f}",
+                )
             )
         if weights.effective_sample_size < LEAST_SAMPLE:
             found.append(
-                f"the log is worth only {weights.effective_sample_size:.0f} decisions of this "
-                "policy; with fewer than 100, intervals are too narrow: log more, or explore more"
+                Said(
+                    "the log is worth only %(n)s decisions of this policy; with fewer than 100, "
+                    "intervals are too narrow: log more, or explore more",
+                    n=f"{weights.effective_sample_size:.0f}",
+                )
             )
         if weights.top_share > 0.5:
             found.append(
-                f"1 % of the decisions have {weights.top_share:.0%} of the weight, so the estimate "
-                "depends on few rewards"
+                Said(
+                    "1 %% of the decisions have %(share)s of the weight, so the estimate depends "
+                    "on few rewards",
+                    share=f"{weights.top_share:.0%}",
+                )
             )
         estimates = metrics["responses"]
         if "dm" in estimates and "snips" in estimates:
             low, high = estimates["snips"].estimate.confidence_interval
             if not low <= estimates["dm"].estimate.value <= high:
                 found.append(
-                    "the estimate by the reward model alone (DM) is outside the interval of SNIPS: "
-                    "do not trust DM here"
+                    Said(
+                        "the estimate by the reward model alone (DM) is outside the interval of "
+                        "SNIPS: do not trust DM here"
+                    )
                 )
         return found
 

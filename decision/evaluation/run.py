@@ -8,22 +8,18 @@ from typing import Final, Literal
 import msgspec
 
 from decision.archive.damage import naming_damage
-from decision.archive.imported import notes_on
-from decision.core.clock import DAY, format_duration, from_micros
+from decision.core.clock import DAY, format_duration
 from decision.evaluation.exploration_grid import learned_from, weigh
-from decision.evaluation.gather import GatheredLog, gather
+from decision.evaluation.gather import gather
 from decision.evaluation.log import ArchivedLog, EvaluationError, open_log
 from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.report_builder import ReportBuilder
+from decision.evaluation.report_notes import learned_until, notes_of, notes_on_other
 from decision.evaluation.reward_model import fit_reward_model
 from decision.evaluation.targets import Candidate, TargetPolicies
 from decision.evaluation.uplift_figures import uplift_results
-from decision.learning.attribution import IN_WORDS
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
-from decision.scoring.manifest import Responses
-
-_SAME = 1e-9
 
 
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,26 +127,13 @@ def evaluate(
         )
     if not len(found):
         raise EvaluationError(_nothing(log))
-    notes = _notes(log, found, candidate)
-    if responses is not None:
-        notes.insert(0, f"a response is {responses.in_words()}")
-    elif model is not None:
-        notes.insert(0, "the version does not say what a response is; here: the messages' goals")
-    if log.placement is not None:
-        notes.append(f"the model is of {log.placement}: only decisions there are judged")
-    attribution = log.attribution
-    notes.append(f"attribution is {attribution}: {IN_WORDS[attribution]}")
+    notes = notes_of(log, found, candidate, responses)
     for one, unseen in learned:
         if since is None or since < unseen:
-            name = "the model" if one is candidate else _name(one)
-            when = f"{from_micros(unseen):%Y-%m-%d %H:%M}"
-            notes.append(
-                f"{name} has learned from decisions before {when} UTC, so its figures are too "
-                "good; --since held-out judges it by the later ones only"
-            )
+            notes.append(learned_until(None if one is candidate else _name(one), unseen))
     against = None if request.against is None else _name(request.against)
     if request.against is not None:
-        notes += _notes_on_other(request.against, responses)
+        notes += notes_on_other(_name(request.against), request.against.model, responses)
     builder = ReportBuilder(found, request.options, control)
     rows = rewards.rows if rewards is not None else 0
     report = builder.report(log.counted, notes, rows, against)
@@ -192,17 +175,6 @@ def _unseen_from(candidate: Candidate, log: ArchivedLog) -> int | None:
     return log.held_out_since(candidate.model.manifest.training)
 
 
-def _notes_on_other(other: Candidate, responses: Responses | None) -> list[str]:
-    """What to know of the version that is compared with."""
-    notes = [
-        f"{_name(other)} is compared with among the same survivors, under the rules that are judged"
-    ]
-    own = None if other.model is None else other.model.manifest.responses
-    if own is not None and own != responses:
-        notes.append(f"for {_name(other)} a response is {own.in_words()}; here it is judged alike")
-    return notes
-
-
 def _nothing(log: ArchivedLog) -> str:
     counted = log.counted
     if counted.earlier == counted.decisions:
@@ -220,52 +192,3 @@ def _nothing(log: ArchivedLog) -> str:
         f"probability above 0 and up to 1, {counted.contended} contended, "
         f"{counted.not_given} not given or without the store)"
     )
-
-
-def _notes(log: ArchivedLog, found: GatheredLog, candidate: Candidate) -> list[str]:
-    counted = log.counted
-    notes = [
-        "the history of contacts is the logged one: effects of a policy on its own later decisions "
-        "(caps reached, customers tired) are not in these figures",
-        "the first selection of a decision is judged; silence earns nothing",
-    ]
-    if log.counts_silence:
-        notes[1] = (
-            "the first selection is judged; silence earns what customers did without a message; "
-            "a response counts there what it counts after messages on average"
-        )
-    if counted.later_selections:
-        notes.append(f"{counted.later_selections} second and later selections are not judged")
-    if counted.without_goal:
-        notes.append(
-            f"{counted.without_goal} decisions chose a message without a goal, which counts as "
-            "earning nothing: give goals in the rules, or without_goal in a spec"
-        )
-    if counted.improbable:
-        notes.append(
-            f"{counted.improbable} decisions, such as {counted.improbable_id}, have no selection "
-            "probability above 0 and up to 1, and are left out: nothing can be judged by them"
-        )
-    if counted.no_replay:
-        notes.append(f"{counted.no_replay} decisions are left out: what they saw is not archived")
-    if found.unknown_placements:
-        notes.append(
-            f"{found.unknown_placements} decisions would be silent: the new rules lack their "
-            "placement"
-        )
-    again = found.again
-    if again.decisions:
-        verdict = "agrees with itself" if again.most <= _SAME else "does NOT agree with itself"
-        notes.append(
-            f"the model {verdict}: for {again.decisions} decisions that it scored before, its "
-            f"probabilities now differ by {again.most:.2g} at most"
-        )
-    notes += notes_on(log.policies.versions())
-    if candidate.witnesses:
-        notes.append(
-            "the model was cross-fitted: each decision is judged by its witness that has not seen "
-            "the customer"
-        )
-    if candidate.rules is None:
-        notes.append("every decision is judged under the rules that it was made with")
-    return notes

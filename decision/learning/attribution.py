@@ -16,13 +16,16 @@ from typing import Final
 
 from decision.core.event_effects import RELEASING
 from decision.core.machines import SEEN
+from decision.core.said import marked
 from decision.learning.goals import IN_TIME, REACHED
 from decision.scoring.manifest import Attribution
 
 IN_WORDS: Final[dict[Attribution, str]] = {
-    "last_touch": "an event counts for the latest message that it may belong to",
-    "each": "an event counts for each message that it may belong to",
-    "discounted": "an event is shared among the messages that it may belong to, the latest most",
+    "last_touch": marked("an event counts for the latest message that it may belong to"),
+    "each": marked("an event counts for each message that it may belong to"),
+    "discounted": marked(
+        "an event is shared among the messages that it may belong to, the latest most"
+    ),
 }
 
 MANY: Final = 10_000

@@ -95,7 +95,7 @@ def manifest_of(
     return Manifest(
         name=spec.name,
         created_at=when,
-        target=spec.responses.in_words(),
+        target=str(spec.responses.in_words()),
         responses=spec.responses,
         scope=spec.scope,
         features=examples.features,

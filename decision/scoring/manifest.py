@@ -19,9 +19,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from decision.core.clock import format_duration
 from decision.core.definition import Goal
 from decision.core.errors import NextbestError
+from decision.core.said import Said, lasting
 from decision.core.values import Value
 from decision.files import read_regular
 from decision.scoring.features import Feature, UnknownFeature, check_feature
@@ -149,8 +149,9 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if self.target is not None:
             return _in_words(self.target)
         if self.without_goal is None:
-            return "the goal of each message"
-        return f"the goal of each message, else {_in_words(self.without_goal)}"
+            return Said("the goal of each message")
+        goal = _in_words(self.without_goal)
+        return Said("the goal of each message, else %(goal)s", goal=goal)
 
 
 def reached_alone(target: Goal | None) -> bool:
@@ -159,7 +160,7 @@ def reached_alone(target: Goal | None) -> bool:
 
 
 def _in_words(goal: Goal) -> str:
-    return f"{goal.event} within {format_duration(goal.within)}"
+    return Said("%(event)s within %(lasts)s", event=goal.event, lasts=lasting(goal.within))
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
