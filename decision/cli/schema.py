@@ -10,6 +10,7 @@ import rich_click as click
 
 from decision.cli.output import Fail, say
 from decision.files import write_whole
+from decision.installation import require
 
 
 @click.command(epilog="Example: nextbest schema --out rules.schema.json")
@@ -18,6 +19,9 @@ from decision.files import write_whole
     "--rules", "kind", flag_value="rules", default=True, help="Of rule files: the default."
 )
 @click.option("--gateways", "kind", flag_value="gateways", help="Of a gateways file.")
+@click.option(
+    "--log", "kind", flag_value="log", help="The columns of the archive, as tables in Markdown."
+)
 @click.option("--out", metavar="FILE", type=click.Path(), help="Write it to FILE; else print it.")
 def schema(kind: str, out: str | None) -> None:
     """Write the JSON Schema of rule files, for editors.
@@ -28,18 +32,28 @@ def schema(kind: str, out: str | None) -> None:
 
     \b
     # yaml-language-server: $schema=rules.schema.json
+
+    With --log, the data dictionary of the archive: each column, its type, what it means, and when
+    it is null.
     """
     text = schema_text(kind)
     if out is None:
         click.echo(text, nl=False)
         return
     write_file(Path(out), text)
+    if kind == "log":
+        return
     say(f"{out} is written; name it in the first line of each file:")
     say(f"# yaml-language-server: $schema={Path(out).name}")
 
 
 def schema_text(kind: str) -> str:
-    """A schema as it is written: `rules`, `tests` or `gateways`."""
+    """A schema as it is written: `rules`, `tests`, `gateways` or `log`."""
+    if kind == "log":
+        require("nextbest schema --log")
+        from decision.archive.dictionary import as_markdown
+
+        return as_markdown()
     found: dict[str, Any]
     if kind == "tests":
         from decision.scenarios.json_schema import scenarios_schema

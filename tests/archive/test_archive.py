@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from decision.archive import journal as journals
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
+from decision.archive.dictionary import dictionary
 from decision.archive.erasing import erase_from_archive
 from decision.archive.features import encode_features, features_of, learn_types
 from decision.archive.journal import (
@@ -147,6 +148,10 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
     assert json.loads(events["e"]["properties"]) == {"价": 1.5, "n": None}
     assert [(row["event_id"], row["value"]) for row in rows(out, "outcomes")] == [("o", 2.5)]
     assert [row["kind"] for row in rows(out, "changes")] == ["consent"]
+    for dataset in DATASETS:  # what is said never to be null is not
+        always = [column.name for column in dictionary()[dataset] if not column.missing]
+        for row in rows(out, dataset):
+            assert [name for name in always if row[name] is None] == [], dataset
 
 
 async def test_a_replay_and_a_look_up_decide_the_same_again(

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decision.archive.dictionary import dictionary
 from decision.core.policy_builder import compile_policy
 from decision.rulebook.reader import load_files
 from decision.rulebook.yaml_source import read_yaml
@@ -189,3 +190,17 @@ def test_a_question_is_asked_for_wherever_it_stands(more: dict[str, Any]) -> Non
     data = [{**base, **(step if "steps" in more else {"steps": [step]}), **more}]
     assert not VALIDATOR.is_valid(data)
     assert scenarios_in("a.yaml", msgspec.json.encode(data).decode(), POLICY)[1]
+
+
+def test_the_data_dictionary_has_every_column_of_the_log(run, tmp_path: Path) -> None:
+    """As tables in Markdown, to read at a terminal: without links."""
+    shown = run("schema", "--log").stdout
+    for dataset, columns in dictionary().items():
+        part = shown.partition(f"## {dataset}\n")[2].partition("\n## ")[0]
+        assert [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")] == [
+            column.name for column in columns
+        ]
+    assert "](" not in shown
+    told = run("schema", "--log", "--out", tmp_path / "log.md")
+    assert told.exit_code == 0 and "yaml-language-server" not in told.stderr
+    assert (tmp_path / "log.md").read_text("utf-8") == shown

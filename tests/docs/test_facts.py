@@ -9,12 +9,11 @@ from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
-import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
 from decision.api.problems import KINDS
-from decision.archive.layout import DATASETS, candidate_type, schema_of
+from decision.archive.dictionary import dictionary, table
 from decision.cli.app import COMMANDS
 from decision.core.clock import to_micros
 from decision.core.definition import Settings
@@ -236,26 +235,11 @@ def test_every_key_of_a_loaded_customer_is_told() -> None:
 # -------------------------------------------------------------- data scientists
 
 
-def columns(heading: str) -> list[tuple[str, str]]:
-    return [(code(row[0])[0], code(row[1])[0]) for row in table_after("docs/log.md", heading)]
-
-
-def form(kind: Any) -> str:
-    if pa.types.is_struct(kind):
-        return "struct"
-    return f"list<{form(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
-
-
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", dictionary())
 def test_the_columns_of_the_log_are_those_of_the_code(dataset: str) -> None:
-    wanted = [(field.name, form(field.type)) for field in schema_of(dataset)]
-    if dataset == "decisions":
-        wanted += [("features", "struct"), ("features_other", "map<string, string>")]
-    assert columns(dataset) == wanted
-
-
-def test_the_columns_of_candidates_are_those_of_the_code() -> None:
-    assert columns("candidates") == [(field.name, form(field.type)) for field in candidate_type()]
+    """Each with its type, its meaning, and when it is null."""
+    rows = table_after("docs/log.md", dataset)
+    assert [f"| {' | '.join(row)} |" for row in rows] == table(dictionary()[dataset])[2:]
 
 
 def test_every_key_of_a_spec_is_told() -> None:
