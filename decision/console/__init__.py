@@ -74,6 +74,7 @@ from decision.console.candidates import routes as candidates_routes
 from decision.console.console import Console
 from decision.console.failing import handlers_of
 from decision.console.models import routes as models_routes
+from decision.console.report_kinds import routes as report_kinds_routes
 from decision.console.rules import routes as rules_routes
 
 __all__ = ["Console", "console_handlers", "console_router"]
@@ -87,6 +88,7 @@ PAGES: Final[Sequence[Callable[[Console], list[ControllerRouterHandler]]]] = (
     candidates_routes,
     experiments.routes,
     reports.routes,
+    report_kinds_routes,
     models_routes,
     operations.routes,
     deliveries.routes,

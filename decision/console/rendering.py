@@ -46,6 +46,7 @@ def environment() -> Environment:
         "data": as_data,
         "file_path": file_path,
         "moment": moment,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "twice": lambda text: (text, text),
     }
     return made

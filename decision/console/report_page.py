@@ -7,8 +7,8 @@ from typing import Final
 from markupsafe import Markup
 
 from decision.analytics.reports.answering import Answer, Column, Shown, local
-from decision.console.charts import bars
 from decision.console.language import Language
+from decision.console.report_charts import STYLE, figures
 from decision.core.clock import SECOND, rough_duration
 
 _STYLE: Final = """
@@ -19,7 +19,8 @@ th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884;overflow
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 caption{text-align:left;font-weight:600}
 figure{margin:0 0 1.5rem}figcaption{font-weight:600}
-.quiet{position:absolute;clip-path:inset(50%)}.s1{fill:#0b7a70}.bars td:last-child{width:50%}
+.drawn{width:100%;max-width:40rem;height:auto}
+@media(prefers-color-scheme:dark){.drawn text{fill:#a5afb9!important}}
 """
 
 
@@ -37,10 +38,7 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
             language.number(found.events),
         )
     )
-    parts += [
-        bars(chart.title, chart.rows, language, percent=chart.percent, none="no customers")
-        for chart in shown.charts
-    ]
+    parts += figures(shown.charts, language)
     for table in shown.tables:
         head = Markup("").join(
             Markup('<th scope="col"{}>{}</th>').format(_class(column), column.name)
@@ -69,7 +67,7 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>{}</title><style>{}</style>'
         "</head><body><h1>{}</h1>{}</body></html>\n"
-    ).format(kind, Markup(_STYLE), summary, Markup("\n").join(parts))
+    ).format(kind, Markup(STYLE + _STYLE), summary, Markup("\n").join(parts))
 
 
 def _class(column: Column) -> Markup:

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
+from decision.analytics.reports import KINDS as ALL
 from decision.console.answers import Answer, redirect
 from decision.console.archive import AGAIN, Archive
 from decision.console.console import Console, on
@@ -24,7 +25,11 @@ from decision.installation import require
 
 PATH: Final = "/console/reports"
 KINDS: Final = {"retention": N_("Who comes back"), "segments": N_("Segments (RFM, activity)")}
-"""The reports of this page; one more is a name here, a branch of `_figures`, and a template."""
+"""The reports of this page. Others have pages that are made of their kind: see `report_kinds`."""
+_SUMMARIES: Final = {
+    "retention": N_("Do customers come back, with and without messages?"),
+    "segments": N_("Scores of recency, frequency and money, and levels of activity."),
+}
 BY: Final = {
     "": N_("nothing"),
     "placement": N_("placement"),
@@ -92,7 +97,20 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @get("/reports")
     async def listed(request: Request[Any, Any, Any]) -> Answer:
-        return await page(request)
+        if query_of(request).text("kind") in KINDS:
+            return await page(request)
+        say = visitor_of(request).language.gettext
+        return await console.page(
+            request,
+            "report_list.html",
+            path=PATH,
+            listed=list(ALL.values()),
+            others=[
+                (say(text), say(_SUMMARIES[name]), link(PATH, kind=name))
+                for name, text in KINDS.items()
+            ],
+            archive=console.settings.archive,
+        )
 
     @get("/reports/found")
     async def found(request: Request[Any, Any, Any]) -> Answer:

@@ -23,7 +23,7 @@ RANGES: Final = {
     "quarter": N_("90 days"),
     "all": N_("all time"),
 }
-_DAYS: Final = {"week": 7, "month": 30, "quarter": 90}
+DAYS: Final = {"week": 7, "month": 30, "quarter": 90}
 DEFAULT: Final = "month"
 FIELDS: Final = ("range", "from", "to", "zone")
 """The fields of an address that say it."""
@@ -61,7 +61,7 @@ def span_of(form: Form, now: datetime, zone: str, default: str = DEFAULT) -> Spa
     name = chosen_range(form, default)
     if name:
         today = now.astimezone(calendar.zone(zone)).date()
-        days = _DAYS.get(name)
+        days = DAYS.get(name)
         return Span(None if days is None else today - timedelta(days=days - 1), None, zone)
     first, last = _day(form.text("from")), _day(form.text("to"))
     if first is not None and last is not None and last < first:

@@ -42,7 +42,7 @@ class Streamed(Answer):
             await body(after, False)
 
         sending = asyncio.create_task(all_of_it())
-        watching = asyncio.create_task(_gone(receive))
+        watching = asyncio.create_task(gone(receive))
         try:
             await asyncio.wait((sending, watching), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -52,7 +52,8 @@ class Streamed(Answer):
                 await sending
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Ends when whoever asked has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -19,6 +19,8 @@ EXAMPLES: Final[dict[str, str]] = {
     "/console/rules/files/{file}": "/console/rules/files/journeys.yaml",
     "/console/messages/{name}": "/console/messages/cart-reminder?sample=first_name%3DLi",
     "/console/messages/{name}/fate": "/console/messages/cart-reminder/fate",
+    "/console/reports/{kind}": "/console/reports/funnel?steps=page_view&steps=purchase",
+    "/console/reports/{kind}/found": "/console/reports/paths/found?top=5",
     "/console/journeys/{name}/report": "/console/journeys/welcome/report",
 }
 """Route with parameters → an address of it, with the sample. A new such page needs one here."""
@@ -29,6 +31,8 @@ NO_PAGES: Final = {
     "/console/experiments/data",
     "/console/models/file",
     "/console/reports/data",
+    "/console/reports/{kind}/chart/{number}",
+    "/console/reports/{kind}/data",
 }
 """Routes that answer something else than a page."""
 

@@ -30,9 +30,10 @@ PACKAGE: Final = "decision.analytics.reports"
 class NoSuchEvents(NothingFound):
     """None of the types of events that an option names ever came; `option` is its name."""
 
-    def __init__(self, option: str, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, option: str, archive: Path, detail: Said) -> None:
+        super().__init__(f"{archive}: {detail}")
         self.option = option
+        self.detail = detail
 
 
 @contextmanager
@@ -160,9 +161,9 @@ class Source:
         if said and len(missing) == len(set(names)):
             raise NoSuchEvents(
                 option,
+                self.archive,
                 Said(
-                    "%(archive)s: %(said)s (it has %(there)s)",
-                    archive=self.archive,
+                    "%(said)s (it has %(there)s)",
                     said=Joined("; ", said),
                     there=", ".join(list(self.types)[:8]),
                 ),

@@ -1,0 +1,208 @@
+"""The pages at `/console/reports/KIND`, their parts with figures, these as JSON, and pictures."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar import Request, get
+from litestar.types import ControllerRouterHandler
+
+from decision.analytics.reports import KINDS, Kind, Report, kind_named, report_on
+from decision.analytics.reports.source import NoSuchEvents
+from decision.console.answers import Answer, redirect
+from decision.console.archive import AGAIN
+from decision.console.console import Console, on, path_text
+from decision.console.errors import PageError
+from decision.console.forms import query_of
+from decision.console.language import N_
+from decision.console.report_charts import drawn
+from decision.console.report_kinds.counting import Reports, Waiting
+from decision.console.report_kinds.names import names_of
+from decision.console.report_kinds.question import PATH, Asked, as_json
+from decision.console.report_kinds.shown import shown_report
+from decision.console.span import RANGES
+from decision.console.streamed import gone
+from decision.console.visitors import visitor_of
+from decision.core.definition import PolicyDefinition
+from decision.core.errors import InputError, NextbestError, NotFound, NotReady, StoreUnavailable
+from decision.core.said import Said
+from decision.installation import PackagesMissing, require
+
+if TYPE_CHECKING:
+    from decision.console.report_kinds.counting import Make
+
+_Request = Request[Any, Any, Any]
+_SVG: Final = "image/svg+xml"
+
+
+def routes(console: Console) -> list[ControllerRouterHandler]:
+    """The routes of all kinds. What is asked is in each address."""
+    counted = Reports(f"the archive {console.settings.archive}")
+    offered = lru_cache(maxsize=2)(partial(_offered, console))
+
+    def asked_of(request: _Request) -> Asked:
+        kind = _kind(path_text(request, "kind"))
+        return Asked(kind, query_of(request), console.now(), console.zone())
+
+    async def report(request: _Request, asked: Asked) -> Report | Waiting:
+        require("this report")
+        policy = _policy(console)
+        question = asked.question(policy)
+        version = policy.version if policy else ""
+        make: Make = partial(
+            report_on, asked.kind, question, Path(console.settings.archive or "."), policy
+        )
+        key = (asked.kind.name, msgspec.json.encode(question), version)
+        return await counted.get(key, make, gone(request.receive))
+
+    async def page(request: _Request, asked: Asked, **own: Any) -> Answer:
+        say, policy = visitor_of(request).language.gettext, _policy(console)
+        error = own.get("error")
+        known: dict[str, Any] = {
+            "loads": False, "report": None, "error": None, "problem": "", "waiting": None,
+            "missing": "", "elsewhere": None,
+        }  # fmt: skip
+        try:
+            question = asked.question(policy)
+            known["elsewhere"] = {
+                "command": asked.command(console.settings.archive or "archive"),
+                "url": asked.url(str(request.base_url)),
+                "json": as_json(question),
+            }
+        except InputError as wrong:
+            known["error"] = error = wrong
+        return await console.page(
+            request,
+            "report_kind.html",
+            asked=asked,
+            kind=asked.kind,
+            form=asked.form(error),
+            names=await console.work(partial(offered, policy.version if policy else "")),
+            path=PATH,
+            ranges=[
+                (say(text), asked.link(range=name, from_="", until=""))
+                for name, text in RANGES.items()
+            ],
+            chosen=asked.link(range=asked.range, from_="", until="") if asked.range else "",
+            archive=console.settings.archive,
+            **(known | own),
+        )
+
+    @get("/reports/{kind:str}")
+    async def one(request: _Request) -> Answer:
+        asked = asked_of(request)
+        try:
+            asked.question(_policy(console))
+        except InputError as error:
+            return await page(request, asked, error=error)
+        return await page(request, asked, loads=console.settings.archive is not None)
+
+    @get("/reports/{kind:str}/found")
+    async def found(request: _Request) -> Answer:
+        asked, own = asked_of(request), dict[str, Any]()
+        headers: dict[str, str] = {}
+        part = on(request)
+        if console.settings.archive is not None:
+            try:
+                answer = await report(request, asked)
+                if isinstance(answer, Waiting):
+                    own["waiting"] = answer
+                    headers |= {} if part else AGAIN
+                else:
+                    language = visitor_of(request).language
+                    shown = asked.kind.show(answer.answer)
+                    own["report"] = shown_report(answer.answer, shown, answer.incomplete, language)
+                    own["archived_until"] = answer.answer.archived_until
+            except InputError as error:
+                own["error"] = error
+            except NoSuchEvents as error:
+                own["error"] = InputError(error.option, error.detail)
+            except PackagesMissing as error:
+                own["missing"] = str(error)
+            except (NextbestError, OSError) as error:
+                own["problem"] = _problem(error)
+        block = "figures" if part else None
+        if part and "error" in own:  # beside its field: form and figures are exchanged together
+            block, headers = "asked", {"hx-retarget": "#asked", "hx-reswap": "outerHTML"}
+        return await page(request, asked, block=block, headers=headers, **own)
+
+    @get("/reports/{kind:str}/data")
+    async def data(request: _Request) -> Answer:
+        asked = asked_of(request)
+        answer = await ready(request, asked)
+        if answer is None:
+            return redirect(asked.link("found"))  # which says why
+        text = await console.work(
+            lambda: msgspec.json.format(msgspec.json.encode(answer.answer), indent=2)
+        )
+        return Answer(text, kind="application/json", headers=_file(f"{asked.kind.name}.json"))
+
+    @get("/reports/{kind:str}/chart/{number:str}")
+    async def chart(request: _Request) -> Answer:
+        asked, number = asked_of(request), path_text(request, "number")
+        answer = await ready(request, asked)
+        if answer is None:
+            return redirect(asked.link("found"))
+        charts = asked.kind.show(answer.answer).charts
+        place = next((n for n in range(len(charts)) if str(n) == number), None)
+        if place is None:
+            raise PageError(404, N_("This report has no such chart."))
+        picture = drawn(charts[place], visitor_of(request).language, file=True)
+        name = f"{asked.kind.name}-{place + 1}.svg"
+        return Answer(picture.encode(), kind=_SVG, headers=_file(name))
+
+    async def ready(request: _Request, asked: Asked) -> Report | None:
+        """The report, where it is there or soon is."""
+        if console.settings.archive is None:
+            return None
+        try:
+            answer = await report(request, asked)
+        except (NextbestError, OSError) as error:
+            _problem(error)
+            return None
+        return None if isinstance(answer, Waiting) else answer
+
+    return [one, found, data, chart]
+
+
+def _kind(name: str) -> Kind[Any, Any]:
+    try:
+        return kind_named(name)
+    except NotFound:
+        raise PageError(
+            404,
+            N_("There is no report %(name)s. There are: %(names)s."),
+            name=name[:60],
+            names=", ".join(KINDS),
+        ) from None
+
+
+def _policy(console: Console) -> PolicyDefinition | None:
+    try:
+        return console.engine.snapshot.policy.definition
+    except NotReady:
+        return None
+
+
+def _offered(console: Console, version: str) -> dict[str, list[str]]:
+    """The names of the policy in force; `version` is its key in the cache."""
+    return names_of(_policy(console), console.zone())
+
+
+def _problem(error: Exception) -> str:
+    """What the page says in place of the figures, as a text of `core.said` where it is one.
+
+    Raises:
+        StoreUnavailable, PageError: the server's own errors, which have pages of their own.
+    """
+    if isinstance(error, StoreUnavailable | PageError):
+        raise error
+    first = error.args[0] if error.args else ""
+    return first if isinstance(first, Said) else str(error)
+
+
+def _file(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}"'}

@@ -1,0 +1,112 @@
+"""An answer as a page shows it: its texts in the reader's language, its cells as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from markupsafe import Markup
+
+from decision.analytics.reports.answering import Answer, Column, Shown, Table, local
+from decision.console.language import N_, Language
+from decision.console.report_charts import figures
+from decision.core.clock import SECOND
+from decision.core.said import Said, lasting_about
+
+ROWS: Final = 200
+"""Rows of a table on the page; all are in the JSON."""
+
+
+class ShownTable(NamedTuple):
+    """`columns` as the macro of tables takes them; the first of a row is its name.
+
+    `left_out` are rows that are not on the page.
+    """
+
+    title: str
+    columns: Sequence[str | tuple[str, str]]
+    rows: Sequence[Sequence[tuple[str, bool]]]
+    left_out: int
+
+
+class ShownReport(NamedTuple):
+    """What the page says of one answer."""
+
+    warnings: Sequence[str]
+    said: Sequence[str]
+    about: str
+    charts: Sequence[Markup]
+    tables: Sequence[ShownTable]
+    incomplete: Sequence[str]
+
+
+def shown_report(
+    found: Answer, shown: Shown, incomplete: Sequence[str], language: Language
+) -> ShownReport:
+    """A report in a language. `incomplete` is what it says of itself, as texts of `core.said`."""
+    return ShownReport(
+        [_sentence(one, language) for one in shown.warnings],
+        [_sentence(one, language) for one in shown.said],
+        _first_large(about(found, language)),
+        figures(shown.charts, language),
+        [_table(one, language) for one in shown.tables],
+        [_sentence(one, language) for one in incomplete],
+    )
+
+
+def about(found: Answer, language: Language) -> str:
+    """The range of an answer, its time zone, and how many it was counted from."""
+    say = language.gettext
+    begin, end = (local(at, found.timezone) for at in (found.from_, found.until))
+    return say(
+        N_("%(begin)s to %(end)s (%(zone)s); %(customers)s customers, %(events)s events"),
+        begin=begin or say(N_("the beginning")),
+        end=end or say(N_("the end")),
+        zone=found.timezone,
+        customers=language.number(found.customers),
+        events=language.number(found.events),
+    )
+
+
+def _sentence(text: str, language: Language) -> str:
+    """A text with a large first letter; a name stays as it is."""
+    return _first_large(language.say(text)) if isinstance(text, Said) else text
+
+
+def _first_large(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _table(table: Table, language: Language) -> ShownTable:
+    columns = [
+        name if column.form == "text" else (name, "number")
+        for column in table.columns
+        for name in [_sentence(column.name, language)]
+    ]
+    rows = [
+        [
+            (cell(value, column, language), column.form != "text")
+            for value, column in zip(row, table.columns, strict=True)
+        ]
+        for row in table.rows[:ROWS]
+    ]
+    left_out = max(0, len(table.rows) - ROWS)
+    return ShownTable(_sentence(table.title, language), columns, rows, left_out)
+
+
+def cell(value: str | float | None, column: Column, language: Language) -> str:
+    """A value as text.
+
+    >>> english = Language("en")
+    >>> cell(0.25, Column("of all", "share"), english), cell(None, Column("n"), english)
+    ('25.0%', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return language.say(value)
+    if column.form == "share":
+        return language.percent(value)
+    if column.form == "seconds":
+        return language.say(lasting_about(round(value * SECOND)))
+    return language.number(value, 0 if float(value).is_integer() else 2)
