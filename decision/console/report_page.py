@@ -19,8 +19,10 @@ th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #8884;overflow
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 caption{text-align:left;font-weight:600}
 figure{margin:0 0 1.5rem}figcaption{font-weight:600}
-.drawn{width:100%;max-width:40rem;height:auto}
-@media(prefers-color-scheme:dark){.drawn text{fill:#a5afb9!important}}
+figure>svg{width:100%;max-width:45rem;height:auto}.zone{font-size:.8rem;opacity:.8;margin:0}
+.legend{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1rem}
+.legend svg{width:.7rem;margin-right:.3rem}.quiet{position:absolute;clip-path:inset(50%)}
+@media(prefers-color-scheme:dark){svg text{fill:#a5afb9!important}}
 """
 
 
@@ -38,7 +40,7 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
             language.number(found.events),
         )
     )
-    parts += figures(shown.charts, language)
+    parts += figures(shown.charts, language, found.timezone)
     for table in shown.tables:
         head = Markup("").join(
             Markup('<th scope="col"{}>{}</th>').format(_class(column), column.name)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decision.analytics.reports.answering import Bars, OverTime
 from decision.console.chart_axes import date_ticks, number_ticks
 from decision.console.charts import Series, band, bars, stacked
 from decision.console.language import language
+from decision.console.report_charts import figures, picture_file
+from decision.core.said import Said
 
 ENGLISH, CHINESE = language("en"), language("zh")
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -60,6 +64,31 @@ def test_bars_have_their_numbers_beside_them_and_say_where_there_are_none() -> N
     assert [one.get("width") for one in tree.iter("rect")] == ["100.00", "25.00", "0.00"]
     assert "1,200" in "".join(tree.itertext())
     assert "No decision yet." in bars("Reasons", [], ENGLISH, none="No decision yet.")
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("days", [0, 1, 60])
+def test_a_chart_of_a_report_is_the_same_picture_in_a_page_and_in_a_file(
+    days: int, stacked: bool
+) -> None:
+    """The file has its title, its legend and its colours with it."""
+    many = [date(2026, 9, 1) + timedelta(days=n) for n in range(days)]
+    rows = [(Said("customers"), [float(n) for n in range(days)]), ("<b>x", [None] * days)]
+    for chart in (OverTime(Said("Steps"), many, rows, stacked), Bars(Said("Steps"), rows_of(days))):
+        [figure] = figures([chart], CHINESE, "Asia/Shanghai")
+        parsed(figure)
+        file = picture_file(chart, CHINESE, "Asia/Shanghai")
+        tree = ElementTree.fromstring(file)
+        assert "步骤" in "".join(tree.itertext()) and "Steps" not in file
+        shapes = [one.tag.rpartition("}")[2] for one in tree.iter()]
+        drawn = re.findall("<(polyline|circle|rect)", figure.partition("<ul")[0])
+        assert len(drawn) <= sum(shape in ("polyline", "circle", "rect") for shape in shapes)
+        if isinstance(chart, OverTime):
+            assert "客户" in file and "&lt;b&gt;x" in file
+
+
+def rows_of(many: int) -> list[tuple[str, float]]:
+    return [(f"name {n} " * 9, n / 3) for n in range(many)]
 
 
 def test_nothing_to_draw_is_drawn_as_well() -> None:

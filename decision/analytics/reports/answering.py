@@ -7,7 +7,7 @@ values apart. Numbers in it are texts already, written as `f"{n:,}"`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -62,12 +62,24 @@ class Bars(NamedTuple):
     percent: bool = False
 
 
+class OverTime(NamedTuple):
+    """A chart: days on which periods begin, and named rows with a value for each of them.
+
+    Rows are lines, or `stacked` as bars that add up. None: there is no value.
+    """
+
+    title: str
+    days: Sequence[date]
+    rows: Sequence[tuple[str, Sequence[float | None]]]
+    stacked: bool = False
+
+
 class Shown(NamedTuple):
     """An answer for people: what they must know before all else, sentences, charts, tables."""
 
     said: Sequence[str]
     tables: Sequence[Table]
-    charts: Sequence[Bars] = ()
+    charts: Sequence[Bars | OverTime] = ()
     warnings: Sequence[str] = ()
 
 

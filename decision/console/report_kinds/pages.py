@@ -18,7 +18,7 @@ from decision.console.console import Console, on, path_text
 from decision.console.errors import PageError
 from decision.console.forms import query_of
 from decision.console.language import N_
-from decision.console.report_charts import drawn
+from decision.console.report_charts import picture_file
 from decision.console.report_kinds.counting import Reports, Waiting
 from decision.console.report_kinds.names import names_of
 from decision.console.report_kinds.question import PATH, Asked, as_json
@@ -150,7 +150,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         place = next((n for n in range(len(charts)) if str(n) == number), None)
         if place is None:
             raise PageError(404, N_("This report has no such chart."))
-        picture = drawn(charts[place], visitor_of(request).language, file=True)
+        picture = picture_file(charts[place], visitor_of(request).language, answer.answer.timezone)
         name = f"{asked.kind.name}-{place + 1}.svg"
         return Answer(picture.encode(), kind=_SVG, headers=_file(name))
 

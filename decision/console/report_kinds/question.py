@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from decision.analytics.reports import Kind, Option
-from decision.analytics.reports.asking import CUSTOMER, Question, asked, range_of
+from decision.analytics.reports.asking import Question, asked, range_of
 from decision.console.forms import Form
 from decision.console.rendering import link
 from decision.console.span import DAYS, RANGES
@@ -88,7 +88,7 @@ class Asked:
                 self._values(option),
                 error.detail if error is not None and error.path == option.name else "",
             )
-            for option in self.kind.options
+            for option in sorted(self.kind.options, key=lambda one: not one.positional)
         ]
 
     def _values(self, option: Option) -> list[str]:
@@ -134,13 +134,8 @@ class Asked:
 def as_json(question: Question) -> str:
     """A question as JSON, without what is left out."""
     found: Mapping[str, Any] = msgspec.to_builtins(question)
-    said = {name: value for name, value in found.items() if value not in ("", [], None)}
+    said = {name: value for name, value in found.items() if value not in ("", [], None, False)}
     return msgspec.json.format(msgspec.json.encode(said)).decode()
-
-
-def zone_of(zone: str, home: str) -> str:
-    """The time zone in which an answer's times are shown."""
-    return home if zone == CUSTOMER else zone
 
 
 def _text(form: Form, option: Option) -> str:

@@ -46,9 +46,9 @@ def shown_report(
     """A report in a language. `incomplete` is what it says of itself, as texts of `core.said`."""
     return ShownReport(
         [_sentence(one, language) for one in shown.warnings],
-        [_sentence(one, language) for one in shown.said],
+        [_sentence(one, language).rstrip(".。") for one in shown.said],
         _first_large(about(found, language)),
-        figures(shown.charts, language),
+        figures(shown.charts, language, found.timezone),
         [_table(one, language) for one in shown.tables],
         [_sentence(one, language) for one in incomplete],
     )
