@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
+from tests.cluster.servers import Cluster, Watched, why_not
 
 # How long an example takes tells of the machine's load, and never fails a test.
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +55,32 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), fsync="everysec", binary=binary)
     with server as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Six nodes for the whole session, which nobody stops; as `redis_url`."""
+    if reason := why_not():
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster.url
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def sentinel_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A primary, a replica and a sentinel for the whole session, which nobody stops."""
+    if reason := why_not():
+        pytest.skip(reason)
+    watched = Watched(tmp_path_factory.mktemp("sentinel"), sentinels=1)
+    try:
+        watched.start()
+        yield watched.url
+    finally:
+        watched.stop()
 
 
 @pytest.fixture

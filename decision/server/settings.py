@@ -37,8 +37,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         str | None,
         _about(
-            "Redis to keep everything in: redis://, rediss:// or unix://. Left out, an "
-            "embedded Redis is started in ./.nextbest/."
+            "Redis to keep everything in: redis://, rediss:// or unix://, or several servers: "
+            "redis+cluster:// or redis+sentinel://. Left out, an embedded Redis is started in "
+            "./.nextbest/."
         ),
     ] = None
     rules: Annotated[str, _about("Folder of the rule files.")] = "rules"

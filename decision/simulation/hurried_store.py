@@ -68,7 +68,7 @@ class HurriedStore(RedisStore):
         self._time = lambda: clock() / SECOND
 
     async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
-        self._clock_ahead = None  # it was so far ahead before the clock was set
+        self.connection.node("").clock_ahead = None  # it was so far ahead before the clock was set
         result = await super().commit(commit, timeout=timeout)
         if isinstance(result, Committed) and self.told is not None:
             if commit.wake is not None:

@@ -20,8 +20,9 @@ from typing import Any, Final
 from decision.core.errors import NextbestError, StoreUnavailable
 from decision.observability import named
 from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
+from decision.store.refusals import WRONG_SERVER
 from decision.store.register import RegisterClash
-from decision.store.urls import parse_url, tls_problem
+from decision.store.urls import ServerAddress, parse_url, tls_problem
 
 GRACE: Final = 0.5
 """Seconds after a loss in which calls wait for the new connection instead of failing at once."""
@@ -51,13 +52,32 @@ class SharedConnection:
     `limit` is how many calls may wait for a reply at once; more wait for a place.
     """
 
-    def __init__(self, url: str, *, on_connect: OnConnect, limit: int = CALLS_AT_ONCE) -> None:
-        self._options, self._ssl = parse_url(url)
-        host, port = self._options.get("host", "localhost"), self._options.get("port", 6379)
-        self._name = (host, port)
-        self.where: str = self._options.get("path", f"{host}:{port}")
+    wrong_server = WRONG_SERVER
+    """Codes of errors that are a reason to connect again."""
+
+    moves: Final = 0
+    """How often keys were found to have moved to another server."""
+
+    clock_ahead: float | None = None
+    """What the server's clock is ahead of the event loop's, in milliseconds; at most that, or the
+    server's has been set back since. None until it is known."""
+
+    def __init__(
+        self,
+        url: str | ServerAddress,
+        *,
+        on_connect: OnConnect,
+        limit: int = CALLS_AT_ONCE,
+        counts: ConnectionCounts | None = None,
+    ) -> None:
+        self.run_id = ""
+        """The run of the server that was connected last."""
+        self.address = parse_url(url) if isinstance(url, str) else url
+        self._options, self._ssl = self.address
+        self._name = self.address.place
+        self.where = self.address.where
         """The address as messages name it: no user, no password."""
-        self.counts = ConnectionCounts()
+        self.counts = ConnectionCounts() if counts is None else counts
         self._on_connect = on_connect
         self._limit = limit
         self._current: PipelinedConnection | None = None
@@ -106,18 +126,35 @@ class SharedConnection:
         """
         connection = self._current
         if connection is None or connection.full:
-            connection, timeout = await self._wait(timeout, through_outage)
+            connection, timeout = await self.wait(timeout, through_outage)
         return await connection.call(command, timeout, write=write)
 
     async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """The replies to several reads, sent together; see `PipelinedConnection.pipeline`."""
         connection = self._current
         if connection is None or connection.full:
-            connection, timeout = await self._wait(timeout, False)
+            connection, timeout = await self.wait(timeout, False)
         return await connection.pipeline(commands, timeout)
 
-    async def _wait(
-        self, timeout: float, through_outage: bool
+    @property
+    def current(self) -> PipelinedConnection | None:
+        """The connection, unless it was lost."""
+        return self._current
+
+    def node(self, key: str) -> SharedConnection:
+        """The connection to the server that has a key: here there is one."""
+        return self
+
+    def nodes(self) -> list[SharedConnection]:
+        """The connections to all servers that have keys, always in the same order."""
+        return [self]
+
+    async def settled_nodes(self) -> list[SharedConnection]:
+        """`nodes`, where each key is on one of them alone."""
+        return [self]
+
+    async def wait(
+        self, timeout: float, through_outage: bool = False
     ) -> tuple[PipelinedConnection, float]:
         """A connection that takes calls, and how much of the time is left."""
         loop = asyncio.get_running_loop()
@@ -132,7 +169,7 @@ class SharedConnection:
             if connection is None and not through_outage:
                 until = min(deadline, self._lost_at + GRACE)
             if now >= until or self._closed or isinstance(self._why, RegisterClash):
-                raise self._unavailable(busy=connection is not None)
+                raise self.unavailable(busy=connection is not None)
             self._usable.clear()
             try:
                 async with asyncio.timeout_at(until):
@@ -140,7 +177,8 @@ class SharedConnection:
             except TimeoutError:
                 continue
 
-    def _unavailable(self, *, busy: bool) -> StoreUnavailable:
+    def unavailable(self, *, busy: bool = False) -> StoreUnavailable:
+        """Why no call can be made."""
         if self._closed:
             return StoreUnavailable("the store is closed", code="closed")
         if busy:
@@ -156,6 +194,7 @@ class SharedConnection:
         if connection.lost:
             raise self._failure("lost", "the connection was lost")
         self._current = connection
+        self.run_id = connection.run_id
         self._why = None
         self._usable.set()
 
@@ -181,8 +220,9 @@ class SharedConnection:
         while True:
             try:
                 self._use(await self._connect())
-                extra = named("redis_connected_again", address=self.where)
-                _log.warning("connected to Redis at %s again", self.where, extra=extra)
+                if self.counts.lost:
+                    extra = named("redis_connected_again", address=self.where)
+                    _log.warning("connected to Redis at %s again", self.where, extra=extra)
                 return
             except RegisterClash as error:
                 _log.critical("%s", error, extra=named("register_clash", address=self.where))
@@ -260,7 +300,8 @@ class SharedConnection:
         loop = asyncio.get_running_loop()
 
         def new() -> PipelinedConnection:
-            return PipelinedConnection(self.where, self._limit, self._on_change, self.counts)
+            about = (self.where, self._limit, self._on_change, self.counts)
+            return PipelinedConnection(*about, self.wrong_server)
 
         if "path" in self._options:
             return (await loop.create_unix_connection(new, address))[1]

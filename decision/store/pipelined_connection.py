@@ -74,6 +74,8 @@ class ConnectionCounts(msgspec.Struct):
     """Calls that were not sent because the connection was stalled."""
     refused: RefusalCount = msgspec.field(default_factory=RefusalCount)
     """Errors that Redis answered calls with."""
+    redirects: dict[str, int] = msgspec.field(default_factory=dict)
+    """Calls that a node of a cluster did not carry out, and that were sent again, by code."""
 
 
 class _PendingReply(msgspec.Struct, eq=False):
@@ -96,6 +98,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     `full` is true while no more calls should be sent: `limit` are waiting, or the other side
     does not read. `on_change` is called when that ends, and once when the connection is lost.
+    Errors with a code of `wrong_server` end it. `run_id` is that of the server, once it was asked.
     """
 
     def __init__(
@@ -104,8 +107,11 @@ class PipelinedConnection(asyncio.Protocol):
         limit: int,
         on_change: Callable[[PipelinedConnection], None],
         counts: ConnectionCounts,
+        wrong_server: frozenset[str] = WRONG_SERVER,
     ) -> None:
         self.where = where
+        self.run_id = ""
+        self._wrong_server = wrong_server
         self.full = False
         self.lost = False
         self.ended = "was lost"
@@ -139,17 +145,28 @@ class PipelinedConnection(asyncio.Protocol):
         """
         reply = await self._send(_pack(command), None, timeout, write)
         if isinstance(reply, hiredis.ReplyError):
-            raise self._refused(reply, command)
+            raise self.refused(reply, command)
         return reply
 
     async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """The replies to several reads, sent together; raises for the first that failed."""
-        packed = b"".join(map(_pack, commands))
-        replies: list[Any] = await self._send(packed, len(commands), timeout, False)
+        replies: list[Any] = await self.replies(commands, timeout)
         for reply, command in zip(replies, commands, strict=True):
             if isinstance(reply, hiredis.ReplyError):
-                raise self._refused(reply, command)
+                raise self.refused(reply, command)
         return replies
+
+    def reply(
+        self, command: Command, timeout: float, *, write: bool = False
+    ) -> asyncio.Future[Any]:
+        """As `call`, but an error that Redis answers with is the reply."""
+        return self._send(_pack(command), None, timeout, write)
+
+    def replies(
+        self, commands: Sequence[Command], timeout: float, *, write: bool = False
+    ) -> asyncio.Future[list[Any]]:
+        """As `pipeline`, but errors that Redis answers with are among the replies."""
+        return self._send(b"".join(map(_pack, commands)), len(commands), timeout, write)
 
     def fail_if_silent_for(self, timeout: float) -> None:
         """Raises `StoreUnavailable` where the connection is stalled for at least so long."""
@@ -218,15 +235,16 @@ class PipelinedConnection(asyncio.Protocol):
             return copy(self._refusal)
         return self._failure("lost", "the connection was lost", uncertain=uncertain)
 
-    def _refused(self, reply: Exception, command: Command) -> Refused:
+    def refused(self, reply: Exception, command: Command) -> Refused:
         """An error reply; one that only another server would give ends this connection."""
         error = Refused(self.where, reply, asked_of(command))
         self._counts.refused.note(error)
-        if error.code in WRONG_SERVER and self._loop.time() - self.opened_at >= KEPT_FOR:
-            self._give_up(f"was given up, because the server may be another now: {error}")
+        if error.code in self._wrong_server and self._loop.time() - self.opened_at >= KEPT_FOR:
+            self.give_up(f"was given up, because the server may be another now: {error}")
         return error
 
-    def _give_up(self, ended: str) -> None:
+    def give_up(self, ended: str) -> None:
+        """Ends the connection; `ended` says why, after "the connection"."""
         if not self._transport.is_closing():
             self.ended = ended
             self._transport.abort()
@@ -254,7 +272,7 @@ class PipelinedConnection(asyncio.Protocol):
         if self._pending:
             given_up_at = self._received_at + STALLED_AFTER
             if given_up_at <= now:
-                self._give_up(f"was given up after {STALLED_AFTER:g} s of silence")
+                self.give_up(f"was given up after {STALLED_AFTER:g} s of silence")
                 return
             wakes_at = min(wakes_at, given_up_at)
         if unanswered and not self.stalled:

@@ -8,7 +8,7 @@ from typing import Final
 from decision.core.errors import StoreUnavailable
 
 _PASSWORD: Final = "put the right user and password into NEXTBEST_REDIS_URL"
-_CLUSTER: Final = "it is a cluster: point NEXTBEST_REDIS_URL at a single server"
+_CLUSTER: Final = "it is a cluster: write redis+cluster://host:port in NEXTBEST_REDIS_URL"
 _REPLICA: Final = "it is a replica: point NEXTBEST_REDIS_URL at the primary"
 
 _FIXES: Final = {
@@ -32,9 +32,9 @@ _FIXES: Final = {
     "NODATABASE": "name a database that it has in NEXTBEST_REDIS_URL",
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
-    "CLUSTERDOWN": _CLUSTER,
+    "CLUSTERDOWN": "see redis-cli --cluster check: start the nodes that are down, or fix the slots",
     "CROSSSLOT": _CLUSTER,
-    "TRYAGAIN": _CLUSTER,
+    "TRYAGAIN": "its slot is being moved to another node: wait until that is done",
 }
 
 CODES: Final = (*_FIXES, "EXECABORT", "NOSCRIPT", "LOST", "ERR")

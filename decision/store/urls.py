@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from decision.core.errors import StoreUnavailable
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
+
+FORMS: Final = (
+    "write it as redis://user:password@host:6379/0, unix:///path/of/its.sock, "
+    "redis+cluster://host:6379,host:6379 or redis+sentinel://host:26379,host:26379/name; "
+    "rediss… for TLS"
+)
 _ENCODE: Final = (
     "write @ / ? # % : [ ] in a user, a password or an option as %40 %2F %3F %23 %25 %3A %5B %5D"
 )
@@ -29,8 +35,30 @@ _OPTIONS: Final = (
 _BAD_OPTION: Final = re.compile(r"Invalid value for '\w+' in connection URL")
 
 
-def parse_url(url: str) -> tuple[dict[str, Any], SSLContext | None]:
-    """The options of a connection, and what TLS needs where the URL asks for it.
+class ServerAddress(NamedTuple):
+    """Where a server is and how to log in: redis-py's options, and what TLS needs, if it does."""
+
+    options: dict[str, Any]
+    ssl: SSLContext | None
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.options.get("host", "localhost"), self.options.get("port", 6379)
+
+    @property
+    def where(self) -> str:
+        """The address as messages name it: no user, no password."""
+        host, port = self.place
+        return str(self.options.get("path", f"{host}:{port}"))
+
+    def at(self, host: str, port: int) -> ServerAddress:
+        """Another server with the same login."""
+        return ServerAddress({**self.options, "host": host, "port": port}, self.ssl)
+
+
+def parse_url(url: str) -> ServerAddress:
+    """The address of one server.
 
     Raises:
         StoreUnavailable: it cannot be used; the text says why, and quotes nothing of it.
@@ -44,9 +72,9 @@ def parse_url(url: str) -> tuple[dict[str, Any], SSLContext | None]:
         try:
             options: dict[str, Any] = dict(parse(url))
             if options.get("connection_class") is not SSLConnection:
-                return options, None
+                return ServerAddress(options, None)
             given = {name: value for name, value in options.items() if name.startswith("ssl_")}
-            return options, SSLConnection(**given).ssl_context.get()
+            return ServerAddress(options, SSLConnection(**given).ssl_context.get())
         except OSError as error:
             problem = f"a file that it names for TLS cannot be used: {error.strerror or error}"
         except RedisError as error:
@@ -57,10 +85,12 @@ def parse_url(url: str) -> tuple[dict[str, Any], SSLContext | None]:
             # The text of others would quote a part of the URL, such as a password for a port.
             known = _BAD_OPTION.match(str(error))
             problem = known[0] if known else f"its host or port cannot be read; {_ENCODE}"
-    raise StoreUnavailable(
-        f"NEXTBEST_REDIS_URL: {problem}; write it as redis://user:password@host:6379/0, "
-        "rediss://… for TLS, or unix:///path/of/its.sock"
-    ) from None
+    raise bad_url(problem) from None
+
+
+def bad_url(problem: str) -> StoreUnavailable:
+    """What is wrong with the URL, and how to write it."""
+    return StoreUnavailable(f"NEXTBEST_REDIS_URL: {problem}; {FORMS}")
 
 
 def tls_problem(error: SSLError) -> tuple[str, str]:
@@ -86,7 +116,10 @@ def _problem(url: str) -> str | None:
     """What redis-py would read otherwise than it is meant: a part of a password as the host."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in _SCHEMES:
-        return "it does not begin with redis://, rediss:// or unix://"
+        return (
+            "it does not begin with redis://, rediss://, unix://, redis+cluster:// or "
+            "redis+sentinel://"
+        )
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if scheme.lower() == "unix":
         login = bool(authority) and not authority.endswith("@")

@@ -46,7 +46,7 @@ async def engine_on(url: str, then: str, refuses_late: bool) -> Engine:
     assert definition is not None
     store = RedisStore(url)
     if not refuses_late:
-        store._clock_ahead = 1e13  # as if Redis' clock had been set back
+        store.connection.clock_ahead = 1e13  # as if Redis' clock had been set back
     await store.start()
     engine = Engine(store, EngineSettings(), wall_clock)
     now = from_micros(wall_clock())

@@ -361,7 +361,7 @@ async def test_a_commit_that_redis_gets_after_its_deadline_does_not_happen(
         await store.start()
         commit = commit_of(await with_contact(store), "contacts", records=[record()])
         if not standing:
-            store._clock_ahead = 1e13
+            store.connection.clock_ahead = 1e13
         info = (await store.connection.call(("INFO", "server"), 5.0)).decode()
         number = int(re.findall(r"process_id:(\d+)", info)[0])
         os.kill(number, signal.SIGSTOP)
@@ -379,7 +379,7 @@ async def test_a_commit_that_redis_gets_after_its_deadline_does_not_happen(
 async def test_a_clock_of_redis_that_is_ahead_refuses_no_commit(store: RedisStore) -> None:
     """Neither at the start nor when it is set forward; it costs one more attempt each time."""
     for ahead in (-1e12, -60_000.0):
-        store._clock_ahead = ahead
+        store.connection.clock_ahead = ahead
         for _ in range(3):
             commit = commit_of(await with_contact(store), "contacts", records=[record()])
             assert await store.commit(commit, timeout=2.0) == Committed()

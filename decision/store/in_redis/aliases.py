@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from decision.store.damage import text
-from decision.store.in_redis.base import RedisBase
+from decision.store.in_redis.scanning import RedisScanning
 from decision.store.keys import escape_pattern
 from decision.store.pipelined_connection import Command
 
@@ -14,7 +14,7 @@ _AT_A_TIME: Final = 1_000
 """Keys looked at in one call: Redis does nothing else meanwhile."""
 
 
-class RedisAliases(RedisBase):
+class RedisAliases(RedisScanning):
     """Implements `AliasStore`."""
 
     async def resolve_alias(
@@ -62,15 +62,12 @@ class RedisAliases(RedisBase):
 
     async def _owners(self) -> AsyncIterator[dict[str, str]]:
         """Keys of all aliases and the customers that they lead to, part by part."""
-        call, cursor = self._caller(), b"0"
         pattern = escape_pattern(self.keys.prefix) + "{p*}:a:*"
-        while True:
-            cursor, keys = await call(("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_A_TIME))
-            owners = await call(("MGET", *keys)) if keys else ()
+        async for keys in self._scan(pattern, _AT_A_TIME):
+            reads: list[Command] = [("GET", key) for key in keys]  # of several slots
+            owners = await self.connection.pipeline(reads, self._timeout) if keys else ()
             yield {
                 key.decode(errors="replace"): owner.decode(errors="replace")
                 for key, owner in zip(keys, owners, strict=True)
                 if owner is not None
             }
-            if int(cursor) == 0:
-                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -10,9 +11,12 @@ from time import time
 from typing import Any
 
 from decision.core.document import ContactKind
+from decision.core.errors import StoreUnavailable
 from decision.observability import named
+from decision.store.cluster.connection import ClusterConnection
 from decision.store.codec import PacksDocuments
-from decision.store.connection import CONNECT_TIMEOUT, SharedConnection
+from decision.store.connecting import StoreConnection, connection_to
+from decision.store.connection import CONNECT_TIMEOUT
 from decision.store.in_redis.server import check_server, parse_info, risks
 from decision.store.keys import Keys
 from decision.store.pipelined_connection import Argument, PipelinedConnection
@@ -34,12 +38,11 @@ class RedisBase(PacksDocuments):
         self.keys = Keys(prefix)
         self.register = SharedRegister(self.keys)
         self._register = self.register.local
-        self.connection = SharedConnection(url, on_connect=self._on_connect)
+        self.connection: StoreConnection = connection_to(url, self._on_connect)
         self._timeout = timeout
         self._earlier: dict[str, list[int]] = {}
-        self._run_id = ""
-        self._last_logged: tuple[str, bytes] | None = None
-        self._warned = False
+        self._runs: dict[str, str] = {}
+        self._last_logged: dict[str, bytes] = {}
 
     async def start(self) -> None:
         await self.connection.start()
@@ -77,6 +80,11 @@ class RedisBase(PacksDocuments):
         """The reply of a script."""
         return await SCRIPTS[script].run(self._caller(timeout, write=write), keys, arguments)
 
+    async def _infos(self) -> list[dict[str, str]]:
+        """What each server tells of itself, in the order of `nodes`."""
+        calls = (node.call(("INFO",), self._timeout) for node in self.connection.nodes())
+        return list(map(parse_info, await asyncio.gather(*calls)))
+
     async def _refresh(self, timeout: float | None = None) -> None:
         """Learns the register's new entries, which documents that others wrote may need."""
         await self._guarded(self.register.refresh(self._caller(timeout)))
@@ -93,21 +101,29 @@ class RedisBase(PacksDocuments):
         """Checks the server, and brings scripts and register in step with it."""
         call = partial(connection.call, timeout=CONNECT_TIMEOUT)
         info = parse_info(await call(("INFO",)))
-        where = f"Redis at {self.connection.where}"
-        check_server(info, where)
-        if not self._warned:
-            self._warned = True
+        where = f"Redis at {connection.where}"
+        check_server(info, where, cluster=isinstance(self.connection, ClusterConnection))
+        if connection.where not in self._runs:
             for setting, risk in risks(info).items():
-                extra = named("redis_may_lose_data", setting=setting, address=self.connection.where)
+                extra = named("redis_may_lose_data", setting=setting, address=connection.where)
                 _log.warning("%s %s", where, risk, extra=extra)
-        await self._end_earlier(call, info["run_id"])
+        run_id = connection.run_id = info["run_id"]
+        await self._end_earlier(call, run_id)
         # Together: a round trip each took longer than a connection may take to open, where this
         # process, or Redis, was short of time.
         loads = [("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()]
         await connection.pipeline(loads, CONNECT_TIMEOUT)
-        await self.register.agree(call)
+        if self._has(connection, self.keys.names):
+            await self.register.agree(call)
         with suppress(Refused):
-            await self._look_back(call, info["run_id"])
+            await self._look_back(connection, call)
+
+    def _has(self, connection: PipelinedConnection, key: str) -> bool:
+        """Whether a connection, of which nobody knows yet, is to the server that has a key."""
+        try:
+            return self.connection.node(key).where == connection.where
+        except StoreUnavailable:
+            return False
 
     async def _end_earlier(self, call: Call, run_id: str) -> None:
         """Ends what is left in this server of the connections that were lost.
@@ -123,20 +139,25 @@ class RedisBase(PacksDocuments):
                 await call(("CLIENT", "KILL", "ID", lost))
         self._earlier[run_id] = [number]
 
-    async def _look_back(self, call: Call, run_id: str) -> None:
+    async def _look_back(self, connection: PipelinedConnection, call: Call) -> None:
         """Looks whether a server of another run than before has our latest entry of the log.
 
         One that was killed, or took over from another, may lack what was acknowledged. Beats are
         then counted anew, once for each run: so every server that looks at the store notices.
         """
-        if self._run_id not in ("", run_id) and self._last_logged is not None:
-            log, entry = self._last_logged
-            if await _last_entry(call, log) < _in_order(entry):
-                self._last_logged = None
-                told = await call(("SET", self.keys.health("lacks"), run_id, "GET"))
-                if told != run_id.encode():
-                    await call(("SET", self.keys.health("beats"), 0))
-        self._run_id = run_id
+        run_id, before = connection.run_id, self._runs.get(connection.where)
+        self._runs[connection.where] = run_id
+        own = [log for log in self._last_logged if self._has(connection, log)]
+        if before == run_id or not own:
+            return
+        log = max(own, key=lambda one: _in_order(self._last_logged[one]))
+        if await _last_entry(call, log) < _in_order(self._last_logged[log]):
+            for one in own:
+                del self._last_logged[one]
+            key = self.keys.health("lacks")
+            tell = call if self._has(connection, key) else self._caller(write=True)
+            if await tell(("SET", key, run_id, "GET")) != run_id.encode():
+                await tell(("SET", self.keys.health("beats"), 0))
 
 
 async def _last_entry(call: Call, log: str) -> tuple[int, int]:

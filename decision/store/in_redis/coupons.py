@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from decision.core.clock import MILLISECOND
 from decision.core.coupons import CouponCounts, WantedCode, counter_of
@@ -15,6 +15,8 @@ from decision.store.damage import whole
 from decision.store.in_redis.base import RedisBase
 from decision.store.keys import TOKEN_LASTS
 from decision.store.pipelined_connection import Argument
+
+_KEYS: Final = ("codes", "queue", "ends", "left", "counts")
 
 
 def read_pool(found: ReadResult, pool: str, left: bytes | None) -> None:
@@ -29,10 +31,20 @@ class RedisCoupons(RedisBase):
     """Implements `CouponStore`."""
 
     async def _pool(
-        self, act: str, pool: str, *arguments: Argument, now: int = 0, timeout: float | None = None
+        self,
+        act: str,
+        pool: str,
+        *arguments: Argument,
+        now: int = 0,
+        tag: int | None = None,
+        timeout: float | None = None,
     ) -> Any:
-        found = [act, now, *arguments]
-        return await self._run("coupons", [self.keys.pool(pool)], found, timeout=timeout)
+        """What the script says; `tag` is that of the token which it is about."""
+        begin = self.keys.pool(pool)
+        keys = [begin + name for name in _KEYS]
+        if tag is not None:
+            keys.append(f"{begin}t:{tag}")
+        return await self._run("coupons", keys, [act, now, *arguments], timeout=timeout)
 
     async def add_codes(self, pool: str, codes: Sequence[str]) -> int:
         return await self.open_codes(pool, await self.stage_codes(pool, codes))
@@ -79,7 +91,7 @@ class RedisCoupons(RedisBase):
         lasts: int,
         timeout: float | None = None,
     ) -> list[str] | None:
-        arguments: list[Argument] = [decision_tag(token), token, -(-lasts // MILLISECOND)]
+        arguments: list[Argument] = [token, -(-lasts // MILLISECOND)]
         for one in wanted:
             due, back = one.due, one.back
             arguments += [
@@ -88,15 +100,16 @@ class RedisCoupons(RedisBase):
                 "" if back is None else back,
                 one.rest,
             ]
-        found = await self._pool("take", pool, *arguments, now=now, timeout=timeout)
+        tag = decision_tag(token)
+        found = await self._pool("take", pool, *arguments, now=now, tag=tag, timeout=timeout)
         return None if found is None else [code.decode() for code in found]
 
     async def return_codes(self, pool: str, token: str, now: int) -> None:
-        await self._pool("back", pool, decision_tag(token), token, TOKEN_LASTS, now=now)
+        await self._pool("back", pool, token, TOKEN_LASTS, now=now, tag=decision_tag(token))
 
     async def settle_code(self, pool: str, token: str, message: str, rank: int, now: int) -> bool:
         tag, taken = decision_tag(token), f"{token}/{message}"
-        return bool(await self._pool("settle", pool, tag, taken, rank, now=now))
+        return bool(await self._pool("settle", pool, taken, rank, now=now, tag=tag))
 
     async def expire_codes(self, pool: str, now: int, *, timeout: float | None = None) -> None:
         await self._pool("count", pool, now=now, timeout=timeout)
@@ -112,5 +125,5 @@ class RedisCoupons(RedisBase):
             known = await self._caller()(("HGETALL", f"{self.keys.pool(pool)}t:{tag}"))
             own = [name for name in known[::2] if belongs(name.decode(), partitions)]
             if own:
-                gone += int(await self._pool("forget", pool, tag, *own))
+                gone += int(await self._pool("forget", pool, *own, tag=tag))
         return gone

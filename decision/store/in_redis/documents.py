@@ -6,9 +6,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from struct import Struct
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from decision.core.clock import SECOND
 from decision.core.coupons import counter_of, pool_of
@@ -26,6 +27,7 @@ from decision.core.ports import (
 from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
+from decision.store.connection import SharedConnection
 from decision.store.damage import damaged, note, whole
 from decision.store.deliveries import member_of, pack
 from decision.store.in_redis.aliases import RedisAliases
@@ -59,10 +61,6 @@ _log = logging.getLogger(__name__)
 
 class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, RedisHolds):
     """Implements `DocumentStore`."""
-
-    _clock_ahead: float | None = None
-    """What Redis' clock is ahead of the event loop's, in milliseconds; at most that, or Redis' has
-    been set back since."""
 
     async def read(
         self,
@@ -157,7 +155,7 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
             tries -= 1
             if not (erased and tries):
                 break
-            self._clock.forget()
+            self._clocks.clear()
         latest = await self._decoded(commit.customer_id, raw)
         latest.answer = answer
         latest.known_events = frozenset(commit.event_ids[place - 1] for place in known)
@@ -183,15 +181,17 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
             keys += own
             tail += told
         encoded: list[Argument] = []
-        if self._clock_ahead is None:
-            self._clock_ahead = (self._time() - now()) * 1000
         lost, sent = False, commit.repeated
         while True:
-            call = self._caller(deadline - now(), write=True, through_outage=lost)
+            left = deadline - now()
+            call = self._caller(left, write=True, through_outage=lost)
             try:
-                since = [await self._clock_at(call, unless.since)] if unless else []
+                since = [await self._clock_at(keys[0], unless.since, left)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()
-                until = int(deadline * 1000 + self._clock_ahead) + 1
+                node = self.connection.node(keys[0])
+                if node.clock_ahead is None:
+                    node.clock_ahead = (self._time() - now()) * 1000
+                until = int(deadline * 1000 + node.clock_ahead) + 1
                 arguments = ["1" if sent else "0", until, *encoded, *since, *tail]
                 reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
@@ -202,32 +202,38 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
                     raise
                 continue
             if isinstance(reply, bytes):
-                self._last_logged = (keys[1], reply)
+                self._last_logged[keys[1]] = reply
                 return 1
             if reply == 1 or not isinstance(reply, int):
                 return reply
             if now() >= deadline:
                 raise StoreUnavailable("the write came to Redis after its deadline")
-            self._clock_ahead = reply - now() * 1000
+            self.connection.node(keys[0]).clock_ahead = reply - now() * 1000
 
     @cached_property
-    def _clock(self) -> SharedReading[tuple[int, float]]:
-        return SharedReading(lambda: _read_clock(self._caller()))
+    def _clocks(self) -> WeakKeyDictionary[SharedConnection, SharedReading[tuple[int, float]]]:
+        return WeakKeyDictionary()
 
     async def _on_connect(self, connection: PipelinedConnection) -> None:
-        self._clock.forget()  # it may be of another server
+        self._clocks.clear()  # one may be of another server
         await super()._on_connect(connection)
 
-    async def _clock_at(self, call: Call, moment: float) -> int:
-        """What Redis' clock showed at a moment of `uptime`, in microseconds; or earlier.
+    async def _clock_at(self, key: str, moment: float, left: float) -> int:
+        """What the clock of the Redis that has a key showed at a moment of `uptime`, in
+        microseconds; or earlier.
 
         Earlier by what the reply takes at most: so no erasure after that moment seems to be before
         it. Where the reading that works share fails, this one tries for as long as it may.
         """
+        node = self.connection.node(key)
+        clock = self._clocks.get(node)
+        if clock is None:
+            clock = SharedReading(partial(_read_clock, partial(node.call, timeout=self._timeout)))
+            self._clocks[node] = clock
         try:
-            shown, known = await self._clock.since(moment)
+            shown, known = await clock.since(moment)
         except StoreUnavailable:
-            shown, known = await _read_clock(call)
+            shown, known = await _read_clock(partial(node.call, timeout=left, through_outage=True))
         return math.floor(shown - (known - moment) * SECOND)
 
     async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:

@@ -7,7 +7,6 @@ from typing import Final
 from decision.core.clock import MILLISECOND
 from decision.core.ports import FileState
 from decision.store.in_redis.base import RedisBase
-from decision.store.in_redis.server import parse_info
 from decision.store.refusals import Refused
 
 _AT_A_TIME: Final = 500
@@ -20,20 +19,25 @@ class RedisFile(RedisBase):
     """Implements `FileStore`."""
 
     async def file_state(self) -> FileState:
-        info = parse_info(await self._caller()(("INFO",)))
-        busy = {info.get("aof_rewrite_in_progress", "0"), info.get("aof_rewrite_scheduled", "0")}
+        infos = await self._infos()
+        busy = {
+            info.get(f"aof_rewrite_{name}", "0")
+            for info in infos
+            for name in ("in_progress", "scheduled")
+        }
         return FileState(
-            enabled=info.get("aof_enabled") == "1",
+            enabled=any(info.get("aof_enabled") == "1" for info in infos),
             busy=busy != {"0"},
-            succeeded=info.get("aof_last_bgrewrite_status", "ok") == "ok",
-            server=info.get("run_id", ""),
+            succeeded=all(info.get("aof_last_bgrewrite_status", "ok") == "ok" for info in infos),
+            server=" ".join(info.get("run_id", "") for info in infos),
         )
 
     async def rewrite_file(self) -> str | None:
-        try:
-            await self._caller(write=True)(("BGREWRITEAOF",))
-        except Refused as error:
-            return f"{error.code}: {error.reason}"
+        for node in self.connection.nodes():
+            try:
+                await node.call(("BGREWRITEAOF",), self._timeout, write=True)
+            except Refused as error:
+                return f"{error.code}: {error.reason}"
         return None
 
     async def rewrite_log(self, partition: int) -> str | None:

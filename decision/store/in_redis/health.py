@@ -10,7 +10,7 @@ from typing import Final
 from decision.store.health import Beat, LogState, RefusalCount, ServerState
 from decision.store.in_redis.base import RedisBase
 from decision.store.in_redis.rights import trials
-from decision.store.in_redis.server import parse_info, state_of
+from decision.store.in_redis.server import state_of, state_of_all
 from decision.store.refusals import Refused
 
 _FORGOTTEN: Final = 60_000
@@ -51,21 +51,23 @@ class RedisHealth(RedisBase):
         return found
 
     async def server_state(self) -> ServerState:
-        return state_of(parse_info(await self._caller()(("INFO",))))
+        where = [node.where for node in self.connection.nodes()]
+        states = list(map(state_of, await self._infos()))
+        return (
+            states[0] if len(states) == 1 else state_of_all(dict(zip(where, states, strict=True)))
+        )
 
     async def missing_rights(self) -> list[str]:
-        call, missing = self._caller(write=True), []
         tried = list(trials(self.keys.health("rights")))
-        replies = await asyncio.gather(
-            *(call(command) for _, command in tried), return_exceptions=True
-        )
-        for (right, _), reply in zip(tried, replies, strict=True):
-            if isinstance(reply, Refused):
-                if reply.code == "NOPERM":
-                    missing.append(right)
-            elif isinstance(reply, BaseException):
-                raise reply
-        return missing
+        missing: dict[str, None] = {}
+        for node in self.connection.nodes():
+            # What a node has no slot for, it refuses as well, but for another reason.
+            connection, left = await node.wait(self._timeout)
+            calls = (connection.reply(command, left, write=True) for _, command in tried)
+            for (right, _), reply in zip(tried, await asyncio.gather(*calls), strict=True):
+                if isinstance(reply, Exception) and Refused(node.where, reply).code == "NOPERM":
+                    missing[right] = None
+        return list(missing)
 
     async def look_at_logs(self, partitions: Sequence[int], limit: int) -> list[LogState]:
         arguments = [limit, _TRIMMED_AT_ONCE, _STAY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from decision.core.errors import StoreUnavailable
@@ -16,8 +17,10 @@ def parse_info(reply: bytes) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def check_server(info: dict[str, str], where: str) -> None:
+def check_server(info: dict[str, str], where: str, *, cluster: bool = False) -> None:
     """Checks that the store can use a server; `where` names it in messages.
+
+    `cluster`: as a node of a cluster.
 
     Raises:
         StoreUnavailable: it cannot.
@@ -25,8 +28,12 @@ def check_server(info: dict[str, str], where: str) -> None:
     version = info["redis_version"]
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
         raise _unfit(where, "VERSION", f"is of version {version}", "6.2 or newer is needed")
-    if info.get("cluster_enabled") == "1":
-        raise _unfit(where, "CLUSTERDOWN", "is part of a cluster", "use a single server")
+    if info.get("cluster_enabled") == "1" and not cluster:
+        fix = "write redis+cluster://host:port,host:port in NEXTBEST_REDIS_URL"
+        raise _unfit(where, "CLUSTERDOWN", "is part of a cluster", fix)
+    if info.get("cluster_enabled") != "1" and cluster:
+        fix = "write redis://host:port in NEXTBEST_REDIS_URL for a single server"
+        raise _unfit(where, "CLUSTERDOWN", "is not part of a cluster", fix)
     if info.get("role") == "slave":
         fix = "point NEXTBEST_REDIS_URL at the primary"
         raise _unfit(where, "READONLY", "is a replica", fix)
@@ -64,4 +71,27 @@ def state_of(info: dict[str, str]) -> ServerState:
         max_memory=int(info.get("maxmemory", 0)),
         evicted=int(info.get("evicted_keys", 0)),
         risks=risks(info),
+    )
+
+
+def state_of_all(states: Mapping[str, ServerState]) -> ServerState:
+    """What the nodes of a cluster tell of themselves, by where they are, as if they were one.
+
+    Memory is what there is if the fullest may be as full as the others.
+    """
+    told: dict[tuple[str, str], list[str]] = {}
+    for where, state in states.items():
+        for setting, text in state.risks.items():
+            told.setdefault((setting, text), []).append(where)
+    risks: dict[str, str] = {}
+    for (setting, text), places in told.items():
+        one = f"at {', '.join(places)} {text}"
+        risks[setting] = f"{risks[setting]}; {one}" if setting in risks else one
+    most = [state.max_memory for state in states.values() if state.max_memory]
+    return ServerState(
+        run_id=" ".join(state.run_id for state in states.values()),
+        used_memory=sum(state.used_memory for state in states.values()),
+        max_memory=min(most, default=0) * len(states),
+        evicted=sum(state.evicted for state in states.values()),
+        risks=risks,
     )

@@ -1,6 +1,7 @@
 -- All that changes a pool of coupon codes.
 --
--- KEYS  1 what the keys of the pool begin with; they share its hash tag
+-- KEYS  1 codes   2 queue   3 ends   4 left   5 counts   6 t:<tag>, where it is about a token;
+--       all that it may touch, because a cluster that moves them looks at these alone
 --   codes   hash    code → '' free, h held, g given, each with the number of who has it, r redeemed,
 --                   s staged: nobody gets it while it is looked up in the other pools
 --   queue   list    free codes, the next one first; also some that are free no more, or twice
@@ -13,9 +14,8 @@
 --
 -- Ranks are those of settle_budgets.lua. Numbers are below 2^53, up to which Lua's are exact.
 
-local pool, now = KEYS[1], tonumber(ARGV[2])
-local codes, queue, ends = pool .. 'codes', pool .. 'queue', pool .. 'ends'
-local counts = pool .. 'counts'
+local codes, queue, ends, left, counts, mine = unpack(KEYS)
+local now = tonumber(ARGV[2])
 
 local AT_A_TIME = 1000 -- codes that one call frees: Redis does nothing else meanwhile
 local SKIPPED = 10000  -- entries of the queue that one call looks at to find free codes
@@ -87,7 +87,7 @@ local function next_free(wanted)
 end
 
 -- Rank, number, back, rest and code of what a token took; nothing where it is not known.
-local function taken_by(mine, field)
+local function taken_by(field)
   local held = redis.call('HGET', mine, field) or ''
   return string.match(held, '^(%-?%d+) (%d+) (%d*) (%d+) (.*)$')
 end
@@ -151,46 +151,46 @@ function act.known()
   return found
 end
 
--- 3 the tag   4 the token   5 how long it is remembered, milliseconds
--- 6 … of each code: the message; when it is free again, or ''; the same once it is given; rest
+-- 3 the token   4 how long it is remembered, milliseconds
+-- 5 … of each code: the message; when it is free again, or ''; the same once it is given; rest
 -- Returns the codes, those of before where the token has taken; nil where there are not enough.
 function act.take()
-  local mine, token = pool .. 't:' .. ARGV[3], ARGV[4]
+  local token = ARGV[3]
   if redis.call('HGET', mine, token) then
     return false
   end
   free_what_is_due()
   local before = {}
-  for i = 6, #ARGV, 4 do
-    local _, _, _, _, code = taken_by(mine, token .. '/' .. ARGV[i])
+  for i = 5, #ARGV, 4 do
+    local _, _, _, _, code = taken_by(token .. '/' .. ARGV[i])
     before[#before + 1] = code
   end
   if #before > 0 then
     return before
   end
-  local found = next_free((#ARGV - 5) / 4)
+  local found = next_free((#ARGV - 4) / 4)
   if not found then
     return false
   end
   for place, code in ipairs(found) do
-    local i = 4 * place + 2
+    local i = 4 * place + 1
     local number = (tonumber(redis.call('HGET', counts, 'taken') or '') or 0) + 1
     count('taken', 1)
     put(code, '', 'h' .. number, ARGV[i + 1])
     local held = table.concat({-1, number, ARGV[i + 2], ARGV[i + 3], code}, ' ')
     redis.call('HSET', mine, token .. '/' .. ARGV[i], held)
   end
-  keep(mine, ARGV[5])
+  keep(mine, ARGV[4])
   return found
 end
 
--- 3 the tag   4 the token   5 how long it is remembered that it takes nothing, milliseconds
+-- 3 the token   4 how long it is remembered that it takes nothing, milliseconds
 -- What is known to be given stays.
 function act.back()
-  local mine, token = pool .. 't:' .. ARGV[3], ARGV[4]
+  local token = ARGV[3]
   local fields = redis.call('HGETALL', mine)
   for i = 1, #fields, 2 do
-    local _, number, _, _, code = taken_by(mine, fields[i])
+    local _, number, _, _, code = taken_by(fields[i])
     if number and string.sub(fields[i], 1, #token + 1) == token .. '/'
       and redis.call('HGET', codes, code) == 'h' .. number then
       free(code, 'h')
@@ -198,21 +198,21 @@ function act.back()
     end
   end
   redis.call('HSET', mine, token, '')
-  keep(mine, ARGV[5])
+  keep(mine, ARGV[4])
   return 1
 end
 
--- 3 the tag   4 token/message   5 the rank. Returns 0 where nothing is known of it.
+-- 3 token/message   4 the rank. Returns 0 where nothing is known of it.
 function act.settle()
-  local mine, field, rank = pool .. 't:' .. ARGV[3], ARGV[4], tonumber(ARGV[5])
-  local before, number, back, rest, code = taken_by(mine, field)
+  local field, rank = ARGV[3], tonumber(ARGV[4])
+  local before, number, back, rest, code = taken_by(field)
   if not before then
     return 0
   end
   if rank <= tonumber(before) then
     return 1
   end
-  redis.call('HSET', mine, field, table.concat({ARGV[5], number, back, rest, code}, ' '))
+  redis.call('HSET', mine, field, table.concat({ARGV[4], number, back, rest, code}, ' '))
   local state = redis.call('HGET', codes, code)
   local own = state == 'h' .. number or state == 'g' .. number
   if rank % 2 == 1 and (own or state == '' and (back == '' or now < tonumber(back))) then
@@ -235,11 +235,11 @@ function act.redeem()
   return 1
 end
 
--- 3 the tag   4 … token/message. Returns how many codes were known by them.
+-- 3 … token/message. Returns how many codes were known by them.
 function act.forget()
-  local mine, gone = pool .. 't:' .. ARGV[3], 0
-  for i = 4, #ARGV do
-    local _, number, back, _, code = taken_by(mine, ARGV[i])
+  local gone = 0
+  for i = 3, #ARGV do
+    local _, number, back, _, code = taken_by(ARGV[i])
     if number then
       gone = gone + 1
       if redis.call('HGET', codes, code) == 'h' .. number then
@@ -264,6 +264,6 @@ end
 local reply = act[ARGV[1]]()
 if ARGV[1] ~= 'known' and redis.call('EXISTS', counts) == 1 then
   local first = redis.call('ZRANGE', ends, 0, 0, 'WITHSCORES')[2] or ''
-  redis.call('SET', pool .. 'left', (redis.call('HGET', counts, 'free') or 0) .. ' ' .. first)
+  redis.call('SET', left, (redis.call('HGET', counts, 'free') or 0) .. ' ' .. first)
 end
 return reply

@@ -1,0 +1,1 @@
+"""A Redis Cluster: which node has a key, and one shared connection to each node."""
