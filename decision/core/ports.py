@@ -174,7 +174,13 @@ class Commit(msgspec.Struct, kw_only=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """The write has happened, now or when it was tried before."""
+    """The write has happened, now or when it was tried before.
+
+    `durable` is false where as many replicas as are asked for do not have it yet, as far as is
+    known: a failover may lose it.
+    """
+
+    durable: bool = True
 
 
 class Conflict(msgspec.Struct, kw_only=True):

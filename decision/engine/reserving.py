@@ -100,7 +100,11 @@ async def reserve(
                 ungiven = msgspec.structs.replace(ungiven, deliveries=withdrawals(answer))
             following.withdraw(ungiven)
         raise
-    return TryAgain(reply.latest) if isinstance(reply, Conflict) else Done(answer)
+    if isinstance(reply, Conflict):
+        return TryAgain(reply.latest)
+    if not reply.durable:
+        answer = msgspec.structs.replace(answer, degraded=[*answer.degraded, "durability"])
+    return Done(answer)
 
 
 async def _take_codes(

@@ -9,6 +9,10 @@ from prometheus_client import CollectorRegistry, Counter
 _TEXTS: Final = {
     "lost": ("store_connections_lost", "Connections to Redis that were lost or given up."),
     "stalls": ("store_stalls", "Times that Redis was silent for longer than a call could wait."),
+    "unconfirmed": (
+        "store_commits_unconfirmed",
+        "Commits that not enough replicas had in time (NEXTBEST_DURABILITY).",
+    ),
     "failed_at_once": ("store_calls_failed_at_once", "Calls not sent because Redis was silent."),
 }
 

@@ -18,7 +18,7 @@ from decision.core.reasons import Reason
 from decision.core.schema import Decision
 
 STEPS: Final = ("read", "decide", "reserve", "total")
-DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone")
+DEGRADED: Final = ("store", "deadline", "model", "contention", "timezone", "durability")
 _BUCKETS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),

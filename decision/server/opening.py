@@ -15,7 +15,7 @@ from decision.core.ports import Store
 from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
 from decision.scoring.model import Model
 from decision.scoring.scope import Scope
-from decision.server.settings import ServerSettings
+from decision.server.settings import ServerSettings, replicas_of
 from decision.store.embedded.server import EmbeddedRedis
 from decision.store.embedded.watch import WatchedRedis
 from decision.store.memory_store import MemoryStore
@@ -38,7 +38,8 @@ async def open_store(settings: ServerSettings, *, start: bool = True) -> AsyncIt
         embedded = WatchedRedis(EmbeddedRedis(HOME / "redis"))
         url = await asyncio.to_thread(embedded.start)
     try:
-        store = RedisStore(url, prefix=settings.key_prefix, timeout=PATIENCE)
+        replicas = replicas_of(settings.durability)
+        store = RedisStore(url, prefix=settings.key_prefix, timeout=PATIENCE, replicas=replicas)
         try:
             if start:
                 await store.start()
@@ -91,7 +92,8 @@ def serving_engine(settings: ServerSettings) -> Engine:
     url = settings.redis_url
     if url is None:
         url = WatchedRedis(EmbeddedRedis()).start()  # ended with the process
-    store = RedisStore(url, prefix=settings.key_prefix)
+    replicas = replicas_of(settings.durability)
+    store = RedisStore(url, prefix=settings.key_prefix, replicas=replicas)
     own = EngineSettings(
         seed=settings.seed,
         timeout=settings.timeout_ms / 1000,

@@ -204,6 +204,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=8760,
         ),
     ] = 24
+    durability: Annotated[
+        Literal["none", "wait:1", "wait:2", "wait:3", "wait:4", "wait:5"],
+        _about(
+            "wait:N has each write of a customer wait until N replicas of its Redis have it; where "
+            "they do not in time, a decision says durability in degraded. none waits for none."
+        ),
+    ] = "none"
     key_prefix: Annotated[str, _about("What every Redis key starts with.")] = "nb:"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")
@@ -219,6 +226,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             return None
         names = (name.strip().lower() for name in self.allowed_hosts.split(","))
         return frozenset(name.strip("[]").removesuffix(".") for name in names if name)
+
+
+def replicas_of(durability: str) -> int:
+    """How many replicas must have a commit.
+
+    >>> replicas_of("none"), replicas_of("wait:2")
+    (0, 2)
+    """
+    return int(durability.partition(":")[2] or 0)
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

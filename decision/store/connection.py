@@ -22,6 +22,7 @@ from decision.observability import named
 from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
 from decision.store.refusals import WRONG_SERVER
 from decision.store.register import RegisterClash
+from decision.store.replica_wait import ReplicaWait, learn_run
 from decision.store.urls import ServerAddress, parse_url, tls_problem
 
 GRACE: Final = 0.5
@@ -86,6 +87,7 @@ class SharedConnection:
         self._lost_at = 0.0
         self._why: StoreUnavailable | None = None
         self._closed = False
+        self._replica_wait: ReplicaWait | None = None
 
     async def start(self) -> None:
         """Connects once.
@@ -102,6 +104,8 @@ class SharedConnection:
     async def close(self) -> None:
         """Ends the connection; calls under way and later ones fail."""
         self._closed = True
+        if self._replica_wait is not None:
+            await self._replica_wait.close()
         if self._reconnecting is not None:
             self._reconnecting.cancel()
             await asyncio.gather(self._reconnecting, return_exceptions=True)
@@ -128,6 +132,29 @@ class SharedConnection:
         if connection is None or connection.full:
             connection, timeout = await self.wait(timeout, through_outage)
         return await connection.call(command, timeout, write=write)
+
+    async def ask(
+        self, command: Command, timeout: float, write: bool = True, through_outage: bool = False
+    ) -> tuple[Any, SharedConnection, str]:
+        """The reply to one command, who gave it, and in which run of the server."""
+        reply = await self.call(command, timeout, write=write, through_outage=through_outage)
+        return reply, self, self.run_id
+
+    def replica_wait(self, replicas: int) -> ReplicaWait:
+        """What waits until so many replicas have what this server has acknowledged."""
+        if self._replica_wait is None:
+            self._replica_wait = ReplicaWait(self._twin(learn_run), replicas)
+        return self._replica_wait
+
+    def _twin(self, on_connect: OnConnect) -> SharedConnection:
+        """Another connection to the same server."""
+        return SharedConnection(self.address, on_connect=on_connect)
+
+    def begin(self) -> None:
+        """Connects, however long it takes; calls wait for it as after a loss."""
+        loop = asyncio.get_running_loop()
+        self._lost_at = loop.time()
+        self._reconnecting = loop.create_task(self._reconnect())
 
     async def pipeline(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """The replies to several reads, sent together; see `PipelinedConnection.pipeline`."""

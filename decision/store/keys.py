@@ -35,6 +35,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            by when somebody looked whether they are there (µs)
     nb:{outbound}:paused           hash    gateway → JSON: why it is paused, and since when
     nb:{p114}:log                  stream  the partition's log: k kind, id, b body, c commit
+    nb:{p114}:wait                 string  nothing; written so that replicas acknowledge what was
+                                           written before it, and gone after a second
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
     nb:{budget}:n:<counter>        string  how much of a budget is taken: coupon:total,
@@ -179,6 +181,10 @@ class Keys:
     def log_copy(self, partition: int) -> str:
         """What becomes the log of a partition once it is complete."""
         return f"{self._homes[partition]}copy"
+
+    def wait(self, partition: int) -> str:
+        """What is written to a node so that its replicas acknowledge all that came before."""
+        return f"{self._homes[partition]}wait"
 
     def alias(self, kind: str, value: str) -> str:
         """The key of an alias; its partition is that of `type:value`."""

@@ -74,6 +74,8 @@ class ConnectionCounts(msgspec.Struct):
     """Calls that were not sent because the connection was stalled."""
     refused: RefusalCount = msgspec.field(default_factory=RefusalCount)
     """Errors that Redis answered calls with."""
+    unconfirmed: int = 0
+    """Commits of which it is not known whether enough replicas have them."""
     redirects: dict[str, int] = msgspec.field(default_factory=dict)
     """Calls that a node of a cluster did not carry out, and that were sent again, by code."""
 

@@ -39,5 +39,6 @@ class RedisStore(
         store = RedisStore("redis://localhost:6379/0", prefix="nb:", timeout=2.0)
         await store.start()
 
-    `timeout` is in seconds, for calls that name none. All keys begin with `prefix`.
+    `timeout` is in seconds, for calls that name none. All keys begin with `prefix`. `replicas` is
+    how many replicas must have a commit before it counts as durable.
     """

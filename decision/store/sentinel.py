@@ -53,6 +53,9 @@ class SentinelConnection(SharedConnection):
             await asyncio.gather(self._watching, return_exceptions=True)
         await super().close()
 
+    def _twin(self, on_connect: OnConnect) -> SharedConnection:
+        return SentinelConnection(self._url, on_connect=on_connect)
+
     async def _watch(self) -> None:
         """Gives up the connection once the sentinels name another primary."""
         while not self._closed:

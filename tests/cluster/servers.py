@@ -177,6 +177,17 @@ class Cluster:
                 continue
         raise TimeoutError(f"nobody has slot {slot}")
 
+    def promoted(self, gone: Server) -> None:
+        """Waits until nobody's slots are with a server that is gone."""
+        alive = [server for server in self.servers if server is not gone]
+        until(
+            lambda: all(
+                primary[1] != gone.port
+                for server in alive
+                for _, _, primary, *_ in server.run("CLUSTER", "SLOTS")
+            )
+        )
+
     def replicas_of(self, server: Server) -> list[Server]:
         own = self.id_of(server)
         return [

@@ -20,7 +20,7 @@ from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.journey_metrics import JourneyMetrics, WakeMetrics
 from decision.server.metrics import Metrics
-from decision.store.in_redis.rights import RIGHTS, UNTRIED, acl_line
+from decision.store.in_redis.rights import OF_NODES, RIGHTS, UNTRIED, acl_line
 from tests.docs.pages import ROOT, blocks_of
 
 ALERTS = ROOT / "docs" / "monitoring" / "alerts.yaml"
@@ -176,12 +176,15 @@ def test_the_rights_are_those_of_every_command_that_is_sent_or_run_in_a_script()
                 r"(?<!\*)\(\s*\"([A-Z]{3,})\"(?:, \"([A-Z]+)\")?,? ?", file.read_text()
             )
             used |= {right_of(name, sub) for name, sub in calls if name.isupper()}
-    assert used - {"auth"} == {*RIGHTS, *UNTRIED}
+    of_sentinels, errors_too = "sentinel", "moved"
+    assert used - {"auth", of_sentinels, errors_too} == {*RIGHTS, *UNTRIED, *OF_NODES}
+    text = (ROOT / "docs" / "operating.md").read_text()
+    assert "`" + " ".join(f"+{right}" for right in OF_NODES[:-1]) + "`" in text
 
 
 def right_of(name: str, sub: str) -> str:
     name = name.lower()
-    with_sub = name in ("client", "script", "xgroup", "xinfo", "memory", "config", "acl")
+    with_sub = name in ("client", "script", "xgroup", "xinfo", "memory", "config", "acl", "cluster")
     return f"{name}|{sub.lower()}" if with_sub else name
 
 

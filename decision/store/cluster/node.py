@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -31,12 +30,6 @@ class NodeConnection(SharedConnection):
     ) -> None:
         super().__init__(address, on_connect=on_connect, limit=limit, counts=counts)
         self._changed = on_change
-
-    def begin(self) -> None:
-        """Connects, however long it takes; calls wait for it as after a loss."""
-        loop = asyncio.get_running_loop()
-        self._lost_at = loop.time()
-        self._reconnecting = loop.create_task(self._reconnect())
 
     @property
     def lost_at(self) -> float:

@@ -29,12 +29,18 @@ _log = logging.getLogger(__name__)
 
 
 class RedisBase(PacksDocuments):
-    """Implements `Lifecycle` and `KindRegister`. `timeout` is in seconds."""
+    """Implements `Lifecycle` and `KindRegister`. `timeout` is in seconds.
+
+    `replicas` is how many of a server's replicas must have a commit before it counts as durable.
+    """
 
     _time = staticmethod(time)
     """The present in seconds since 1970, about as Redis' clock has it."""
 
-    def __init__(self, url: str, *, prefix: str = "nb:", timeout: float = 2.0) -> None:
+    def __init__(
+        self, url: str, *, prefix: str = "nb:", timeout: float = 2.0, replicas: int = 0
+    ) -> None:
+        self._replicas = replicas
         self.keys = Keys(prefix)
         self.register = SharedRegister(self.keys)
         self._register = self.register.local

@@ -145,10 +145,13 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
         timeout = min(self._timeout if timeout is None else timeout, REPEATED_WITHIN)
         deadline, tries = now() + timeout, _TRIES
         while True:
-            reply = await self._send(commit, deadline, now)
+            by: list[tuple[SharedConnection, str]] = []
+            reply = await self._send(commit, deadline, now, by)
             if reply == 1:
                 if commit.deliveries:
                     self._note_fresh(partition_of(commit.customer_id))
+                if self._replicas:
+                    return await self._confirmed(commit, deadline - now(), by)
                 return Committed()
             raw, answer, known, *more = reply
             erased, places = bool(more and more[0]), more[1] if len(more) > 1 else ()
@@ -162,12 +165,42 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
         unsettled = [commit.settled[place - 1].id for place in places]
         return Conflict(latest=latest, erased=erased, unsettled=unsettled)
 
-    async def _send(self, commit: Commit, deadline: float, now: Callable[[], float]) -> Any:
+    async def _confirmed(
+        self, commit: Commit, left: float, by: list[tuple[SharedConnection, str]]
+    ) -> Committed:
+        """What is told of a commit that is written; waits for the replicas of who wrote it."""
+        node, run_id = by[-1]
+        key = self.keys.wait(partition_of(commit.customer_id))
+        if await node.replica_wait(self._replicas).reached(key, run_id, left):
+            return Committed()
+        self.connection.counts.unconfirmed += 1
+        return Committed(durable=False)
+
+    async def _asked(
+        self,
+        by: list[tuple[SharedConnection, str]],
+        timeout: float,
+        through_outage: bool,
+        command: Command,
+    ) -> Any:
+        """The reply to one command; notes who gave it."""
+        reply, node, run_id = await self.connection.ask(command, timeout, True, through_outage)
+        by.append((node, run_id))
+        return reply
+
+    async def _send(
+        self,
+        commit: Commit,
+        deadline: float,
+        now: Callable[[], float],
+        by: list[tuple[SharedConnection, str]],
+    ) -> Any:
         """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
 
         A commit that comes to Redis after the deadline is refused there, because nobody waits for
         it any more. Where it is refused and the deadline has not passed, Redis' clock was set
         forward, or is ahead of ours: what it said is noted, and the commit sent again.
+        Who answered is added to `by`, where that is of use.
         """
         keys: list[str] = [*self.keys.customer(commit.customer_id)]
         tail: list[Argument] = []
@@ -185,6 +218,8 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
         while True:
             left = deadline - now()
             call = self._caller(left, write=True, through_outage=lost)
+            if self._replicas:
+                call = partial(self._asked, by, left, lost)
             try:
                 since = [await self._clock_at(keys[0], unless.since, left)] if unless else []
                 encoded = encoded or (await self._encoded(commit, call)).arguments()

@@ -70,6 +70,9 @@ _TRIALS: Final[dict[str, tuple[Argument, ...]]] = {
 UNTRIED: Final = ("bgrewriteaof",)
 """What cannot be tried without being done, and what a managed Redis may refuse."""
 
+OF_NODES: Final = ("cluster|slots", "cluster|info", "cluster|nodes", "asking", "wait")
+"""What is needed of the nodes of a cluster, and to wait for replicas; docs/operating.md has it."""
+
 RIGHTS: Final = tuple(_TRIALS)
 """Every other command that nextbest sends or runs in a script."""
 
