@@ -32,12 +32,26 @@ from decision.archive.log_columns.state import Codes
 from decision.core.clock import DAY, from_micros
 from decision.core.errors import NextbestError, meant
 from decision.core.events import LONGEST_WINDOW
+from decision.core.said import marked
 from decision.core.values import Value
 
 QUINTILES: Final = (0.2, 0.4, 0.6, 0.8)
 LEVELS: Final[Mapping[str, float]] = {"power": 0.05, "core": 0.15, "casual": 0.3}
 """The share of customers in each level, the most active first; the rest is `low`."""
 LOWEST: Final = "low"
+_NAMED: Final = {
+    marked("champions"): ("54", "55"),
+    marked("loyal"): ("34", "35", "44", "45"),
+    marked("potential loyalists"): ("42", "43", "52", "53"),
+    marked("new"): ("51",),
+    marked("promising"): ("41",),
+    marked("need attention"): ("33",),
+    marked("about to sleep"): ("31", "32"),
+    marked("can't lose"): ("15", "25"),
+    marked("at risk"): ("13", "14", "23", "24"),
+    marked("hibernating"): ("11", "12", "21", "22"),
+}
+_NAMES: Final = {scores: name for name, own in _NAMED.items() for scores in own}
 _PLAIN: Final = re.compile("[A-Za-z_][A-Za-z0-9_.-]*")
 
 Ints = NDArray[np.int64]
@@ -87,6 +101,7 @@ class Segments(msgspec.Struct, frozen=True, kw_only=True):
         }
         columns |= {
             "score": ["".join(map(str, each)) for each in zip(*columns.values(), strict=True)],
+            "segment": list(map(segment_name, columns["recency"], columns["frequency"])),
             "days_since": one.days_since.tolist(),
             "days": one.days.tolist(),
             "total": one.total.tolist(),
@@ -264,6 +279,15 @@ def score(values: Ints | Floats, thresholds: Sequence[float]) -> Ints:
     """
     found: Ints = np.searchsorted(np.asarray(thresholds), values, side="left") + 1
     return found
+
+
+def segment_name(recency: int, frequency: int) -> str:
+    """The name of the customers with these scores of recency and frequency, of ten usual ones.
+
+    >>> segment_name(5, 5), segment_name(1, 5), segment_name(1, 1)
+    ('champions', "can't lose", 'hibernating')
+    """
+    return _NAMES[f"{recency}{frequency}"]
 
 
 def level_thresholds(

@@ -81,15 +81,12 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
         OSError: the register that its document needs is missing.
     """
     at = row["decided_at"]
-    register, raw = row.get("register"), row["document"]
     return ArchivedReplay(
         decision_id=row["decision_id"],
         decided_at=at if isinstance(at, int) else to_micros(at),
         customer_id=row["customer_id"],
         question=_question.decode(row["question"]),
-        document=_document.decode(raw)
-        if register is None
-        else registers.unpack(register, row["customer_id"], raw),
+        document=read_document(row, registers),
         draws=tuple(row["draws"] or ()),
         spent=tuple(row["spent"] or ()),
         budgets={name: int(taken) for name, taken in row.get("budgets") or ()},
@@ -98,6 +95,19 @@ def replay_of(row: Mapping[str, Any], registers: Registers) -> ArchivedReplay:
         policy_version=row["policy_version"],
         model_version=row["model_version"],
     )
+
+
+def read_document(row: Mapping[str, Any], registers: Registers) -> Document:
+    """The document of a row of the dataset that has `customer_id`, `document` and `register`.
+
+    Raises:
+        MsgspecError, UnreadableDocument: it cannot be read.
+        OSError: the register that it needs is missing.
+    """
+    register, raw = row.get("register"), row["document"]
+    if register is None:
+        return _document.decode(raw)
+    return registers.unpack(register, row["customer_id"], raw)
 
 
 def read_replays(

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from decision.analytics.reports.answering import Answer, Column, Shown
 
 
+_WRITE = click.option(
+    "--write",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write attributes of customers as NDJSON for `nextbest load`.",
+)
+
+
 def report_commands() -> list[click.Command]:
     """The commands of all kinds."""
     from decision.analytics.reports import KINDS
@@ -25,7 +33,7 @@ def report_commands() -> list[click.Command]:
 
 
 def _command(kind: Kind[Any, Any]) -> click.Command:
-    example = f"nextbest report {kind.name} --log archive {kind.example}".strip()
+    example = f"nextbest report {kind.name} {kind.example} --log archive"
 
     @click.command(kind.name, help=kind.description, epilog=f"Example: {example}")
     @log_option()
@@ -35,7 +43,12 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
     )
     @json_option
     def command(
-        archive: Path, rules: str | None, html: Path | None, as_json: bool, **given: Any
+        archive: Path,
+        rules: str | None,
+        html: Path | None,
+        as_json: bool,
+        write: Path | None = None,
+        **given: Any,
     ) -> None:
         from decision.analytics.reports import answer_to
         from decision.core.errors import InputError
@@ -45,9 +58,11 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
         policy = _rules(settings_from(rules=rules).rules)
         try:
             with busy("Reading the archive"):
-                found = answer_to(kind, given, archive, policy)
+                found = answer_to(kind, given, archive, policy, write)
         except InputError as error:
             raise click.UsageError(f"{_spelt(kind, error.path)}: {error.detail}") from None
+        if write is not None:
+            say(f"{write} written; store it with: nextbest load {write}")
         shown = kind.show(found)
         if html is not None:
             from decision.console.report_page import report_page
@@ -62,6 +77,8 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
     shared, command.params = command.params, []
     for option in kind.options:
         _with(option)(command)
+    if kind.customers is not None:
+        _WRITE(command)
     command.params += shared
     return command
 

@@ -9,29 +9,25 @@ import pytest
 
 from decision.analytics.reports import KINDS
 from decision.core.said import Said
+from decision.rulebook.reader import load_folder
 from tests.analytics.reports.made import report
+from tests.analytics.reports.whole import given_of, write_whole
 from tests.api.conftest import running
 from tests.api.test_bad_input import problem_of
-from tests.cli.test_reports import shop
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_answer_is_that_of_the_command(rules: Path, tmp_path: Path, kind: str) -> None:
-    archive = shop(tmp_path / "log")
-    words = KINDS[kind].example.split()
-    places = [option.name for option in KINDS[kind].options if option.positional][: len(words) % 2]
-    asked = dict(zip(places, words, strict=False))
-    words = words[len(places) :]
-    asked |= {
-        name.removeprefix("--"): text for name, text in zip(words[::2], words[1::2], strict=True)
-    }
+    archive = write_whole(tmp_path / "log")
+    asked = given_of(kind)
     asked["timezone"] = "Asia/Shanghai"
+    policy = load_folder(rules).definition
     async with running(rules, archive=str(archive)) as api:
         answer = await api.client.get(f"/v1/reports/{kind}", params=asked)
         assert answer.status_code == 200, answer.text
-        found = report(kind, archive, **asked)
+        found = report(kind, archive, policy, **asked)
         assert answer.json() == msgspec.json.decode(msgspec.json.encode(found))
         shown = KINDS[kind].show(found)
         titles = [one.title for one in (*shown.tables, *shown.charts)]

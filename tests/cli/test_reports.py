@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from decision.analytics.reports import KINDS
-from tests.analytics.reports.made import NOON, Done, decided, write, write_decisions
+from tests.analytics.reports.made import Done, decided, write, write_decisions
+from tests.analytics.reports.whole import RULES, write_whole
 
 Invoke = Callable[..., Result]
 
@@ -41,12 +42,27 @@ def shop(folder: Path, received: datetime | None = None) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an archive of everything, and the rules of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_whole(folder / "log")
+    (folder / "rules").mkdir()
+    (folder / "rules" / "rules.yaml").write_text(RULES)
+    return folder
+
+
+def words(kind: str, log: Path) -> list[str]:
+    """The command of a kind's example."""
+    asked = KINDS[kind].example.split()
+    return ["report", kind, *asked, "--log", str(log), "--rules", str(log.parent / "rules")]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_prints_a_table_json_and_a_page_of_one_answer(
-    tmp_path: Path, run: Invoke, kind: str
+    whole: Path, tmp_path: Path, run: Invoke, kind: str
 ) -> None:
-    log = shop(tmp_path / "log", NOON + timedelta(days=400))
-    asked = ["report", kind, "--log", str(log), *KINDS[kind].example.split()]
+    asked = words(kind, whole / "log")
     shown = run(*asked)
     assert shown.exit_code == 0, shown.stderr
     assert "the beginning to the end (" in shown.stdout and "archived until" in shown.stdout
@@ -56,22 +72,41 @@ def test_every_kind_prints_a_table_json_and_a_page_of_one_answer(
     assert found["kind"] == kind and found["customers"] > 0
     assert set(found["query"]) == {option.name for option in KINDS[kind].options}
     html = page.read_text("utf-8")
-    assert html.startswith("<!doctype html>") and "<table" in html and "<svg" in html
-    assert "<script" not in html and "<b>" not in html
+    assert html.startswith("<!doctype html>") and "<table" in html
+    assert "<script" not in html
+
+
+def test_names_are_no_html_and_a_chart_is_svg(tmp_path: Path, run: Invoke) -> None:
+    page = tmp_path / "page.html"
+    asked = ["report", "funnel", "--log", str(shop(tmp_path / "log")), "--by", "event.device"]
+    assert run(*asked, "--steps", "page_view,purchase", "--html", str(page)).exit_code == 0
+    html = page.read_text("utf-8")
+    assert "<svg" in html and "&lt;b&gt;ios" in html and "<b>" not in html
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_asked_names_the_option(tmp_path: Path, run: Invoke, kind: str) -> None:
-    asked = ["report", kind, "--log", str(shop(tmp_path)), *KINDS[kind].example.split()]
+def test_what_cannot_be_asked_names_the_option(
+    whole: Path, tmp_path: Path, run: Invoke, kind: str
+) -> None:
+    asked = words(kind, whole / "log")
     refused = run(*asked, "--timezone", "Asia/Shangai")
     assert refused.exit_code == 2
     assert '--timezone: Asia/Shangai is not a time zone; did you mean "Asia/Shanghai"' in " ".join(
         refused.stderr.split()
     )
-    (tmp_path / "empty").mkdir()
-    asked[3] = str(tmp_path / "empty")
-    nothing = run(*asked)
-    assert nothing.exit_code == 1 and "has no events" in nothing.stderr
+    nothing = run(*words(kind, tmp_path))
+    assert nothing.exit_code == 1 and "nextbest archive --out" in nothing.stderr
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.customers])
+def test_attributes_are_written_as_load_reads_them(
+    whole: Path, tmp_path: Path, run: Invoke, kind: str
+) -> None:
+    out = tmp_path / "out.ndjson"
+    done = run(*words(kind, whole / "log"), "--write", str(out))
+    assert done.exit_code == 0 and f"store it with: nextbest load {out}" in done.stderr
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert all(set(row) == {"customer_id", "attributes"} for row in rows)
 
 
 def test_a_funnel_is_a_line_per_step_and_a_table_per_break_down(

@@ -23,7 +23,7 @@ from decision.console.report_kinds.counting import Reports, Waiting
 from decision.core.errors import InputError
 from decision.core.said import Said
 from decision.store import MemoryStore
-from tests.cli.test_reports import shop
+from tests.analytics.reports.whole import write_whole
 from tests.console.conftest import Browser, KeysInFile, browsing
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ metrics:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shop(tmp_path_factory.mktemp("shop"))
+    return write_whole(tmp_path_factory.mktemp("whole") / "log")
 
 
 def example_of(page: str) -> str:
@@ -128,7 +128,7 @@ async def test_a_form_offers_the_names_of_the_policy_and_a_funnel_can_be_asked_b
             offered = page.text.partition(f'<datalist id="names-{of}">')[2].partition("</data")[0]
             assert f'<option value="{name}">' in offered
         page = await browser.get(f"{FUNNEL}/found?funnel=buy")
-        assert "1 of 3 customers went all the way" in page.text
+        assert "9 of 12 customers went all the way" in page.text
 
 
 async def test_an_address_has_all_of_a_question_and_a_range_by_its_name(

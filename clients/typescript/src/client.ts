@@ -4,6 +4,7 @@ import { Base, type Options } from "./base.js";
 import { encoded, encodedLines, hasIds, target } from "./calls.js";
 import type {
   CodesAnswer,
+  Cohorts,
   ConsentStatement,
   CouponCounts,
   CustomerUpdate,
@@ -17,11 +18,14 @@ import type {
   FoundCustomer,
   Funnel,
   Health,
+  LifetimeValue,
   MergeRequest,
   Paths,
   PolicyView,
   Quarantine,
+  Repurchase,
   Retention,
+  Rfm,
   ShownCustomer,
   TimeToConvert,
   Timeline,
@@ -398,6 +402,32 @@ export class Client extends Base {
   }
 
   /**
+   * What customers did, and spent, in the periods after they began..
+   *
+   * Cohorts: what customers did in the periods after they began, by when it was or who they are.
+   *
+   * A customer begins with their first such event ever. Cohorts are the days, weeks or months in
+   * which they began, or, with `by`, what that event says (`event.source`) or what the customer is
+   * (`customer.city`). Cells are the periods from the first one on, which is number 0: how many of
+   * the cohort did it, how often, and with what amount. One that is not over is marked, and left
+   * out where cohorts are put together.
+   *
+   * Scope: `reports`.
+   */
+  async reportCohorts(
+    options: Options & { metric?: string | undefined; event?: string | undefined; does?: string | undefined; amount?: string | undefined; by?: string | undefined; period?: "day" | "week" | "month" | undefined; periods?: number | undefined; cumulative?: boolean | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Cohorts> {
+    return await this.json<Cohorts>(
+      {
+        method: "GET",
+        target: target("/v1/reports/cohorts", {}, { metric: options.metric, event: options.event, does: options.does, amount: options.amount, by: options.by, period: options.period, periods: options.periods, cumulative: options.cumulative, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * What each variant of an experiment brings, and what may be concluded..
    *
    * Experiment: what each variant brings against the control, and what may be concluded from it.
@@ -449,6 +479,31 @@ export class Client extends Base {
   }
 
   /**
+   * How often customers will buy again and for how much, and who has left..
+   *
+   * Lifetime value: how often customers will buy again, for how much, and who has left.
+   *
+   * Two models of the literature (Fader, Hardie and Lee 2005): BG/NBD for how often, Gamma-Gamma
+   * for how much. Purchases of one day are one. They are for customers who come and go as they
+   * like, without a contract. The same models, fitted to the first half of the time, say what the
+   * second half would bring; what it did bring stands beside it.
+   *
+   * Scope: `reports`.
+   */
+  async reportLifetimeValue(
+    options: Options & { metric?: string | undefined; event?: string | undefined; amount?: string | undefined; within?: string | undefined; discount?: string | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<LifetimeValue> {
+    return await this.json<LifetimeValue>(
+      {
+        method: "GET",
+        target: target("/v1/reports/lifetime-value", {}, { metric: options.metric, event: options.event, amount: options.amount, within: options.within, discount: options.discount, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * Which way customers go, from one event to the next..
    *
    * Paths: which way customers go, from one event to the next.
@@ -466,6 +521,30 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/paths", {}, { types: options.types, after: options.after, before: options.before, exclude: options.exclude, by: options.by, gap: options.gap, steps: options.steps, top: options.top, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * How many customers buy a second and a third time, after how long, and what..
+   *
+   * Repurchase: how many customers buy a second and a third time, after how long, and what.
+   *
+   * Purchases of one day of the calendar are one. Who bought so lately that the time is not over
+   * yet is left out of a rate within a time, on both sides of it, so that a growing shop looks no
+   * worse.
+   *
+   * Scope: `reports`.
+   */
+  async reportRepurchase(
+    options: Options & { metric?: string | undefined; event?: string | undefined; amount?: string | undefined; within?: string | undefined; purchases?: number | undefined; by?: string | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Repurchase> {
+    return await this.json<Repurchase>(
+      {
+        method: "GET",
+        target: target("/v1/reports/repurchase", {}, { metric: options.metric, event: options.event, amount: options.amount, within: options.within, purchases: options.purchases, by: options.by, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,
@@ -491,6 +570,31 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/retention", {}, { event: options.event, returns: options.returns, period: options.period, periods: options.periods, count: options.count, brackets: options.brackets, cohort: options.cohort, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Customers by how lately, how often and for how much they bought..
+   *
+   * RFM: customers by how lately, how often and for how much they bought.
+   *
+   * Recency, frequency and monetary value are scored 1 to 5 by quintiles over all who bought, 5 is
+   * best, and equal values have equal scores: as `nextbest segments` does, whose attributes this
+   * writes. The bins are those of recency and frequency; ten names stand for the usual parts of
+   * them.
+   *
+   * Scope: `reports`.
+   */
+  async reportRfm(
+    options: Options & { metric?: string | undefined; event?: string | undefined; amount?: string | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Rfm> {
+    return await this.json<Rfm>(
+      {
+        method: "GET",
+        target: target("/v1/reports/rfm", {}, { metric: options.metric, event: options.event, amount: options.amount, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

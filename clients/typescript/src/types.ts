@@ -46,6 +46,24 @@ export interface BudgetView {
   until: string | null;
 }
 
+/** Of BG/NBD, in days: how often customers buy (r, alpha), and how they leave (a, b). */
+export interface BuyingParameters {
+  r: number;
+  alpha: number;
+  a: number;
+  b: number;
+}
+
+/** What may be asked of purchases, or of any other event that comes again. */
+export interface BuyingQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string;
+  event: string;
+  amount: string;
+}
+
 /**
  * What became of the codes of one request.
  *
@@ -58,6 +76,71 @@ export interface CodesAnswer {
   rejected: number;
   problems: RejectedCode[];
   codes: CouponCounts;
+}
+
+/**
+ * Who began in the period that starts on `begins`, or, with `by`, the customers of one `name`.
+ *
+ * With a name, a cell is of those for whom the period is over.
+ */
+export interface Cohort {
+  begins: string | null;
+  name: string | null;
+  customers: number;
+  cells: CohortCell[];
+}
+
+/**
+ * One period of a cohort: `customers` did it, `events` times, with amounts of `value` in all.
+ *
+ * `of` are those of the cohort that it is of; `average` is the value for each of them, or, without
+ * an amount, the number of events. Null: the period has not begun. `complete`: it is over.
+ */
+export interface CohortCell {
+  of: number;
+  customers: number | null;
+  share: number | null;
+  events: number | null;
+  value: number | null;
+  average: number | null;
+  complete: boolean;
+}
+
+/**
+ * `columns` name the cells: period `0` is the one in which they began.
+ *
+ * `all` has, for each cell, the cohorts for which it is complete, together.
+ */
+export interface Cohorts {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: CohortsQuestion;
+  columns: string[];
+  cohorts: Cohort[];
+  all: CohortCell[];
+}
+
+/** What may be asked of cohorts. */
+export interface CohortsQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string;
+  event: string;
+  does: string;
+  amount: string;
+  by: string;
+  period: "day" | "month" | "week";
+  periods: number;
+  cumulative: boolean;
+  groups: number;
 }
 
 /**
@@ -502,6 +585,81 @@ export interface Health {
   notices: Record<string, string>;
 }
 
+/** `purchases` came `from_days` after the one before, or later: before the next bin begins. */
+export interface Interval {
+  from_days: number;
+  purchases: number;
+}
+
+/**
+ * What was foretold of the last `days` from what was known before, and what came.
+ *
+ * `purchases` are those of the `customers` who had bought by then, on days of their own.
+ */
+export interface LifetimeCheck {
+  days: number;
+  customers: number;
+  foretold: number;
+  purchases: number;
+}
+
+/** What may be asked of lifetime value. */
+export interface LifetimeQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string;
+  event: string;
+  amount: string;
+  within: string;
+  discount: string;
+}
+
+/**
+ * A tenth of the customers, those with the most value (else purchases) first.
+ *
+ * `alive`, `purchases`, `value` and `spend` (of a day with a purchase) are means; `share` is what
+ * they have of all value, or purchases.
+ */
+export interface LifetimeTenth {
+  tenth: number;
+  customers: number;
+  alive: number;
+  purchases: number;
+  spend: number | null;
+  value: number | null;
+  share: number | null;
+}
+
+/**
+ * As of `moment`, for the `within_days` after it. Nulls: too few customers bought again.
+ *
+ * `again` of the customers did; `alive` is how many will ever buy again, `purchases` and `value`
+ * what all of them will, together.
+ */
+export interface LifetimeValue {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: LifetimeQuestion;
+  moment: string;
+  within_days: number;
+  again: number;
+  buying: BuyingParameters | null;
+  spending: SpendingParameters | null;
+  alive: number | null;
+  purchases: number | null;
+  value: number | null;
+  tenths: LifetimeTenth[];
+  check: LifetimeCheck | null;
+}
+
 /** Names the customer who is merged into the one in the path. */
 export interface MergeRequest {
   from: string;
@@ -632,6 +790,22 @@ export interface ProblemDetails {
   errors: FieldError[];
 }
 
+/**
+ * `customers` bought so often (`number`) at least; `again` of them did once more, ever.
+ *
+ * `of` are those for whom the time within is over, `within` those of them who bought again in it:
+ * their `share`. `median_days` is how long the next one took, of those who did.
+ */
+export interface Purchase {
+  number: number;
+  customers: number;
+  again: number;
+  of: number;
+  within: number;
+  share: number | null;
+  median_days: number | null;
+}
+
 /** The last rejected events, the newest first. */
 export interface Quarantine {
   rejected: Quarantined[];
@@ -690,6 +864,62 @@ export interface RejectedCode {
 }
 
 /**
+ * `within_days` is the time; `purchases` has a row for each number of purchases.
+ *
+ * `intervals` are all times from one purchase to the next, in bins; their quantiles are in days.
+ */
+export interface Repurchase {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: RepurchaseQuestion;
+  within_days: number;
+  purchases: Purchase[];
+  intervals: Interval[];
+  p10_days: number | null;
+  median_days: number | null;
+  p90_days: number | null;
+  groups: RepurchaseGroup[];
+}
+
+/**
+ * Who bought something of one name; null: it has none.
+ *
+ * `again` of them bought of the same name on another day, `anything` bought at all on a later day.
+ * The rate is of the first time to the next of the same name.
+ */
+export interface RepurchaseGroup {
+  name: string | null;
+  customers: number;
+  again: number;
+  anything: number;
+  of: number;
+  within: number;
+  share: number | null;
+  median_days: number | null;
+}
+
+/** What may be asked of buying again. */
+export interface RepurchaseQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string;
+  event: string;
+  amount: string;
+  within: string;
+  purchases: number;
+  by: string;
+  groups: number;
+}
+
+/**
  * `columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
  *
  * `all` has, for each cell, the cohorts for which it is complete, together.
@@ -743,6 +973,49 @@ export interface RetentionQuestion {
 }
 
 /**
+ * As of `moment`. `thresholds` are what the scores 1 to 4 reach at most: of recency (days since
+ * the last purchase, negative), frequency (days with one) and monetary (amounts). `scores` is name
+ * → score → customers.
+ */
+export interface Rfm {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: BuyingQuestion;
+  moment: string;
+  thresholds: Record<string, number[]>;
+  scores: Record<string, Record<string, number>>;
+  segments: RfmSegment[];
+  bins: RfmBin[];
+}
+
+/** The customers with one score of recency and one of frequency. */
+export interface RfmBin {
+  recency: number;
+  frequency: number;
+  segment: string;
+  customers: number;
+  total: number;
+}
+
+/** The customers of one name; days and purchases are means, `total` is of all their amounts. */
+export interface RfmSegment {
+  name: string;
+  customers: number;
+  share: number;
+  days_since: number;
+  days: number;
+  total: number;
+  share_of_total: number | null;
+}
+
+/**
  * One message on one channel that the caller is to give. `model_version` is there where several
  * models scored in the decision: it has scored this message, or none has, where it is null.
  */
@@ -775,6 +1048,13 @@ export interface ShownCustomer {
   consent_trail: ConsentLine[];
   deliveries?: DeliveryView[];
   hidden?: string[];
+}
+
+/** Of Gamma-Gamma: how amounts of one customer vary (p), and customers among them (q, gamma). */
+export interface SpendingParameters {
+  p: number;
+  q: number;
+  gamma: number;
 }
 
 /**

@@ -65,7 +65,7 @@ def value_of(field: Field, seen: Iterable[Seen]) -> Callable[[Block], Coded]:
     codes: list[int] = []
     names: dict[str, int] = {}
     for one in seen:
-        text = _text(field.read(Situation(one.document, "", one.at, UTC)))
+        text = text_of(field.read(Situation(one.document, "", one.at, UTC)))
         if text is not None:
             ids.append(one.decision_id)
             codes.append(names.setdefault(text, len(names)))
@@ -98,7 +98,8 @@ def seen_on(archive: Path, day: str) -> Iterator[Seen]:
                 yield Seen(replay.decision_id, replay.decided_at, replay.document)
 
 
-def _text(value: Value) -> str | None:
+def text_of(value: Value) -> str | None:
+    """What a value is called where rows have names; None: it has none, such as a list."""
     match value:
         case bool():
             return "true" if value else "false"

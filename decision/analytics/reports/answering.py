@@ -46,12 +46,16 @@ class Column(NamedTuple):
     form: Form = "number"
 
 
+Row = Sequence[str | float | None]
+"""The values of a row of a table."""
+
+
 class Table(NamedTuple):
     """Rows of values as the columns say; None is nothing to show."""
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str | float | None]]
+    rows: Sequence[Row]
 
 
 class Bars(NamedTuple):

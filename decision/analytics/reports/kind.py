@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -12,7 +12,11 @@ from decision.analytics.reports.answering import Answer, Shown
 from decision.analytics.reports.asking import Option, Question, asked, options_of, range_of
 from decision.analytics.reports.source import Source, open_source
 from decision.core.definition import PolicyDefinition
+from decision.core.values import Value
+from decision.files import replacing
 
+Attributes = tuple[str, dict[str, Value]]
+"""The id of a customer, and attributes."""
 Q = TypeVar("Q", bound=Question)
 A = TypeVar("A", bound=Answer)
 
@@ -22,7 +26,8 @@ class Kind(NamedTuple, Generic[Q, A]):
 
     `make` counts, `show` says it to people. An example is what follows `nextbest report NAME`.
     Summary, description and the help of options are keys of the console's catalogues; what `make`
-    and `show` say are texts of `core.said`, names and values apart.
+    and `show` say are texts of `core.said`, names and values apart. `customers` gives attributes of
+    customers that may be stored, of an answer.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Kind(NamedTuple, Generic[Q, A]):
     answer: type[A]
     make: Callable[[Source, Q], A]
     show: Callable[[A], Shown]
+    customers: Callable[[Source, A], Iterator[Attributes]] | None = None
 
     @property
     def title(self) -> str:
@@ -62,15 +68,17 @@ def answer_to(
     given: Mapping[str, Any],
     archive: Path,
     policy: PolicyDefinition | None = None,
+    write: Path | None = None,
 ) -> Any:
     """The answer of a kind of report to options, which may be texts, from an archive.
 
-    `policy` has the settings, metrics and funnels that names refer to.
+    `policy` has the settings, metrics and funnels that names refer to. Of a kind with `customers`,
+    their attributes are written to `write`, as NDJSON that `nextbest load` reads.
 
     Raises:
         As `report_on`.
     """
-    return report_on(kind, asked(kind.question, given), archive, policy).answer
+    return report_on(kind, asked(kind.question, given), archive, policy, write=write).answer
 
 
 def report_on(
@@ -79,9 +87,10 @@ def report_on(
     archive: Path,
     policy: PolicyDefinition | None = None,
     opened: Callable[[Source], None] = lambda source: None,
+    write: Path | None = None,
 ) -> Report:
     """The report of a kind that answers a question. `opened` is told of the source that is read:
-    another thread may stop it.
+    another thread may stop it. `write` as in `answer_to`.
 
     Raises:
         InputError: an option cannot be used.
@@ -92,5 +101,10 @@ def report_on(
     with open_source(archive, span, policy) as source:
         opened(source)
         answer = kind.make(source, question)
+        if write is not None and kind.customers is not None:
+            with replacing(write) as file:
+                for customer_id, attributes in kind.customers(source, answer):
+                    row = {"customer_id": customer_id, "attributes": attributes}
+                    file.write(msgspec.json.encode(row) + b"\n")
         plain = [str(one) for one in source.incomplete]
         return Report(msgspec.structs.replace(answer, incomplete=plain), tuple(source.incomplete))

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from decision.analytics.reports.cohorts import COHORTS
 from decision.analytics.reports.experiment import EXPERIMENT
 from decision.analytics.reports.funnel import FUNNEL
 from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.lifetime import LIFETIME_VALUE
 from decision.analytics.reports.paths import PATHS
+from decision.analytics.reports.repurchase import REPURCHASE
 from decision.analytics.reports.retention import RETENTION
+from decision.analytics.reports.rfm import RFM
 from decision.analytics.reports.time_to_convert import TIME_TO_CONVERT
 from decision.core.errors import NotFound, meant
 
 KINDS: Final[dict[str, Kind[Any, Any]]] = {
-    one.name: one for one in (FUNNEL, TIME_TO_CONVERT, RETENTION, PATHS, EXPERIMENT)
+    one.name: one
+    for one in (
+        FUNNEL,
+        TIME_TO_CONVERT,
+        PATHS,
+        RETENTION,
+        COHORTS,
+        RFM,
+        REPURCHASE,
+        LIFETIME_VALUE,
+        EXPERIMENT,
+    )
 }
 """Name → kind."""
 

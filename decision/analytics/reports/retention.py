@@ -9,29 +9,31 @@ over is marked, and left out of the line of all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from itertools import accumulate
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from decision.analytics.behaviour import offsets
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
-from decision.analytics.reports.asking import CUSTOMER, Question, about
+from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.periods import (
+    PERIODS,
+    Period,
+    date_rows,
+    first_day,
+    has_begun,
+    is_over,
+    week_shift,
+)
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.core import calendar
-from decision.core.calendar import WEEKDAY_NAMES
 from decision.core.errors import InputError
 from decision.core.local_days import END
-from decision.core.said import Said, marked
+from decision.core.said import Said
 
 ANY: Final = "any"
-Period = Literal["day", "week", "month"]
-_EPOCH: Final = date(1970, 1, 1)
-_THURSDAY: Final = 3
-_PERIODS: Final = {"day": marked("day"), "week": marked("week"), "month": marked("month")}
 
 
 class RetentionQuestion(Question, frozen=True, kw_only=True):
@@ -161,26 +163,14 @@ def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
 
 def _count_days(source: Source, question: RetentionQuestion) -> None:
     """Makes the table `did`."""
-    span, database = source.span, source.database
-    zones = {span.home, *(zone for (zone,) in database.rows("SELECT DISTINCT zone FROM zoned"))}
-    database.execute(_query("shifts"))
-    first, last = source.reach
-    rows = [
-        (zone, since if place else -END, shift)
-        for zone in sorted(zones)
-        for place, (since, shift) in enumerate(offsets(calendar.zone(zone), max(first, 0), last))
-    ]
-    database.connection.executemany("INSERT INTO shifts VALUES (?, ?, ?)", rows)
-    database.execute(
+    date_rows(source, "happened", "dated")
+    source.database.execute(
         _query("did"),
         {
             "types": None if question.event == ANY else [question.event],
             "returns": _returns(question),
             "period": question.period,
-            "week_shift": _week_shift(source),
-            "home": span.home,
-            "begin": span.begin,
-            "end": span.end,
+            "week_shift": week_shift(source),
         },
     )
 
@@ -188,21 +178,6 @@ def _count_days(source: Source, question: RetentionQuestion) -> None:
 def _returns(question: RetentionQuestion) -> list[str] | None:
     kind = question.returns or question.event
     return None if kind == ANY else [kind]
-
-
-def _week_shift(source: Source) -> int:
-    """How many days a week began before 1970-01-01, which was a Thursday."""
-    starts = source.policy.settings.week_starts if source.policy else "monday"
-    return (_THURSDAY - WEEKDAY_NAMES.index(starts)) % 7
-
-
-def _begins(source: Source, question: RetentionQuestion, period: int) -> date:
-    """The first day of a period."""
-    if question.period == "month":
-        return date(period // 12, period % 12 + 1, 1)
-    if question.period == "week":
-        return _EPOCH + timedelta(days=period * 7 - _week_shift(source))
-    return _EPOCH + timedelta(days=period)
 
 
 def _cohort(
@@ -213,17 +188,12 @@ def _cohort(
     size: int,
     counts: Sequence[int],
 ) -> RetentionCohort:
-    zone, until = calendar.zone(source.span.home), source.reach[1]
-    late = source.span.shift if source.span.zone == CUSTOMER else 0
-
-    def moment(period: int) -> int:
-        return calendar.day_start(_begins(source, question, period), zone)
-
+    period = question.period
     cells = []
     for slot, count in enumerate(counts, 1):
         own = [n for n, one in enumerate(slots, 1) if one == slot]
-        begun = moment(number + own[0]) - late <= until
-        over = moment(number + own[-1] + 1) + late <= until
+        begun = has_begun(source, period, number + own[0])
+        over = is_over(source, period, number + own[-1])
         cells.append(
             RetentionCell(
                 customers=count if begun else None,
@@ -231,7 +201,7 @@ def _cohort(
                 complete=over,
             )
         )
-    return RetentionCohort(begins=_begins(source, question, number), customers=size, cells=cells)
+    return RetentionCohort(begins=first_day(source, period, number), customers=size, cells=cells)
 
 
 def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
@@ -247,7 +217,7 @@ def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
 
 def show(found: Retention) -> Shown:
     """Retention for people: a cell that is not over has a star."""
-    period = Said(_PERIODS[found.query.period])
+    period = Said(PERIODS[found.query.period])
     columns = [Column(period, "text"), Column(Said("customers"))]
     columns += [Column(name, "text") for name in found.columns]
     size = sum(one.customers for one in found.cohorts)

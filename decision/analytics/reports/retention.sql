@@ -1,34 +1,19 @@
 -- Who comes back, by period: days, weeks or months of a calendar. Times are microseconds.
 -- $types and $returns: the types that begin and that count as coming back; null: any of one's own.
 
--- name: shifts
--- From when on a time zone is so far from UTC.
-CREATE TEMP TABLE shifts (zone VARCHAR, since BIGINT, shift BIGINT);
-
 -- name: did
 CREATE TEMP TABLE did AS
-SELECT customer, us, starts, returns, us >= begin_us AND us < end_us AS counts,
-    CASE $period
-        WHEN 'day' THEN day
-        WHEN 'week' THEN (day + $week_shift) // 7
-        ELSE year(DATE '1970-01-01' + day::INT) * 12 + month(DATE '1970-01-01' + day::INT) - 1
-    END AS period
+SELECT customer, us, starts, returns, counts, period_of(day, $period, $week_shift) AS period
 FROM (
-    SELECT customer, us, starts, returns, begin_us, end_us, (us + shift) // 86400000000 AS day
+    SELECT *,
+        CASE WHEN $types IS NULL THEN own ELSE list_contains($types, type) END AS starts,
+        CASE WHEN $returns IS NULL THEN own ELSE list_contains($returns, type) END AS returns
     FROM (
-        SELECT customer, us, coalesce(zone, $home) AS zone,
-            coalesce(begin_us, $begin) AS begin_us, coalesce(end_us, $end) AS end_us,
-            CASE WHEN $types IS NULL THEN own ELSE list_contains($types, type) END AS starts,
-            CASE WHEN $returns IS NULL THEN own ELSE list_contains($returns, type) END AS returns
-        FROM (
-            SELECT *, NOT starts_with(type, 'message.') AND NOT starts_with(type, 'moment.') AS own
-            FROM happened WHERE us >= 0
-        )
-        LEFT JOIN zoned USING (customer)
-    ) AS one
-    ASOF JOIN shifts ON shifts.zone = one.zone AND one.us >= shifts.since
-    WHERE starts OR returns
-);
+        SELECT *, NOT starts_with(type, 'message.') AND NOT starts_with(type, 'moment.') AS own
+        FROM dated
+    )
+)
+WHERE starts OR returns;
 
 -- name: first
 -- A customer is in the cohort of their first such event ever, where that is in the range.

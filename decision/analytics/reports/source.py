@@ -13,6 +13,7 @@ from decision.analytics.reports.asking import CUSTOMER, Range, nearest
 from decision.analytics.reports.zones import known_zones
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
+from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
 from decision.archive.journal import files, reading
 from decision.archive.layout import day_of
 from decision.archive.machines import BY_PEOPLE
@@ -22,9 +23,14 @@ from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import InputError
 from decision.core.local_days import BEGIN, END
-from decision.core.said import Joined, Said
+from decision.core.said import Joined, Said, marked
 
 PACKAGE: Final = "decision.analytics.reports"
+_DATASETS: Final = {
+    "events": marked("events"),
+    "decisions": marked("decisions"),
+    "journeys": marked("journeys"),
+}
 
 
 class NoSuchEvents(NothingFound):
@@ -41,7 +47,6 @@ def open_source(archive: Path, span: Range, policy: PolicyDefinition | None) -> 
     """The archive for one report; closed at the end of the context.
 
     Raises:
-        NothingFound: it has no events.
         ArchiveError: it lacks a file, or one is damaged.
     """
     with reading(archive), naming_damage(archive), open_database() as database:
@@ -52,8 +57,8 @@ def open_source(archive: Path, span: Range, policy: PolicyDefinition | None) -> 
 class Source:
     """The views that reports count from.
 
-    `happened` (customer, type, us, event_id, properties) has the events, `zoned` the ranges of
-    customers in their own time zone.
+    `happened` (customer, type, us, event_id, properties) has the events, `decided` the decisions
+    that somebody was given, `zoned` the ranges of customers in their own time zone.
     """
 
     def __init__(
@@ -64,17 +69,12 @@ class Source:
         self.span = span
         self.policy = policy
         self._paths = files(archive, "events")
-        if not self._paths:
-            raise NothingFound(
-                Said(
-                    "%(archive)s has no events; write the log there: nextbest archive --out "
-                    "%(archive)s",
-                    archive=archive,
-                )
-            )
         database.view_dataset("changes", files(archive, "changes"))
         follow_merges(database.execute, "changes")
-        database.view_files("archived", self._paths)
+        if self._paths:
+            database.view_files("archived", self._paths)
+        else:
+            database.view_dataset("archived", [], "events")
         database.execute(_query("zoned"))
         self.incomplete: list[str] = []
         if span.zone == CUSTOMER:
@@ -112,7 +112,11 @@ class Source:
 
         More events may be in it. With `once`, only those of these types (none: of all), and none
         twice: where a second copy of an event would be counted.
+
+        Raises:
+            NothingFound: the archive has no events.
         """
+        self.need("events")
         begin = self.span.begin - before - self.span.shift
         end = self.span.end + after + self.span.shift
         paths = [path for path in self._paths if _may_have(path, begin, end)]
@@ -124,6 +128,41 @@ class Source:
         types = "true" if not once else f"event.type IN ({', '.join(map(_quoted, once))})"
         query = _query("happened" if once is None else "once")
         self.database.execute(query.format(events="around", by_people=BY_PEOPLE, types=types))
+
+    def need(self, dataset: str) -> None:
+        """Says where an archive has nothing of a dataset.
+
+        Raises:
+            NothingFound: it has none.
+        """
+        if not files(self.archive, dataset):
+            raise NothingFound(
+                Said(
+                    "%(archive)s has no %(dataset)s; write the log there: nextbest archive --out "
+                    "%(archive)s",
+                    archive=self.archive,
+                    dataset=Said(_DATASETS[dataset]),
+                )
+            )
+
+    def take_decisions(self) -> None:
+        """Makes the view `decided` of the decisions in the range that somebody was given.
+
+        Raises:
+            NothingFound: the archive has none.
+        """
+        self.need("decisions")
+        begin, end = self.span.begin - self.span.shift, self.span.end + self.span.shift
+        paths = [path for path in files(self.archive, "decisions") if _may_have(path, begin, end)]
+        self.database.scan_dataset("selections", paths, "decisions")
+        self.database.execute(
+            _query("decided").format(
+                not_given=IDS_NOT_GIVEN,
+                without_store=WITHOUT_STORE,
+                begin=self.span.begin,
+                end=self.span.end,
+            )
+        )
 
     @cached_property
     def types(self) -> dict[str, int]:
@@ -149,6 +188,7 @@ class Source:
                         of=derived[name].of,
                     ),
                 )
+        self.need("events")
         missing = [name for name in dict.fromkeys(names) if name not in self.types]
         said = [
             Said(
@@ -172,12 +212,21 @@ class Source:
 
     @cached_property
     def reach(self) -> tuple[int, int]:
-        """From when the archive has events, and up to when it has records of anything."""
-        [(first, last)] = self.database.rows(_query("reach"))
-        latest = files(self.archive, "decisions")[-1:]
-        self.database.view_dataset("decisions", latest)
-        decided = self.database.value(_query("decided"))
-        return first, max(last, decided or last)
+        """From when the archive has events, and up to when it has records of anything.
+
+        Where it has no events, from when it has decisions or steps of journeys.
+        """
+        found = [] if not self._paths else self.database.rows(_query("reach"))
+        for dataset, moment in (("decisions", "decided_at"), ("journeys", "at")):
+            dates = sorted({path.parent.name for path in files(self.archive, dataset)})
+            ends = {*dates[:1], *dates[-1:]}
+            paths = [one for one in files(self.archive, dataset) if one.parent.name in ends]
+            if paths:
+                self.database.view_dataset(f"reach_{dataset}", paths, dataset)
+                query = _query("reach_of").format(dataset=f"reach_{dataset}", moment=moment)
+                found += self.database.rows(query)
+        since = found[0][0] if self._paths else min((one[0] for one in found), default=0)
+        return since, max((one[1] for one in found), default=0)
 
     def about(self, kind: str) -> dict[str, Any]:
         """What every answer says of the range and of the archive."""

@@ -26,8 +26,21 @@ ORDER BY customer, event_id, us, type;
 -- From when to when the archive has events, and when the last one came in.
 SELECT min(epoch_us("at")), max(greatest(epoch_us("at"), epoch_us(received_at))) FROM archived;
 
+-- name: reach_of
+SELECT min(epoch_us("{moment}")), max(epoch_us("{moment}")) FROM {dataset};
+
 -- name: decided
-SELECT max(epoch_us(decided_at)) FROM decisions;
+-- Decisions of the range that somebody was given, a row for each selection: under the id that the
+-- customer has now.
+CREATE OR REPLACE TEMP VIEW decided AS
+SELECT * EXCLUDE (begin_us, end_us) FROM (
+    SELECT coalesce(merged.into_id, log.customer_id) AS customer, epoch_us(decided_at) AS us,
+        log.* EXCLUDE (customer_id, decided_at)
+    FROM selections AS log LEFT JOIN merged ON merged.from_id = log.customer_id
+    WHERE NOT {without_store} AND decision_id NOT IN (SELECT decision_id FROM {not_given})
+)
+LEFT JOIN (SELECT customer, begin_us, end_us FROM zoned) USING (customer)
+WHERE us >= coalesce(begin_us, {begin}) AND us < coalesce(end_us, {end});
 
 -- name: types
 SELECT type, count(*) FROM archived GROUP BY type ORDER BY count(*) DESC, type;

@@ -10,6 +10,7 @@ from nextbest_client.calls import Call, JsonCall, LinesCall, encoded, encoded_li
 from nextbest_client.synchronous import Base
 from nextbest_client.types import (
     CodesAnswer,
+    Cohorts,
     ConsentStatement,
     CouponCounts,
     CustomerUpdate,
@@ -23,11 +24,14 @@ from nextbest_client.types import (
     FoundCustomer,
     Funnel,
     Health,
+    LifetimeValue,
     MergeRequest,
     Paths,
     PolicyView,
     Quarantine,
+    Repurchase,
     Retention,
+    Rfm,
     ShownCustomer,
     Timeline,
     TimeToConvert,
@@ -316,6 +320,60 @@ class Client(Base):
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
         )
 
+    def report_cohorts(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        does: str | None = None,
+        amount: str | None = None,
+        by: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        periods: int | None = None,
+        cumulative: bool | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Cohorts:
+        """What customers did, and spent, in the periods after they began..
+
+        Cohorts: what customers did in the periods after they began, by when it was or who
+        they are.
+
+        A customer begins with their first such event ever. Cohorts are the days, weeks or
+        months in which they began, or, with `by`, what that event says (`event.source`)
+        or what the customer is (`customer.city`). Cells are the periods from the first
+        one on, which is number 0: how many of the cohort did it, how often, and with what
+        amount. One that is not over is marked, and left out where cohorts are put
+        together.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Cohorts](
+                "GET",
+                "/v1/reports/cohorts",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "does": does,
+                    "amount": amount,
+                    "by": by,
+                    "period": period,
+                    "periods": periods,
+                    "cumulative": cumulative,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     def report_experiment(
         self,
         *,
@@ -421,6 +479,51 @@ class Client(Base):
             )
         )
 
+    def report_lifetime_value(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        within: str | None = None,
+        discount: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> LifetimeValue:
+        """How often customers will buy again and for how much, and who has left..
+
+        Lifetime value: how often customers will buy again, for how much, and who has
+        left.
+
+        Two models of the literature (Fader, Hardie and Lee 2005): BG/NBD for how often,
+        Gamma-Gamma for how much. Purchases of one day are one. They are for customers who
+        come and go as they like, without a contract. The same models, fitted to the first
+        half of the time, say what the second half would bring; what it did bring stands
+        beside it.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[LifetimeValue](
+                "GET",
+                "/v1/reports/lifetime-value",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
+                    "within": within,
+                    "discount": discount,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     def report_paths(
         self,
         *,
@@ -460,6 +563,53 @@ class Client(Base):
                     "gap": gap,
                     "steps": steps,
                     "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_repurchase(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        within: str | None = None,
+        purchases: int | None = None,
+        by: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Repurchase:
+        """How many customers buy a second and a third time, after how long, and what..
+
+        Repurchase: how many customers buy a second and a third time, after how long, and
+        what.
+
+        Purchases of one day of the calendar are one. Who bought so lately that the time
+        is not over yet is left out of a rate within a time, on both sides of it, so that
+        a growing shop looks no worse.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Repurchase](
+                "GET",
+                "/v1/reports/repurchase",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
+                    "within": within,
+                    "purchases": purchases,
+                    "by": by,
+                    "groups": groups,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -509,6 +659,45 @@ class Client(Base):
                     "count": count,
                     "brackets": brackets,
                     "cohort": cohort,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_rfm(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Rfm:
+        """Customers by how lately, how often and for how much they bought..
+
+        RFM: customers by how lately, how often and for how much they bought.
+
+        Recency, frequency and monetary value are scored 1 to 5 by quintiles over all who
+        bought, 5 is best, and equal values have equal scores: as `nextbest segments`
+        does, whose attributes this writes. The bins are those of recency and frequency;
+        ten names stand for the usual parts of them.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Rfm](
+                "GET",
+                "/v1/reports/rfm",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -936,6 +1125,60 @@ class AsyncClient(AsyncBase):
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
         )
 
+    async def report_cohorts(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        does: str | None = None,
+        amount: str | None = None,
+        by: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        periods: int | None = None,
+        cumulative: bool | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Cohorts:
+        """What customers did, and spent, in the periods after they began..
+
+        Cohorts: what customers did in the periods after they began, by when it was or who
+        they are.
+
+        A customer begins with their first such event ever. Cohorts are the days, weeks or
+        months in which they began, or, with `by`, what that event says (`event.source`)
+        or what the customer is (`customer.city`). Cells are the periods from the first
+        one on, which is number 0: how many of the cohort did it, how often, and with what
+        amount. One that is not over is marked, and left out where cohorts are put
+        together.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Cohorts](
+                "GET",
+                "/v1/reports/cohorts",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "does": does,
+                    "amount": amount,
+                    "by": by,
+                    "period": period,
+                    "periods": periods,
+                    "cumulative": cumulative,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     async def report_experiment(
         self,
         *,
@@ -1041,6 +1284,51 @@ class AsyncClient(AsyncBase):
             )
         )
 
+    async def report_lifetime_value(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        within: str | None = None,
+        discount: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> LifetimeValue:
+        """How often customers will buy again and for how much, and who has left..
+
+        Lifetime value: how often customers will buy again, for how much, and who has
+        left.
+
+        Two models of the literature (Fader, Hardie and Lee 2005): BG/NBD for how often,
+        Gamma-Gamma for how much. Purchases of one day are one. They are for customers who
+        come and go as they like, without a contract. The same models, fitted to the first
+        half of the time, say what the second half would bring; what it did bring stands
+        beside it.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[LifetimeValue](
+                "GET",
+                "/v1/reports/lifetime-value",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
+                    "within": within,
+                    "discount": discount,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     async def report_paths(
         self,
         *,
@@ -1080,6 +1368,53 @@ class AsyncClient(AsyncBase):
                     "gap": gap,
                     "steps": steps,
                     "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_repurchase(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        within: str | None = None,
+        purchases: int | None = None,
+        by: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Repurchase:
+        """How many customers buy a second and a third time, after how long, and what..
+
+        Repurchase: how many customers buy a second and a third time, after how long, and
+        what.
+
+        Purchases of one day of the calendar are one. Who bought so lately that the time
+        is not over yet is left out of a rate within a time, on both sides of it, so that
+        a growing shop looks no worse.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Repurchase](
+                "GET",
+                "/v1/reports/repurchase",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
+                    "within": within,
+                    "purchases": purchases,
+                    "by": by,
+                    "groups": groups,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -1129,6 +1464,45 @@ class AsyncClient(AsyncBase):
                     "count": count,
                     "brackets": brackets,
                     "cohort": cohort,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_rfm(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        amount: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Rfm:
+        """Customers by how lately, how often and for how much they bought..
+
+        RFM: customers by how lately, how often and for how much they bought.
+
+        Recency, frequency and monetary value are scored 1 to 5 by quintiles over all who
+        bought, 5 is best, and equal values have equal scores: as `nextbest segments`
+        does, whose attributes this writes. The bins are those of recency and frequency;
+        ten names stand for the usual parts of them.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Rfm](
+                "GET",
+                "/v1/reports/rfm",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "amount": amount,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,

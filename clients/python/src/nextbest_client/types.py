@@ -58,6 +58,23 @@ class BudgetView(TypedDict):
 
 
 @final
+class BuyingParameters(TypedDict):
+    """Of BG/NBD, in days: how often customers buy (r, alpha), and how they leave (a, b)."""
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+
+BuyingQuestion = TypedDict(
+    "BuyingQuestion",
+    {"from": str, "until": str, "timezone": str, "metric": str, "event": str, "amount": str},
+)
+"""What may be asked of purchases, or of any other event that comes again."""
+
+
+@final
 class CodesAnswer(TypedDict):
     """What became of the codes of one request.
 
@@ -70,6 +87,82 @@ class CodesAnswer(TypedDict):
     rejected: int
     problems: list[RejectedCode]
     codes: CouponCounts
+
+
+@final
+class Cohort(TypedDict):
+    """Who began in the period that starts on `begins`, or, with `by`, the customers of one
+    `name`.
+
+    With a name, a cell is of those for whom the period is over.
+    """
+
+    begins: str | None
+    name: str | None
+    customers: int
+    cells: list[CohortCell]
+
+
+@final
+class CohortCell(TypedDict):
+    """One period of a cohort: `customers` did it, `events` times, with amounts of `value` in
+    all.
+
+    `of` are those of the cohort that it is of; `average` is the value for each of them, or,
+    without an amount, the number of events. Null: the period has not begun. `complete`: it is
+    over.
+    """
+
+    of: int
+    customers: int | None
+    share: float | None
+    events: int | None
+    value: float | None
+    average: float | None
+    complete: bool
+
+
+Cohorts = TypedDict(
+    "Cohorts",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "CohortsQuestion",
+        "columns": list[str],
+        "cohorts": "list[Cohort]",
+        "all": "list[CohortCell]",
+    },
+)
+"""`columns` name the cells: period `0` is the one in which they began.
+
+`all` has, for each cell, the cohorts for which it is complete, together.
+"""
+
+CohortsQuestion = TypedDict(
+    "CohortsQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": str,
+        "event": str,
+        "does": str,
+        "amount": str,
+        "by": str,
+        "period": Literal["day", "month", "week"],
+        "periods": int,
+        "cumulative": bool,
+        "groups": int,
+    },
+)
+"""What may be asked of cohorts."""
 
 
 @final
@@ -566,6 +659,91 @@ class Health(TypedDict):
     notices: dict[str, str]
 
 
+@final
+class Interval(TypedDict):
+    """`purchases` came `from_days` after the one before, or later: before the next bin begins."""
+
+    from_days: int
+    purchases: int
+
+
+@final
+class LifetimeCheck(TypedDict):
+    """What was foretold of the last `days` from what was known before, and what came.
+
+    `purchases` are those of the `customers` who had bought by then, on days of their own.
+    """
+
+    days: int
+    customers: int
+    foretold: float
+    purchases: int
+
+
+LifetimeQuestion = TypedDict(
+    "LifetimeQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": str,
+        "event": str,
+        "amount": str,
+        "within": str,
+        "discount": str,
+    },
+)
+"""What may be asked of lifetime value."""
+
+
+@final
+class LifetimeTenth(TypedDict):
+    """A tenth of the customers, those with the most value (else purchases) first.
+
+    `alive`, `purchases`, `value` and `spend` (of a day with a purchase) are means; `share` is
+    what they have of all value, or purchases.
+    """
+
+    tenth: int
+    customers: int
+    alive: float
+    purchases: float
+    spend: float | None
+    value: float | None
+    share: float | None
+
+
+LifetimeValue = TypedDict(
+    "LifetimeValue",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "LifetimeQuestion",
+        "moment": str,
+        "within_days": int,
+        "again": int,
+        "buying": "BuyingParameters | None",
+        "spending": "SpendingParameters | None",
+        "alive": float | None,
+        "purchases": float | None,
+        "value": float | None,
+        "tenths": "list[LifetimeTenth]",
+        "check": "LifetimeCheck | None",
+    },
+)
+"""As of `moment`, for the `within_days` after it. Nulls: too few customers bought again.
+
+`again` of the customers did; `alive` is how many will ever buy again, `purchases` and `value`
+what all of them will, together.
+"""
+
 MergeRequest = TypedDict("MergeRequest", {"from": str})
 """Names the customer who is merged into the one in the path."""
 
@@ -714,6 +892,23 @@ class ProblemDetails(TypedDict):
 
 
 @final
+class Purchase(TypedDict):
+    """`customers` bought so often (`number`) at least; `again` of them did once more, ever.
+
+    `of` are those for whom the time within is over, `within` those of them who bought again
+    in it: their `share`. `median_days` is how long the next one took, of those who did.
+    """
+
+    number: int
+    customers: int
+    again: int
+    of: int
+    within: int
+    share: float | None
+    median_days: float | None
+
+
+@final
 class Quarantine(TypedDict):
     """The last rejected events, the newest first."""
 
@@ -780,6 +975,69 @@ class RejectedCode(TypedDict):
     detail: str
 
 
+Repurchase = TypedDict(
+    "Repurchase",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "RepurchaseQuestion",
+        "within_days": int,
+        "purchases": "list[Purchase]",
+        "intervals": "list[Interval]",
+        "p10_days": float | None,
+        "median_days": float | None,
+        "p90_days": float | None,
+        "groups": "list[RepurchaseGroup]",
+    },
+)
+"""`within_days` is the time; `purchases` has a row for each number of purchases.
+
+`intervals` are all times from one purchase to the next, in bins; their quantiles are in days.
+"""
+
+
+@final
+class RepurchaseGroup(TypedDict):
+    """Who bought something of one name; null: it has none.
+
+    `again` of them bought of the same name on another day, `anything` bought at all on a
+    later day. The rate is of the first time to the next of the same name.
+    """
+
+    name: str | None
+    customers: int
+    again: int
+    anything: int
+    of: int
+    within: int
+    share: float | None
+    median_days: float | None
+
+
+RepurchaseQuestion = TypedDict(
+    "RepurchaseQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": str,
+        "event": str,
+        "amount": str,
+        "within": str,
+        "purchases": int,
+        "by": str,
+        "groups": int,
+    },
+)
+"""What may be asked of buying again."""
+
 Retention = TypedDict(
     "Retention",
     {
@@ -842,6 +1100,55 @@ RetentionQuestion = TypedDict(
 )
 """What may be asked of retention."""
 
+Rfm = TypedDict(
+    "Rfm",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "BuyingQuestion",
+        "moment": str,
+        "thresholds": dict[str, list[float]],
+        "scores": dict[str, dict[str, int]],
+        "segments": "list[RfmSegment]",
+        "bins": "list[RfmBin]",
+    },
+)
+"""As of `moment`. `thresholds` are what the scores 1 to 4 reach at most: of recency (days since the
+last purchase, negative), frequency (days with one) and monetary (amounts). `scores` is name →
+score → customers.
+"""
+
+
+@final
+class RfmBin(TypedDict):
+    """The customers with one score of recency and one of frequency."""
+
+    recency: int
+    frequency: int
+    segment: str
+    customers: int
+    total: float
+
+
+@final
+class RfmSegment(TypedDict):
+    """The customers of one name; days and purchases are means, `total` is of all their amounts."""
+
+    name: str
+    customers: int
+    share: float
+    days_since: float
+    days: float
+    total: float
+    share_of_total: float | None
+
 
 @final
 class Selection(TypedDict):
@@ -880,6 +1187,15 @@ class ShownCustomer(TypedDict):
     consent_trail: list[ConsentLine]
     deliveries: NotRequired[list[DeliveryView]]
     hidden: NotRequired[list[str]]
+
+
+@final
+class SpendingParameters(TypedDict):
+    """Of Gamma-Gamma: how amounts of one customer vary (p), and customers among them (q, gamma)."""
+
+    p: float
+    q: float
+    gamma: float
 
 
 @final
