@@ -97,11 +97,12 @@ def behind(every: dict[str, Array]) -> bool:
 
 
 def plot(found: dict[str, dict[str, Array]], path: Path) -> None:
-    """The regret of each day in the mean over seeds, a panel for each problem."""
+    """The regret of each day in the mean over seeds, a panel for each problem; logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     lines = -(-len(found) // 3)
     figure, panels = pyplot.subplots(
@@ -115,7 +116,10 @@ def plot(found: dict[str, dict[str, Array]], path: Path) -> None:
             panel.plot(days, regret, dashes, label=learner, color=colour, linewidth=1.5)
         panel.set_title(name.replace("_", " "), fontsize=10)
         panel.set_xlim(1)
-        panel.set_ylim(bottom=0)
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panel.grid(alpha=0.3)
     for panel in panels.flat[len(found) :]:
         panel.axis("off")
