@@ -96,8 +96,9 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `evaluate`. `best` names the estimator to read first. `control` says how often
     customers respond without a message, where silence counts as earning nothing. `uplifts` are of a
     model of uplift: each message against silence. `comparisons`: the version to compare with, then
-    the best constant of each channel, the best first. `exploration` has a grid of γ, where
-    asked for.
+    the best constant of each channel, the best first. `exploration` has a grid of γ, where asked
+    for. Notes and cautions can be said in other languages: encoders want `core.said.plain` as their
+    `enc_hook`.
     """
 
     log: LogCounts

@@ -25,55 +25,25 @@ from decision.core.event_effects import RELEASING
 from decision.core.machines import SEEN
 from decision.learning.attribution import MANY, credits_of, never_seen
 from decision.learning.control_rows import ControlRows, control_rows, lay_out
-from decision.learning.spec import Spec
-from decision.learning.table import TrainingError
-from decision.scoring.notes import Note, note
-
-OPEN: Final = "whose window is still open"
-INCOMPLETE: Final = "without an id, a customer, a time or a channel"
-TWICE: Final = "that the log holds twice"
-NO_GOAL: Final = "of messages without a goal"
-IMPOSSIBLE: Final = "with an impossible selection probability"
-UNWEIGHED: Final = "without a selection probability to weigh by"
-NOT_GIVEN: Final = "released and never seen"
-ELSEWHERE: Final = "of other placements"
-SILENT: Final = "in which nothing was selected"
-ORPHAN: Final = "outcomes of decisions that the log does not have"
-BEFORE: Final = "outcomes that came before their decision"
-REPEATED: Final = "outcomes that the log holds again"
-_REASONS: Final = (
-    SILENT,
-    INCOMPLETE,
-    TWICE,
+from decision.learning.left_out import (
     ELSEWHERE,
+    FILE,
     IMPOSSIBLE,
-    UNWEIGHED,
+    INCOMPLETE,
     NO_GOAL,
     NOT_GIVEN,
     OPEN,
+    TWICE,
+    UNWEIGHED,
+    LogFiles,
+    count_left_out,
 )
-_BEGUN: Final = 0.2
-"""From this share of rows on it is noted that the response's event is that of the decision."""
+from decision.learning.spec import Spec
+from decision.learning.table import TrainingError
+from decision.scoring.notes import Note
+
 _NONE: Final = -1
 """The number of a message that no selection has."""
-_FILE: Final = 1 << 40
-"""A place in the archive is one number: the file's number × this + the row's number."""
-
-
-class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """The Parquet files of each dataset (at least one of `decisions`), and which optional columns
-    they have: other writers of logs may leave them out. `holdouts` is policy version → the share
-    of its control groups, where uplift is learned."""
-
-    decisions: list[Path]
-    outcomes: list[Path] = []
-    events: list[Path] = []
-    changes: list[Path] = []
-    has_position: bool = True
-    has_received_at: bool = True
-    has_properties: bool = True
-    has_event_type: bool = True
-    holdouts: dict[str, float] = {}
 
 
 class JoinedRows(msgspec.Struct, kw_only=True):
@@ -223,7 +193,7 @@ class _Join:
         arms = "silence, given" if self._uplift else "NULL AS silence, NULL AS given"
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
-            SELECT file_index::BIGINT * {_FILE} + file_row_number::BIGINT AS place, decision_id,
+            SELECT file_index::BIGINT * {FILE} + file_row_number::BIGINT AS place, decision_id,
                    epoch_us(decided_at) AS moment, {self._own()} AS customer,
                    messages.number AS message, channels.number AS channel,
                    CAST(selection_probability AS DOUBLE) AS probability,
@@ -350,14 +320,14 @@ class _Join:
         place = place[order]
         messages, message = _present(self._messages, found.column("message").to_numpy())
         channels, channel = _present(self._channels, found.column("channel").to_numpy())
-        left_out, notes = self._left_out()
+        left_out, notes = count_left_out(self._database, self._sources, self._types)
         control = None
         if self._uplift:
             control = control_rows(self._database, place, column("silence"), column("given"))
         closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
         return JoinedRows(
-            file=place // _FILE,
-            row=place % _FILE,
+            file=place // FILE,
+            row=place % FILE,
             at=column("moment"),
             label=column("label").astype(np.float64),
             probability=column("probability"),
@@ -372,51 +342,6 @@ class _Join:
             left_out=left_out,
             notes=notes,
         )
-
-    def _strays(self) -> dict[str, int]:
-        """The outcomes of decisions that the log does not have, or that came after them."""
-        named = """(SELECT decision_id, epoch_us("at") AS moment FROM outcomes
-                    WHERE decision_id IS NOT NULL)"""
-        same = "JOIN decisions AS one ON one.decision_id = about.decision_id"
-        begin = f"SELECT count(*) FROM {named} AS about"
-        every = self._value(begin)
-        # Most logs have neither, which this says at half the price.
-        after = self._value(f"{begin} SEMI {same} AND one.moment <= about.moment")
-        known = every if after == every else self._value(f"{begin} SEMI {same}")
-        return {ORPHAN: every - known, BEFORE: known - after}
-
-    def _left_out(self) -> tuple[dict[str, int], tuple[Note, ...]]:
-        """Counts by reason; notes on impossible probabilities, and on events that begin it all."""
-        counts = dict(
-            self._rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
-        )
-        silent = "SELECT count(*) FROM decisions WHERE message IS NULL"
-        counts[SILENT] = self._value(silent)
-        counts |= self._strays()
-        # Ids with equal hashes need not be equal, so the few that have one are looked at again.
-        again = """
-            SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (
-                SELECT count(*) AS n FROM outcomes WHERE hash(customer_id, event_id) IN
-                       (SELECT hash(customer_id, event_id) FROM outcomes
-                        GROUP BY 1 HAVING count(*) > 1)
-                GROUP BY customer_id, event_id)"""
-        counts[REPEATED] = self._value(again)
-        notes = []
-        if counts.get(IMPOSSIBLE):
-            where = f"FROM judged WHERE why = '{IMPOSSIBLE}' ORDER BY place LIMIT 1"
-            row = self._rows(f"SELECT place, decision_id, probability {where}")[0]
-            path = self._sources.decisions[row[0] // _FILE]
-            told = {"file": str(path), "row": f"{row[0] % _FILE + 1}", "decision": row[1]}
-            told["probability"] = f"{row[2]:g}"
-            notes.append(note("impossible_probability", **told))
-        counted = "SELECT event, count(*) FROM judged WHERE why IS NULL"
-        every = dict(self._rows(f"{counted} GROUP BY 1"))
-        for event, rows in self._rows(f"{counted} AND begun GROUP BY 1 ORDER BY 1"):
-            if rows >= _BEGUN * every[event]:
-                share = rows / every[event]
-                notes.append(note("begins_the_decision", event=self._types[event], share=share))
-        ordered = (*_REASONS, ORPHAN, BEFORE, REPEATED)
-        return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
 
 
 def _in_order(*keys: NDArray[Any]) -> NDArray[np.intp]:

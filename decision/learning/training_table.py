@@ -30,7 +30,8 @@ from decision.core.definition import Goal
 from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
-from decision.learning.joining import OPEN, JoinedRows, LogFiles, join
+from decision.learning.joining import JoinedRows, join
+from decision.learning.left_out import OPEN, LogFiles
 from decision.learning.notices import notices_on_goals, notices_on_weights
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError

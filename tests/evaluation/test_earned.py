@@ -17,16 +17,6 @@ pytest.importorskip("pyarrow")
 MOST = 100_000
 
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    return World(1_500)
-
-
-@pytest.fixture(scope="module")
-def archive(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_archive(tmp_path_factory.mktemp("log"), world, Deciding(world.definition, 4.0), 1)
-
-
 def judged(archive: Path, rules: str = RULES, newest: int = MOST) -> Earned:
     found = earned(archive, Candidate(rules=definition_of(rules)), newest)
     assert found is not None

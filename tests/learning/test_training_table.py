@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from decision.core.clock import DAY, HOUR
 from decision.core.definition import Goal
-from decision.learning import joining, training_table
+from decision.learning import joining, left_out, training_table
 from decision.learning.examples import Examples
 from decision.learning.spec import parse_spec
 from decision.learning.table import TrainingError
@@ -105,20 +105,20 @@ def test_what_is_too_young_to_be_judged_is_left_out_even_if_it_succeeded(build: 
     assert labels(build(decisions, bought, until=7 * DAY)) == [("news", 0), ("优惠", 1)]
     examples = build(decisions, bought, until=7 * DAY - 1)
     assert labels(examples) == [("news", 0)]
-    assert examples.left_out == {joining.OPEN: 1}
+    assert examples.left_out == {left_out.OPEN: 1}
 
 
 def test_what_no_customer_saw_is_left_out(build: Maker) -> None:
     failed = outcome("message.failed", HOUR, decision_id="d")
     seen = outcome("message.opened", 2 * HOUR, decision_id="d")
     examples = build(decided("d", 0, "news"), [failed])
-    assert labels(examples) == [] and examples.left_out == {joining.NOT_GIVEN: 1}
+    assert labels(examples) == [] and examples.left_out == {left_out.NOT_GIVEN: 1}
     assert labels(build(decided("d", 0, "news"), [failed, seen])) == [("news", 0)]
     one = outcome("message.not_shown", HOUR, decision_id="d", message="news")
     assert labels(build(decided("d", 0, "news", "优惠"), [one])) == [("优惠", 0)]
     other = outcome("message.failed", HOUR, decision_id="e")
     examples = build(decided("d", 0, "news"), [other])
-    assert labels(examples) == [("news", 0)] and examples.left_out == {joining.ORPHAN: 1}
+    assert labels(examples) == [("news", 0)] and examples.left_out == {left_out.ORPHAN: 1}
 
 
 def test_messages_without_a_goal_are_left_out_unless_the_spec_has_one_for_them(
@@ -127,7 +127,7 @@ def test_messages_without_a_goal_are_left_out_unless_the_spec_has_one_for_them(
     decisions = decided("d", 0, "hello", "news")
     clicked = [outcome("message.clicked", HOUR, decision_id="d", message="hello")]
     examples = build(decisions, clicked)
-    assert labels(examples) == [("news", 0)] and examples.left_out == {joining.NO_GOAL: 1}
+    assert labels(examples) == [("news", 0)] and examples.left_out == {left_out.NO_GOAL: 1}
     spec = SPEC + "without_goal: {event: message.clicked, within: 2h}\n"
     assert labels(build(decisions, clicked, spec)) == [("hello", 1), ("news", 0)]
 
@@ -140,7 +140,7 @@ def test_a_target_of_the_spec_goes_before_the_goals_of_messages(build: Maker) ->
 
 def test_a_record_that_the_log_holds_twice_counts_once(build: Maker) -> None:
     examples = build([*decided("d", 0, "news"), *decided("d", 0, "news")], files=2)
-    assert len(examples) == 1 and examples.left_out == {joining.TWICE: 1}
+    assert len(examples) == 1 and examples.left_out == {left_out.TWICE: 1}
 
 
 def test_a_purchase_under_the_new_id_counts_for_the_decision_under_the_old_one(
@@ -178,7 +178,7 @@ def test_impossible_probabilities_are_left_out_counted_and_the_first_is_named(bu
         for row in decided(f"d-{number}", number, "news", selection_probability=probability)
     ]
     examples = build(rows)
-    assert len(examples) == 2 and examples.left_out == {joining.IMPOSSIBLE: 4}
+    assert len(examples) == 2 and examples.left_out == {left_out.IMPOSSIBLE: 4}
     assert (
         "part-0.parquet, row 1: the selection probability of decision d-0 is 0"
         in examples.notes[0].text()
@@ -194,7 +194,7 @@ def test_weights_are_one_over_the_probability_clipped(build: Maker) -> None:
     examples = build(rows, spec=SPEC + "weights: {by: inverse_propensity, clip: 10}\n")
     assert examples.weight is not None and examples.weight.mean() == pytest.approx(1)
     assert (examples.weight / examples.weight[0]).tolist() == pytest.approx([1, 2, 5])
-    assert examples.left_out == {joining.UNWEIGHED: 1}
+    assert examples.left_out == {left_out.UNWEIGHED: 1}
     assert len(build(rows)) == 4
 
 
@@ -203,10 +203,10 @@ def test_silence_orphans_and_outcomes_before_or_again_are_counted(build: Maker) 
     early = outcome("message.shown", 0, decision_id="d")
     examples = build(rows, [early, early, outcome("message.shown", 0, decision_id="gone")])
     assert examples.left_out == {
-        joining.SILENT: 1,
-        joining.ORPHAN: 1,
-        joining.BEFORE: 2,
-        joining.REPEATED: 1,
+        left_out.SILENT: 1,
+        left_out.ORPHAN: 1,
+        left_out.BEFORE: 2,
+        left_out.REPEATED: 1,
     }
 
 

@@ -1,0 +1,109 @@
+"""What a join of the log leaves out, counted by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from decision.archive.query import Database
+from decision.scoring.notes import Note, note
+
+OPEN: Final = "whose window is still open"
+INCOMPLETE: Final = "without an id, a customer, a time or a channel"
+TWICE: Final = "that the log holds twice"
+NO_GOAL: Final = "of messages without a goal"
+IMPOSSIBLE: Final = "with an impossible selection probability"
+UNWEIGHED: Final = "without a selection probability to weigh by"
+NOT_GIVEN: Final = "released and never seen"
+ELSEWHERE: Final = "of other placements"
+SILENT: Final = "in which nothing was selected"
+ORPHAN: Final = "outcomes of decisions that the log does not have"
+BEFORE: Final = "outcomes that came before their decision"
+REPEATED: Final = "outcomes that the log holds again"
+_REASONS: Final = (
+    SILENT,
+    INCOMPLETE,
+    TWICE,
+    ELSEWHERE,
+    IMPOSSIBLE,
+    UNWEIGHED,
+    NO_GOAL,
+    NOT_GIVEN,
+    OPEN,
+)
+_BEGUN: Final = 0.2
+"""From this share of rows on it is noted that the response's event is that of the decision."""
+FILE: Final = 1 << 40
+"""A place in the archive is one number: the file's number × this + the row's number."""
+
+
+class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """The Parquet files of each dataset (at least one of `decisions`), and which optional columns
+    they have: other writers of logs may leave them out. `holdouts` is policy version → the share
+    of its control groups, where uplift is learned."""
+
+    decisions: list[Path]
+    outcomes: list[Path] = []
+    events: list[Path] = []
+    changes: list[Path] = []
+    has_position: bool = True
+    has_received_at: bool = True
+    has_properties: bool = True
+    has_event_type: bool = True
+    holdouts: dict[str, float] = {}
+
+
+def count_left_out(
+    database: Database, sources: LogFiles, types: Sequence[str]
+) -> tuple[dict[str, int], tuple[Note, ...]]:
+    """Counts by reason; notes on impossible probabilities, and on events that begin it all.
+
+    Of a join under way: its tables judged, decisions and outcomes. `types` are names of events, by
+    their numbers there.
+    """
+    counts = dict(
+        database.rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
+    )
+    silent = "SELECT count(*) FROM decisions WHERE message IS NULL"
+    counts[SILENT] = database.value(silent)
+    counts |= _strays(database)
+    # Ids with equal hashes need not be equal, so the few that have one are looked at again.
+    again = """
+        SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (
+            SELECT count(*) AS n FROM outcomes WHERE hash(customer_id, event_id) IN
+                   (SELECT hash(customer_id, event_id) FROM outcomes
+                    GROUP BY 1 HAVING count(*) > 1)
+            GROUP BY customer_id, event_id)"""
+    counts[REPEATED] = database.value(again)
+    notes = []
+    if counts.get(IMPOSSIBLE):
+        where = f"FROM judged WHERE why = '{IMPOSSIBLE}' ORDER BY place LIMIT 1"
+        row = database.rows(f"SELECT place, decision_id, probability {where}")[0]
+        path = sources.decisions[row[0] // FILE]
+        told = {"file": str(path), "row": f"{row[0] % FILE + 1}", "decision": row[1]}
+        told["probability"] = f"{row[2]:g}"
+        notes.append(note("impossible_probability", **told))
+    counted = "SELECT event, count(*) FROM judged WHERE why IS NULL"
+    every = dict(database.rows(f"{counted} GROUP BY 1"))
+    for event, rows in database.rows(f"{counted} AND begun GROUP BY 1 ORDER BY 1"):
+        if rows >= _BEGUN * every[event]:
+            share = rows / every[event]
+            notes.append(note("begins_the_decision", event=types[event], share=share))
+    ordered = (*_REASONS, ORPHAN, BEFORE, REPEATED)
+    return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
+
+
+def _strays(database: Database) -> dict[str, int]:
+    """The outcomes of decisions that the log does not have, or that came after them."""
+    named = """(SELECT decision_id, epoch_us("at") AS moment FROM outcomes
+                WHERE decision_id IS NOT NULL)"""
+    same = "JOIN decisions AS one ON one.decision_id = about.decision_id"
+    begin = f"SELECT count(*) FROM {named} AS about"
+    every = database.value(begin)
+    # Most logs have neither, which this says at half the price.
+    after = database.value(f"{begin} SEMI {same} AND one.moment <= about.moment")
+    known = every if after == every else database.value(f"{begin} SEMI {same}")
+    return {ORPHAN: every - known, BEFORE: known - after}
