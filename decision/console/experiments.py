@@ -52,6 +52,8 @@ _LONGEST: Final = 200
 _CHOICES: Final = 200
 _MOST_DAYS: Final = 90
 _USUAL_DAYS: Final = 7
+_TOLD_AT_ONCE: Final = 4
+"""Experiments of which the page says by itself what they bring; each is a report to be counted."""
 _FEW: Final = 1_000
 """Customers from which on shares can be called right."""
 
@@ -82,6 +84,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             by=[(name, say(text)) for name, text in BY.items()],
             placements=[one.name for one in definition.placements][:_CHOICES],
             experiments=experiments,
+            told_at_once=_TOLD_AT_ONCE,
             tests={one.name for one in experiments if one.variants},
             looks=looks,
             parts={HELD: say(N_("in a control group")), OTHERS: say(N_("everybody else"))},

@@ -33,6 +33,7 @@ NO_PAGES: Final = {
     "/console/reports/data",
     "/console/reports/{kind}/chart/{number}",
     "/console/reports/{kind}/data",
+    "/console/reports/{kind}/headline",
 }
 """Routes that answer something else than a page."""
 

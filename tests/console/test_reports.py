@@ -30,6 +30,8 @@ experiments:
   colour: {variants: {red: 50%, "<b>blue": 50%}, seed: colour-1}
 rules:
   louder: {when: {experiment.colour: red}, boost: {messages: offer}, by: 2}
+metrics:
+  buyers: {event: purchase, measure: share, within: 7d}
 """
 PARTS = (
     "experiments/found?range=all",
@@ -72,6 +74,13 @@ async def test_the_archive_says_who_was_in_which_variant(tested: Path, tmp_path:
         assert part.status_code == 200 and "<html" not in part.text
         assert "12 decisions of 12 customers" in part.text
         assert "colour" in part.text and "<b>blue" not in part.text
+        page = await browser.get("/console/experiments")
+        for name in ("nobody", "colour"):
+            [asked] = re.findall(rf'hx-get="([^"]*/headline[?]name={name})"', page.text)
+            told = await browser.get(asked, **{"hx-request": "true"})
+            assert told.status_code == 200 and "<html" not in told.text
+            assert "Nothing can be said yet" in told.text, told.text
+            assert (await browser.get(asked)).headers["location"].endswith(f"?name={name}")
         page = await browser.get("/console/experiments/found?from=1999-01-01&to=1999-01-02")
         assert "No decision of this range" in page.text
 

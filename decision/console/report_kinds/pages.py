@@ -100,17 +100,14 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             return await page(request, asked, error=error)
         return await page(request, asked, loads=console.settings.archive is not None)
 
-    @get("/reports/{kind:str}/found")
-    async def found(request: _Request) -> Answer:
-        asked, own = asked_of(request), dict[str, Any]()
-        headers: dict[str, str] = {}
-        part = on(request)
+    async def answered(request: _Request, asked: Asked) -> dict[str, Any]:
+        """What a template shows of the answer, or in place of it."""
+        own = dict[str, Any]()
         if console.settings.archive is not None:
             try:
                 answer = await report(request, asked)
                 if isinstance(answer, Waiting):
                     own["waiting"] = answer
-                    headers |= {} if part else AGAIN
                 else:
                     language = visitor_of(request).language
                     shown = asked.kind.show(answer.answer)
@@ -124,10 +121,29 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
                 own["missing"] = str(error)
             except (NextbestError, OSError) as error:
                 own["problem"] = _problem(error)
+        return own
+
+    @get("/reports/{kind:str}/found")
+    async def found(request: _Request) -> Answer:
+        asked, part = asked_of(request), on(request)
+        own = await answered(request, asked)
+        headers = AGAIN if "waiting" in own and not part else {}
         block = "figures" if part else None
         if part and "error" in own:  # beside its field: form and figures are exchanged together
             block, headers = "asked", {"hx-retarget": "#asked", "hx-reswap": "outerHTML"}
         return await page(request, asked, block=block, headers=headers, **own)
+
+    @get("/reports/{kind:str}/headline")
+    async def headline(request: _Request) -> Answer:
+        """What may be concluded, for a page that is about something else."""
+        asked = asked_of(request)
+        if not on(request):
+            return redirect(asked.link())
+        known = dict.fromkeys(("report", "error", "waiting"), None) | {"problem": "", "missing": ""}
+        own: dict[str, Any] = known | await answered(request, asked)
+        return await console.page(
+            request, "report_headline.html", block="headline", asked=asked, **own
+        )
 
     @get("/reports/{kind:str}/data")
     async def data(request: _Request) -> Answer:
@@ -165,7 +181,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             return None
         return None if isinstance(answer, Waiting) else answer
 
-    return [one, found, data, chart]
+    return [one, found, headline, data, chart]
 
 
 def _kind(name: str) -> Kind[Any, Any]:
