@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -98,33 +98,64 @@ def report_journey(
         database.view_dataset("journeys", files(archive, "journeys"))
         for dataset in ("events", "decisions"):  # for the query `reach` alone
             database.view_dataset(dataset, _first_and_last(files(archive, dataset)))
-        known = [name for (name,) in database.rows(_query("known"))]
+        known = known_journeys(database)
         if journey not in known:
             there = f"it has {', '.join(known[:8])}" if known else "it has none yet"
             raise NothingFound(
                 f"{archive} has no journey {journey}; {there}{meant(journey, known)}"
             )
-        database.execute(_query("did"), {"journey": journey, "begin": begin, "end": end})
-        database.execute(_query("runs"))
-        database.execute(_query("visits"))
-        [(entered, under_way, refused)] = database.rows(_query("totals"))
+        found = counted(database, journey, order, begin, end)
         [(since, until)] = database.rows(_query("reach"))
-        quantiles = database.value(_query("time_to_goal"))
         return JourneyReport(
             journey=journey,
             first=first,
             last=last,
             timezone=timezone,
-            entered=entered,
-            under_way=under_way,
-            refused=refused,
-            ends=dict(database.rows(_query("ends"))),
-            steps=_steps(database, entered, order),
-            seconds_to_goal=_seconds(quantiles),
+            entered=found.entered,
+            under_way=found.under_way,
+            refused=found.refused,
+            ends=ends_of(database),
+            steps=found.steps,
+            seconds_to_goal=seconds_of(database),
             archived_from=from_micros(since),
             archived_until=from_micros(until),
-            incomplete=_incomplete(under_way, begin, end, since, until),
+            incomplete=_incomplete(found.under_way, begin, end, since, until),
         )
+
+
+class RunCounts(NamedTuple):
+    """How many runs started, have not ended, and were refused; and what came of each step."""
+
+    entered: int
+    under_way: int
+    refused: int
+    steps: list[StepReport]
+
+
+def counted(
+    database: Database, journey: str, order: Sequence[str], begin: int = BEGIN, end: int = END
+) -> RunCounts:
+    """Counts the runs of the view `journeys` that started in a range."""
+    database.execute(_query("did"), {"journey": journey, "begin": begin, "end": end})
+    database.execute(_query("runs"))
+    database.execute(_query("visits"))
+    [(entered, under_way, refused)] = database.rows(_query("totals"))
+    return RunCounts(entered, under_way, refused, _steps(database, entered, order))
+
+
+def known_journeys(database: Database, view: str = "journeys") -> list[str]:
+    """The names of all journeys that ever ran, those with most records first."""
+    return [name for (name,) in database.rows(_query("known").format(journeys=view))]
+
+
+def ends_of(database: Database) -> dict[str, int]:
+    """Reason → how many of the runs that were `counted` ended for it."""
+    return dict(database.rows(_query("ends")))
+
+
+def seconds_of(database: Database) -> dict[str, float] | None:
+    """Share of the runs that reached the goal → how long they took at most."""
+    return _seconds(database.value(_query("time_to_goal")))
 
 
 def _first_and_last(paths: Sequence[Path]) -> list[Path]:

@@ -72,7 +72,7 @@ FROM (SELECT run, arg_max(step, number) AS step FROM visits GROUP BY run)
 JOIN runs USING (run) WHERE ended IS NOT NULL GROUP BY 1, 2 ORDER BY 3 DESC, 2;
 
 -- name: known
-SELECT journey FROM journeys GROUP BY 1 ORDER BY count(*) DESC, 1;
+SELECT journey FROM {journeys} GROUP BY 1 ORDER BY count(*) DESC, 1;
 
 -- name: reach
 -- From when to when the archive has records of any kind.

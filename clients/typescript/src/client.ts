@@ -3,6 +3,7 @@
 import { Base, type Options } from "./base.js";
 import { encoded, encodedLines, hasIds, target } from "./calls.js";
 import type {
+  Budgets,
   CodesAnswer,
   Cohorts,
   ConsentStatement,
@@ -11,6 +12,7 @@ import type {
   CustomerView,
   Decision,
   DecisionRequest,
+  Deliveries,
   ErasureCertificate,
   EventsAnswer,
   EventsRequest,
@@ -18,11 +20,13 @@ import type {
   FoundCustomer,
   Funnel,
   Health,
+  Journey,
   LifetimeValue,
   MergeRequest,
   Paths,
   PolicyView,
   Quarantine,
+  Reasons,
   Repurchase,
   Retention,
   Rfm,
@@ -402,6 +406,30 @@ export class Client extends Base {
   }
 
   /**
+   * How fast each budget is spent, and when it will be..
+   *
+   * Budgets: how fast each budget of the rules is spent, and when it will be, at this rate.
+   *
+   * Counted again from the messages that were chosen: what was released is given back. The budgets
+   * are those of the rules in force, whatever they were before. Days are of the calendar; the rate
+   * is the mean of the last seven whole days of the archive.
+   *
+   * Scope: `reports`.
+   */
+  async reportBudgets(
+    options: Options & { from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Budgets> {
+    return await this.json<Budgets>(
+      {
+        method: "GET",
+        target: target("/v1/reports/budgets", {}, { from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * What customers did, and spent, in the periods after they began..
    *
    * Cohorts: what customers did in the periods after they began, by when it was or who they are.
@@ -421,6 +449,31 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/cohorts", {}, { metric: options.metric, event: options.event, does: options.does, amount: options.amount, by: options.by, period: options.period, periods: options.periods, cumulative: options.cumulative, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What became of messages: sent, failed, opened; how long it took, and why not..
+   *
+   * Deliveries: what became of messages that were chosen, how long it took, and why some failed.
+   *
+   * Each message that a decision of the range chose is in one state. `queued`: nothing was told of
+   * it yet, and its reservation goes on. `sent`: it was handed over, or seen. `failed`: it was
+   * refused or bounced. `dropped`: it was not shown, because it might not go any more. `unknown`:
+   * its reservation is over, and nothing was ever told. Opens and clicks of programs do not count.
+   *
+   * Scope: `reports`.
+   */
+  async reportDeliveries(
+    options: Options & { by?: "channel" | "message" | "placement" | "gateway" | undefined; channel?: string | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Deliveries> {
+    return await this.json<Deliveries>(
+      {
+        method: "GET",
+        target: target("/v1/reports/deliveries", {}, { by: options.by, channel: options.channel, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,
@@ -479,6 +532,30 @@ export class Client extends Base {
   }
 
   /**
+   * What came of a journey: who entered which step, what was asked, how runs ended..
+   *
+   * Journey: who entered which step, what was asked there, and how runs ended.
+   *
+   * A run counts in the range in which it started, with all that it did later. Steps are in the
+   * order of the rules, where these have the journey. Runs of customers who were merged go on as
+   * the same runs.
+   *
+   * Scope: `reports`.
+   */
+  async reportJourney(
+    options: Options & { name?: string | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Journey> {
+    return await this.json<Journey>(
+      {
+        method: "GET",
+        target: target("/v1/reports/journey", {}, { name: options.name, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * How often customers will buy again and for how much, and who has left..
    *
    * Lifetime value: how often customers will buy again, for how much, and who has left.
@@ -521,6 +598,30 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/paths", {}, { types: options.types, after: options.after, before: options.before, exclude: options.exclude, by: options.by, gap: options.gap, steps: options.steps, top: options.top, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * Why decisions selected no message, over time..
+   *
+   * Reasons: why nothing was said, over time.
+   *
+   * Each decision in the range counts once: it selected a message, it gave the placement's
+   * fallback, or it gave nothing. The reason of the last two is the one that removed the last
+   * candidates.
+   *
+   * Scope: `reports`.
+   */
+  async reportReasons(
+    options: Options & { placement?: string | undefined; period?: "day" | "week" | "month" | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Reasons> {
+    return await this.json<Reasons>(
+      {
+        method: "GET",
+        target: target("/v1/reports/reasons", {}, { placement: options.placement, period: options.period, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

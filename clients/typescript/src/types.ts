@@ -29,6 +29,25 @@ export interface AskedBy {
 }
 
 /**
+ * One budget: of a message, or one of `budgets:` (`shared`); in `unit`, a currency or `times`.
+ *
+ * `spent` of `limit` in the period `per` that goes on at the end of the archive (null: ever).
+ * `per_day` is the rate. `spent_at` is when it is spent at this rate; null: not in its period.
+ * `days` is what was spent on each day of the answer's `days`.
+ */
+export interface BudgetBurn {
+  name: string;
+  shared: boolean;
+  unit: string;
+  per: "day" | "month" | "week" | null;
+  limit: number;
+  spent: number;
+  per_day: number;
+  spent_at: string | null;
+  days: number[];
+}
+
+/**
  * One budget in its present period; `name` is that of its message, or one of `budgets:`.
  *
  * `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is what
@@ -44,6 +63,29 @@ export interface BudgetView {
   per: "day" | "month" | "week" | null;
   since: string | null;
   until: string | null;
+}
+
+/** `days` are the days of the range on which something was chosen, and those between them. */
+export interface Budgets {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: BudgetsQuestion;
+  days: string[];
+  budgets: BudgetBurn[];
+}
+
+/** Budgets are asked about all together. */
+export interface BudgetsQuestion {
+  from: string;
+  until: string;
+  timezone: string;
 }
 
 /** Of BG/NBD, in days: how often customers buy (r, alpha), and how they leave (a, b). */
@@ -302,6 +344,76 @@ export interface DecisionRequest {
   dry_run?: boolean | undefined;
   ask_again?: boolean | undefined;
   deadline_ms?: number | null | undefined;
+}
+
+/** `all` has no name; `groups` are the largest. */
+export interface Deliveries {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: DeliveriesQuestion;
+  all: DeliveryCounts;
+  groups: DeliveryCounts[];
+  times: DeliveryTime[];
+  reasons: DeliveryReason[];
+}
+
+/** What may be asked of deliveries. */
+export interface DeliveriesQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  by: "channel" | "gateway" | "message" | "placement";
+  channel: string;
+  groups: number;
+}
+
+/**
+ * `chosen` are queued, sent, failed, dropped and unknown together; the others are of those that
+ * were told to be so, whatever their state. Null: the name is not known, or it is of all.
+ */
+export interface DeliveryCounts {
+  name: string | null;
+  chosen: number;
+  queued: number;
+  sent: number;
+  failed: number;
+  dropped: number;
+  unknown: number;
+  delivered: number;
+  shown: number;
+  opened: number;
+  clicked: number;
+  replied: number;
+  converted: number;
+  bounced: number;
+  complained: number;
+  unsubscribed: number;
+}
+
+/** Why messages `failed` or were `dropped`, in the words of the provider or of nextbest. */
+export interface DeliveryReason {
+  state: string;
+  reason: string | null;
+  messages: number;
+}
+
+/**
+ * How long it took until what `until` names: from the decision to `sent`, from there to others.
+ *
+ * Half were within `median_seconds`, nine of ten within `p90_seconds`.
+ */
+export interface DeliveryTime {
+  until: string;
+  messages: number;
+  median_seconds: number;
+  p90_seconds: number;
 }
 
 /**
@@ -592,6 +704,39 @@ export interface Interval {
 }
 
 /**
+ * `entered` are the runs that started in the range, of `customers`; `under_way` those of them that
+ * have not ended, `refused` those that were not to start. `ends` is reason → runs.
+ * `seconds_to_goal` is share of those that reached the goal → how long they took at most; `events`
+ * are writes to runs.
+ */
+export interface Journey {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: JourneyQuestion;
+  entered: number;
+  under_way: number;
+  refused: number;
+  ends: Record<string, number>;
+  steps: StepReport[];
+  seconds_to_goal: Record<string, number> | null;
+}
+
+/** What may be asked of a journey. */
+export interface JourneyQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  name: string;
+}
+
+/**
  * What was foretold of the last `days` from what was known before, and what came.
  *
  * `purchases` are those of the `customers` who had bought by then, on days of their own.
@@ -830,6 +975,56 @@ export interface Quarantined {
 }
 
 /**
+ * `reasons` are those of all periods together, the most frequent first.
+ *
+ * `degraded` is what decisions were made without → how many.
+ */
+export interface Reasons {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: ReasonsQuestion;
+  decisions: number;
+  selected: number;
+  fallback: number;
+  none: number;
+  reasons: Record<string, number>;
+  degraded: Record<string, number>;
+  periods: ReasonsPeriod[];
+}
+
+/**
+ * The `decisions` of the period that starts on `begins`: `selected`, `fallback` and `none`.
+ *
+ * `reasons` is reason code → decisions that said nothing or fell back for it. `complete`: the
+ * period is over.
+ */
+export interface ReasonsPeriod {
+  begins: string;
+  decisions: number;
+  selected: number;
+  fallback: number;
+  none: number;
+  reasons: Record<string, number>;
+  complete: boolean;
+}
+
+/** What may be asked of reasons. */
+export interface ReasonsQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  placement: string;
+  period: "day" | "month" | "week";
+}
+
+/**
  * What was refused last, while something older stays in force.
  *
  * `since` is the time of the first in an unbroken row of refusals; `errors` are the first few
@@ -1055,6 +1250,32 @@ export interface SpendingParameters {
   p: number;
   q: number;
   gamma: number;
+}
+
+/**
+ * One step. `entered` are runs, `visits` how often they did; `goal` are those of them that reached
+ * the goal afterwards; `here` those that are in it.
+ *
+ * `asked` are decisions: `selected` a message was given, `held` time alone was in the way, so that
+ * it asked again, `nothing` any other answer. `skipped`: it was too late to ask. `reached` is the
+ * share of all runs that entered it, `conversion` the share of those that entered it for whom the
+ * goal came. `ended` is reason → runs that ended in it.
+ */
+export interface StepReport {
+  step: string;
+  kind: string;
+  entered: number;
+  visits: number;
+  goal: number;
+  here: number;
+  asked: number;
+  selected: number;
+  held: number;
+  nothing: number;
+  skipped: number;
+  reached: number | null;
+  conversion: number | null;
+  ended: Record<string, number>;
 }
 
 /**

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from decision.analytics.reports.budgets import BUDGETS
 from decision.analytics.reports.cohorts import COHORTS
+from decision.analytics.reports.deliveries import DELIVERIES
 from decision.analytics.reports.experiment import EXPERIMENT
 from decision.analytics.reports.funnel import FUNNEL
+from decision.analytics.reports.journey import JOURNEY
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.lifetime import LIFETIME_VALUE
 from decision.analytics.reports.paths import PATHS
+from decision.analytics.reports.reasons import REASONS
 from decision.analytics.reports.repurchase import REPURCHASE
 from decision.analytics.reports.retention import RETENTION
 from decision.analytics.reports.rfm import RFM
@@ -28,6 +32,10 @@ KINDS: Final[dict[str, Kind[Any, Any]]] = {
         REPURCHASE,
         LIFETIME_VALUE,
         EXPERIMENT,
+        JOURNEY,
+        DELIVERIES,
+        REASONS,
+        BUDGETS,
     )
 }
 """Name → kind."""

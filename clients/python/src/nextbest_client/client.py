@@ -9,6 +9,7 @@ from nextbest_client.asynchronous import AsyncBase
 from nextbest_client.calls import Call, JsonCall, LinesCall, encoded, encoded_lines, has_ids
 from nextbest_client.synchronous import Base
 from nextbest_client.types import (
+    Budgets,
     CodesAnswer,
     Cohorts,
     ConsentStatement,
@@ -17,6 +18,7 @@ from nextbest_client.types import (
     CustomerView,
     Decision,
     DecisionRequest,
+    Deliveries,
     ErasureCertificate,
     EventsAnswer,
     EventsRequest,
@@ -24,11 +26,13 @@ from nextbest_client.types import (
     FoundCustomer,
     Funnel,
     Health,
+    Journey,
     LifetimeValue,
     MergeRequest,
     Paths,
     PolicyView,
     Quarantine,
+    Reasons,
     Repurchase,
     Retention,
     Rfm,
@@ -320,6 +324,35 @@ class Client(Base):
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
         )
 
+    def report_budgets(
+        self,
+        *,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Budgets:
+        """How fast each budget is spent, and when it will be..
+
+        Budgets: how fast each budget of the rules is spent, and when it will be, at this
+        rate.
+
+        Counted again from the messages that were chosen: what was released is given back.
+        The budgets are those of the rules in force, whatever they were before. Days are
+        of the calendar; the rate is the mean of the last seven whole days of the archive.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Budgets](
+                "GET",
+                "/v1/reports/budgets",
+                query={"from": from_, "until": until, "timezone": timezone},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     def report_cohorts(
         self,
         *,
@@ -364,6 +397,47 @@ class Client(Base):
                     "period": period,
                     "periods": periods,
                     "cumulative": cumulative,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_deliveries(
+        self,
+        *,
+        by: Literal["channel", "message", "placement", "gateway"] | None = None,
+        channel: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Deliveries:
+        """What became of messages: sent, failed, opened; how long it took, and why not..
+
+        Deliveries: what became of messages that were chosen, how long it took, and why
+        some failed.
+
+        Each message that a decision of the range chose is in one state. `queued`: nothing
+        was told of it yet, and its reservation goes on. `sent`: it was handed over, or
+        seen. `failed`: it was refused or bounced. `dropped`: it was not shown, because it
+        might not go any more. `unknown`: its reservation is over, and nothing was ever
+        told. Opens and clicks of programs do not count.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Deliveries](
+                "GET",
+                "/v1/reports/deliveries",
+                query={
+                    "by": by,
+                    "channel": channel,
                     "groups": groups,
                     "from": from_,
                     "until": until,
@@ -479,6 +553,35 @@ class Client(Base):
             )
         )
 
+    def report_journey(
+        self,
+        *,
+        name: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Journey:
+        """What came of a journey: who entered which step, what was asked, how runs ended..
+
+        Journey: who entered which step, what was asked there, and how runs ended.
+
+        A run counts in the range in which it started, with all that it did later. Steps
+        are in the order of the rules, where these have the journey. Runs of customers who
+        were merged go on as the same runs.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Journey](
+                "GET",
+                "/v1/reports/journey",
+                query={"name": name, "from": from_, "until": until, "timezone": timezone},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     def report_lifetime_value(
         self,
         *,
@@ -563,6 +666,42 @@ class Client(Base):
                     "gap": gap,
                     "steps": steps,
                     "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_reasons(
+        self,
+        *,
+        placement: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Reasons:
+        """Why decisions selected no message, over time..
+
+        Reasons: why nothing was said, over time.
+
+        Each decision in the range counts once: it selected a message, it gave the
+        placement's fallback, or it gave nothing. The reason of the last two is the one
+        that removed the last candidates.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Reasons](
+                "GET",
+                "/v1/reports/reasons",
+                query={
+                    "placement": placement,
+                    "period": period,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -1125,6 +1264,35 @@ class AsyncClient(AsyncBase):
             JsonCall[PolicyView]("POST", "/v1/policy/reload", repeatable=True, timeout=timeout)
         )
 
+    async def report_budgets(
+        self,
+        *,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Budgets:
+        """How fast each budget is spent, and when it will be..
+
+        Budgets: how fast each budget of the rules is spent, and when it will be, at this
+        rate.
+
+        Counted again from the messages that were chosen: what was released is given back.
+        The budgets are those of the rules in force, whatever they were before. Days are
+        of the calendar; the rate is the mean of the last seven whole days of the archive.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Budgets](
+                "GET",
+                "/v1/reports/budgets",
+                query={"from": from_, "until": until, "timezone": timezone},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     async def report_cohorts(
         self,
         *,
@@ -1169,6 +1337,47 @@ class AsyncClient(AsyncBase):
                     "period": period,
                     "periods": periods,
                     "cumulative": cumulative,
+                    "groups": groups,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_deliveries(
+        self,
+        *,
+        by: Literal["channel", "message", "placement", "gateway"] | None = None,
+        channel: str | None = None,
+        groups: int | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Deliveries:
+        """What became of messages: sent, failed, opened; how long it took, and why not..
+
+        Deliveries: what became of messages that were chosen, how long it took, and why
+        some failed.
+
+        Each message that a decision of the range chose is in one state. `queued`: nothing
+        was told of it yet, and its reservation goes on. `sent`: it was handed over, or
+        seen. `failed`: it was refused or bounced. `dropped`: it was not shown, because it
+        might not go any more. `unknown`: its reservation is over, and nothing was ever
+        told. Opens and clicks of programs do not count.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Deliveries](
+                "GET",
+                "/v1/reports/deliveries",
+                query={
+                    "by": by,
+                    "channel": channel,
                     "groups": groups,
                     "from": from_,
                     "until": until,
@@ -1284,6 +1493,35 @@ class AsyncClient(AsyncBase):
             )
         )
 
+    async def report_journey(
+        self,
+        *,
+        name: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Journey:
+        """What came of a journey: who entered which step, what was asked, how runs ended..
+
+        Journey: who entered which step, what was asked there, and how runs ended.
+
+        A run counts in the range in which it started, with all that it did later. Steps
+        are in the order of the rules, where these have the journey. Runs of customers who
+        were merged go on as the same runs.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Journey](
+                "GET",
+                "/v1/reports/journey",
+                query={"name": name, "from": from_, "until": until, "timezone": timezone},
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     async def report_lifetime_value(
         self,
         *,
@@ -1368,6 +1606,42 @@ class AsyncClient(AsyncBase):
                     "gap": gap,
                     "steps": steps,
                     "top": top,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_reasons(
+        self,
+        *,
+        placement: str | None = None,
+        period: Literal["day", "week", "month"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Reasons:
+        """Why decisions selected no message, over time..
+
+        Reasons: why nothing was said, over time.
+
+        Each decision in the range counts once: it selected a message, it gave the
+        placement's fallback, or it gave nothing. The reason of the last two is the one
+        that removed the last candidates.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Reasons](
+                "GET",
+                "/v1/reports/reasons",
+                query={
+                    "placement": placement,
+                    "period": period,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,

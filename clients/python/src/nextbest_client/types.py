@@ -39,6 +39,27 @@ class AskedBy(TypedDict):
 
 
 @final
+class BudgetBurn(TypedDict):
+    """One budget: of a message, or one of `budgets:` (`shared`); in `unit`, a currency or
+    `times`.
+
+    `spent` of `limit` in the period `per` that goes on at the end of the archive (null:
+    ever). `per_day` is the rate. `spent_at` is when it is spent at this rate; null: not in
+    its period. `days` is what was spent on each day of the answer's `days`.
+    """
+
+    name: str
+    shared: bool
+    unit: str
+    per: Literal["day", "month", "week"] | None
+    limit: float
+    spent: float
+    per_day: float
+    spent_at: str | None
+    days: list[float]
+
+
+@final
 class BudgetView(TypedDict):
     """One budget in its present period; `name` is that of its message, or one of `budgets:`.
 
@@ -55,6 +76,29 @@ class BudgetView(TypedDict):
     per: Literal["day", "month", "week"] | None
     since: str | None
     until: str | None
+
+
+Budgets = TypedDict(
+    "Budgets",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "BudgetsQuestion",
+        "days": list[str],
+        "budgets": "list[BudgetBurn]",
+    },
+)
+"""`days` are the days of the range on which something was chosen, and those between them."""
+
+BudgetsQuestion = TypedDict("BudgetsQuestion", {"from": str, "until": str, "timezone": str})
+"""Budgets are asked about all together."""
 
 
 @final
@@ -336,6 +380,89 @@ class DecisionRequest(TypedDict):
     dry_run: NotRequired[bool]
     ask_again: NotRequired[bool]
     deadline_ms: NotRequired[int | None]
+
+
+Deliveries = TypedDict(
+    "Deliveries",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "DeliveriesQuestion",
+        "all": "DeliveryCounts",
+        "groups": "list[DeliveryCounts]",
+        "times": "list[DeliveryTime]",
+        "reasons": "list[DeliveryReason]",
+    },
+)
+"""`all` has no name; `groups` are the largest."""
+
+DeliveriesQuestion = TypedDict(
+    "DeliveriesQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "by": Literal["channel", "gateway", "message", "placement"],
+        "channel": str,
+        "groups": int,
+    },
+)
+"""What may be asked of deliveries."""
+
+
+@final
+class DeliveryCounts(TypedDict):
+    """`chosen` are queued, sent, failed, dropped and unknown together; the others are of those
+    that were told to be so, whatever their state. Null: the name is not known, or it is of
+    all.
+    """
+
+    name: str | None
+    chosen: int
+    queued: int
+    sent: int
+    failed: int
+    dropped: int
+    unknown: int
+    delivered: int
+    shown: int
+    opened: int
+    clicked: int
+    replied: int
+    converted: int
+    bounced: int
+    complained: int
+    unsubscribed: int
+
+
+@final
+class DeliveryReason(TypedDict):
+    """Why messages `failed` or were `dropped`, in the words of the provider or of nextbest."""
+
+    state: str
+    reason: str | None
+    messages: int
+
+
+@final
+class DeliveryTime(TypedDict):
+    """How long it took until what `until` names: from the decision to `sent`, from there to
+    others.
+
+    Half were within `median_seconds`, nine of ten within `p90_seconds`.
+    """
+
+    until: str
+    messages: int
+    median_seconds: float
+    p90_seconds: float
 
 
 @final
@@ -667,6 +794,38 @@ class Interval(TypedDict):
     purchases: int
 
 
+Journey = TypedDict(
+    "Journey",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "JourneyQuestion",
+        "entered": int,
+        "under_way": int,
+        "refused": int,
+        "ends": dict[str, int],
+        "steps": "list[StepReport]",
+        "seconds_to_goal": dict[str, float] | None,
+    },
+)
+"""`entered` are the runs that started in the range, of `customers`; `under_way` those of them that
+have not ended, `refused` those that were not to start. `ends` is reason → runs. `seconds_to_goal`
+is share of those that reached the goal → how long they took at most; `events` are writes to runs.
+"""
+
+JourneyQuestion = TypedDict(
+    "JourneyQuestion", {"from": str, "until": str, "timezone": str, "name": str}
+)
+"""What may be asked of a journey."""
+
+
 @final
 class LifetimeCheck(TypedDict):
     """What was foretold of the last `days` from what was known before, and what came.
@@ -934,6 +1093,64 @@ class Quarantined(TypedDict):
     id: NotRequired[str | None]
 
 
+Reasons = TypedDict(
+    "Reasons",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "ReasonsQuestion",
+        "decisions": int,
+        "selected": int,
+        "fallback": int,
+        "none": int,
+        "reasons": dict[str, int],
+        "degraded": dict[str, int],
+        "periods": "list[ReasonsPeriod]",
+    },
+)
+"""`reasons` are those of all periods together, the most frequent first.
+
+`degraded` is what decisions were made without → how many.
+"""
+
+
+@final
+class ReasonsPeriod(TypedDict):
+    """The `decisions` of the period that starts on `begins`: `selected`, `fallback` and `none`.
+
+    `reasons` is reason code → decisions that said nothing or fell back for it. `complete`:
+    the period is over.
+    """
+
+    begins: str
+    decisions: int
+    selected: int
+    fallback: int
+    none: int
+    reasons: dict[str, int]
+    complete: bool
+
+
+ReasonsQuestion = TypedDict(
+    "ReasonsQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "placement": str,
+        "period": Literal["day", "month", "week"],
+    },
+)
+"""What may be asked of reasons."""
+
+
 @final
 class Refusal(TypedDict):
     """What was refused last, while something older stays in force.
@@ -1196,6 +1413,33 @@ class SpendingParameters(TypedDict):
     p: float
     q: float
     gamma: float
+
+
+@final
+class StepReport(TypedDict):
+    """One step. `entered` are runs, `visits` how often they did; `goal` are those of them that
+    reached the goal afterwards; `here` those that are in it.
+
+    `asked` are decisions: `selected` a message was given, `held` time alone was in the way,
+    so that it asked again, `nothing` any other answer. `skipped`: it was too late to ask.
+    `reached` is the share of all runs that entered it, `conversion` the share of those that
+    entered it for whom the goal came. `ended` is reason → runs that ended in it.
+    """
+
+    step: str
+    kind: str
+    entered: int
+    visits: int
+    goal: int
+    here: int
+    asked: int
+    selected: int
+    held: int
+    nothing: int
+    skipped: int
+    reached: float | None
+    conversion: float | None
+    ended: dict[str, int]
 
 
 @final
