@@ -93,7 +93,7 @@ async def one_round(cluster: Cluster, load: Load, prefix: str) -> None:
         await moving
     victim = cluster.owner_of(random.choice(slots))
     load.names = [f"{name}-later" for name in load.names]  # nobody of them has reached a cap
-    victim.run("CONFIG", "SET", "client-output-buffer-limit", "replica 1 0 0")
+    victim.run("ACL", "SETUSER", "default", "-psync", "-sync")  # until it is started again
     victim.run("CLIENT", "KILL", "TYPE", "replica")
     await load.waited_for(200)
     victim.kill()
