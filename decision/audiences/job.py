@@ -118,7 +118,7 @@ async def perform(
     )
     if asked.gateway is None or gateways is None:
         await run.select()
-        _check_segment(prepared.definition, state)
+        check_segment(prepared.definition, state)
         if asked.out is None:
             return state.discard()  # they were counted
         if _anything(state):
@@ -130,7 +130,7 @@ async def perform(
         gateway = audience_gateway(gateways, asked.gateway)
         try:
             await run.select()
-            _check_segment(prepared.definition, state)
+            check_segment(prepared.definition, state)
             if _anything(state):
                 if about_to_tell is not None:
                     await about_to_tell()
@@ -147,7 +147,12 @@ def _anything(state: RunState) -> bool:
     return state.count_outputs() > 0 or state.settings.since is not None
 
 
-def _check_segment(definition: PolicyDefinition, state: RunState) -> None:
+def check_segment(definition: PolicyDefinition, state: RunState) -> None:
+    """Refuses a segment that neither rules nor the customers of a run have.
+
+    Raises:
+        NotFound: with the nearest name.
+    """
     name, done = state.settings.segment, state.progress
     if name and not done.segment_known and name not in segments_named(definition):
         raise NotFound(unknown_segment(name, definition, done.segments))

@@ -56,7 +56,8 @@ class AudienceRun:
 
     `rate` is how many customers are read in a second at most. `clock` gives microseconds: consents
     and pauses are looked at by it, the condition by the time at which the run began.
-    `since` is an earlier run: only who joined or left since then goes out.
+    `since` is an earlier run: only who joined or left since then goes out. `listed` says whose ids
+    are looked at, of all that the store has.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class AudienceRun:
         *,
         rate: float | None = None,
         since: RunState | None = None,
+        listed: Callable[[str], bool] = lambda customer_id: True,
         progress: Progress = SILENT,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -78,6 +80,7 @@ class AudienceRun:
         self._columns = columns
         self._clock = clock
         self._since = since
+        self._listed = listed
         self._shown = progress
         self._sleep = sleep
         self._at = state.settings.at
@@ -95,7 +98,7 @@ class AudienceRun:
             with self._shown.step("Listing customers"):
                 waiting: list[str] = []
                 async for ids in self._store.customer_ids():
-                    waiting += ids
+                    waiting += filter(self._listed, ids)
                     if len(waiting) >= _LISTED_AT_ONCE:
                         with state.step():
                             state.add_ids(waiting)
@@ -123,7 +126,8 @@ class AudienceRun:
             done.unreadable += 1
             return
         if document.moved_to is not None:
-            state.add_ids([document.moved_to])  # who may have come since all were listed
+            # Who may have come since all were listed.
+            state.add_ids(filter(self._listed, [document.moved_to]))
             return
         if not document.exists:
             return

@@ -50,6 +50,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `condition` is the text of a file named `when`; with a `segment` both are empty. `purpose` None:
     nobody is asked for consent. Without `out` and `gateway` customers are only counted.
+    With a `placement` it is asked there what to say to each, on some `channels` (none: on all);
+    `share` 2/8 is the second of eight parts of the customers (see `asking`).
     """
 
     run: str
@@ -70,6 +72,10 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     portion: int = 1_000
     since: str | None = None
     without_holdouts: bool = False
+    placement: str = ""
+    channels: tuple[str, ...] = ()
+    order: Literal["value", "listed"] = "value"
+    share: str = ""
     format: int = _FORMAT
 
 
@@ -81,7 +87,8 @@ class Progress(msgspec.Struct):
     more. `rows` went out, of which `left` say that somebody left, and `unhashed` have no hash at
     all; `without_hash` is column → how many rows have nothing there.
     `had` are columns that somebody had something for, `names` those that there could be.
-    Of a run by a segment: whether anybody has it, and names of segments that were seen.
+    Of a run by a segment: whether anybody has it, and names of segments that were seen. Of a run
+    that asks at a placement: what came of those who were asked for, with how many of them.
     """
 
     listed: bool = False
@@ -104,6 +111,7 @@ class Progress(msgspec.Struct):
     segments: list[str] = []
     had: list[str] = []
     names: list[str] = []
+    outcomes: dict[str, int] = {}
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -129,7 +137,7 @@ class RunState:
 
     def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self.path = path
-        self._database = database
+        self.database = database
         settings, progress = database.execute("SELECT settings, progress FROM run").fetchone()
         self.settings = msgspec.json.decode(settings, type=RunSettings)
         self.progress = msgspec.json.decode(progress, type=Progress)
@@ -190,7 +198,7 @@ class RunState:
 
     def close(self) -> None:
         """Lets others at it."""
-        self._database.close()
+        self.database.close()
 
     def discard(self) -> None:
         """Forgets the run."""
@@ -204,67 +212,67 @@ class RunState:
         Raises:
             OSError: there is no room for it.
         """
-        with _told(self.path), self._database:
+        with _told(self.path), self.database:
             yield
-            self._database.execute(
+            self.database.execute(
                 "UPDATE run SET progress = ?", (msgspec.json.encode(self.progress),)
             )
 
     def add_ids(self, ids: Iterable[str]) -> None:
         """Adds ids that are not there yet."""
         rows = ((one,) for one in ids)
-        self._database.executemany("INSERT OR IGNORE INTO ids (id) VALUES (?)", rows)
+        self.database.executemany("INSERT OR IGNORE INTO ids (id) VALUES (?)", rows)
 
     def ids(self, after: int, limit: int) -> list[tuple[int, str]]:
         """The next ids with their numbers."""
         query = "SELECT n, id FROM ids WHERE n > ? ORDER BY n LIMIT ?"
-        return self._database.execute(query, (after, limit)).fetchall()
+        return self.database.execute(query, (after, limit)).fetchall()
 
     def count_ids(self) -> int:
         """How many ids were listed."""
-        return int(self._database.execute("SELECT count(*) FROM ids").fetchone()[0])
+        return int(self.database.execute("SELECT count(*) FROM ids").fetchone()[0])
 
     def add_member(self, customer_id: str) -> None:
         """Notes that a customer belongs to the audience."""
-        self._database.execute("INSERT OR IGNORE INTO members VALUES (?)", (customer_id,))
+        self.database.execute("INSERT OR IGNORE INTO members VALUES (?)", (customer_id,))
 
     def remove_member(self, customer_id: str) -> None:
         """Notes that a customer does not belong to it any more."""
-        self._database.execute("DELETE FROM members WHERE id = ?", (customer_id,))
+        self.database.execute("DELETE FROM members WHERE id = ?", (customer_id,))
 
     def is_member(self, *names: str) -> bool:
         """Whether one of the names of a customer is a member's."""
         query = "SELECT 1 FROM members WHERE id = ?"
-        return any(self._database.execute(query, (one,)).fetchone() for one in names)
+        return any(self.database.execute(query, (one,)).fetchone() for one in names)
 
     def members(self, after: str, limit: int) -> list[str]:
         """The next members, in the order of their ids."""
         query = "SELECT id FROM members WHERE id > ? ORDER BY id LIMIT ?"
-        return [one for (one,) in self._database.execute(query, (after, limit))]
+        return [one for (one,) in self.database.execute(query, (after, limit))]
 
     def add_output(self, customer_id: str, change: Change | None) -> None:
         """Adds somebody about whom something is to go out."""
         values = (customer_id, change)
-        self._database.execute("INSERT INTO outputs (id, change) VALUES (?, ?)", values)
+        self.database.execute("INSERT INTO outputs (id, change) VALUES (?, ?)", values)
 
     def was_given(self, customer_id: str) -> bool:
         """Whether somebody has been given out under an id, as one who belongs to it."""
         query = "SELECT 1 FROM outputs WHERE id = ? AND n <= ? AND change IS NOT 'left'"
-        found = self._database.execute(query, (customer_id, self.progress.sent)).fetchone()
+        found = self.database.execute(query, (customer_id, self.progress.sent)).fetchone()
         return found is not None and self.is_member(customer_id)
 
     def keep_row(self, number: int, row: bytes) -> None:
         """Keeps what goes out, until it is in a file."""
-        self._database.execute("UPDATE outputs SET row = ? WHERE n = ?", (row, number))
+        self.database.execute("UPDATE outputs SET row = ? WHERE n = ?", (row, number))
 
     def count_outputs(self) -> int:
         """How many outputs there are; they are numbered from 1."""
-        return int(self._database.execute("SELECT coalesce(max(n), 0) FROM outputs").fetchone()[0])
+        return int(self.database.execute("SELECT coalesce(max(n), 0) FROM outputs").fetchone()[0])
 
     def outputs(self, after: int, limit: int = _READ_AT_ONCE) -> list[Output]:
         """The next outputs."""
         query = "SELECT n, id, change, row FROM outputs WHERE n > ? ORDER BY n LIMIT ?"
-        return [Output(*row) for row in self._database.execute(query, (after, limit))]
+        return [Output(*row) for row in self.database.execute(query, (after, limit))]
 
     def rows(self) -> Iterator[bytes]:
         """The rows that were kept, in order."""
@@ -280,16 +288,16 @@ class RunState:
             OSError: there is no room for it.
         """
         with _told(self.path):
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def finish(self) -> None:
         """Ends the run. Nothing but the members' ids stays, for a run that tells differences."""
         self.progress.finished = True
         with self.step():
-            self._database.execute("DELETE FROM ids")
-            self._database.execute("DELETE FROM outputs")
+            self.database.execute("DELETE FROM ids")
+            self.database.execute("DELETE FROM outputs")
         with suppress(sqlite3.OperationalError):  # it takes room; what was deleted is gone anyway
-            self._database.execute("VACUUM")
+            self.database.execute("VACUUM")
         self.sync()
 
 

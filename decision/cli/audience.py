@@ -115,7 +115,7 @@ def audience(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Who matches a condition: as a file, or to a gateway in portions.
+    """Who matches a condition: as a file, or to a gateway.
 
     Choose by --when or --segment, and say for which purpose. Consent, pauses and reach are looked
     at just before a customer is told. Without --channel somebody must agree to the purpose in

@@ -141,6 +141,19 @@ class Deciding:
         assert self.request.customer_id is not None  # as it is stored, and not as callers give ids
         self.named = self.request.customer_id
         self._read_before = None if self.query.budget_limits else read
+        return await self._decided_or_failed()
+
+    async def run_or_fail(self) -> Decided:
+        """Decides within the deadline, or not at all.
+
+        Raises:
+            InputError: as `run` does.
+            StoreUnavailable: perhaps it is written.
+        """
+        self._check()
+        return await self._decided_or_failed()
+
+    async def _decided_or_failed(self) -> Decided:
         try:
             return await within(self.query.deadline, self._decide())
         except TimeoutError:

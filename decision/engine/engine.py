@@ -156,6 +156,19 @@ class Engine:
             deciding.query.question = msgspec.structs.replace(deciding.query.question, of=of)
         return await deciding.run()
 
+    async def decide_or_fail(self, request: DecisionRequest) -> Decided:
+        """Decides as `decide` does; where the store does not answer, nothing is given instead.
+
+        With a request id it can be asked again: where it was decided, it gives that.
+
+        Raises:
+            InputError: as `decide` does.
+            NotReady: no policy is in force yet.
+            StoreUnavailable: nobody was given anything; perhaps it was decided.
+        """
+        deciding = Deciding(self.runtime, self.replay, self.following, request, None)
+        return await deciding.run_or_fail()
+
     def ungiven(self, request: DecisionRequest, decided: Decided) -> UngivenDecision | None:
         """What to `withdraw` if the caller does not get the answer; None where that is nothing."""
         return ungiven(self.runtime, request, decided)

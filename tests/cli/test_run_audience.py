@@ -1,0 +1,152 @@
+"""`nextbest run-audience`, over a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decision.core.identifiers import PARTITIONS
+from decision.core.records import decode_decision
+from decision.store import RedisStore
+
+CUSTOMERS = """\
+customer_id,country,segment.vip,consent.marketing.email
+ann,CN,true,granted
+bob,CN,true,denied
+cem,DE,true,granted
+dan,CN,,granted
+"""
+
+
+@pytest.fixture
+def where(rules: Path, redis_url: str, prefix: str, run: Any, tmp_path: Path) -> list[str]:
+    """The options that name a store with four customers."""
+    found = ["--redis-url", redis_url, "--key-prefix", prefix, "--rules", str(rules)]
+    (tmp_path / "customers.csv").write_text(CUSTOMERS)
+    assert run("load", "customers.csv", *found).exit_code == 0
+    return found
+
+
+VIP = ("run-audience", "--placement", "outbound", "--segment", "vip")
+
+
+def test_the_nightly_run(run, where) -> None:
+    result = run(*VIP, "--run", "night", "--out", "night.ndjson", *where)
+    assert result.exit_code == 0, result.output
+    assert "3 of 4 customers match" in result.stdout
+    assert "2 selected" in result.stdout and "1 nothing: no_consent" in result.stdout
+    rows = [json.loads(line) for line in Path("night.ndjson").read_text().splitlines()]
+    # Both are of the same value but one: Chinese customers get the fresh tea with a boost.
+    assert [row["customer_id"] for row in rows] == ["ann", "cem"]
+    assert rows[0]["selections"][0]["content"] == {"title": "新茶到店"}
+    again = run(*VIP, "--run", "night", "--out", "night.ndjson", "--json", *where)
+    assert again.exit_code == 0 and "is finished already" in again.stderr
+    assert json.loads(again.stdout)["outcomes"] == {"selected": 2, "none no_consent": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--placement", "outbound"], 2, "--when FILE or --segment NAME"),
+        (["--placement", "outbond", "--segment", "vip", "--out", "a.ndjson"], 1, '"outbound"'),
+        (["--placement", "outbound", "--segment", "vip"], 1, "--out"),
+        (["--placement", "outbound", "--segment", "vpi", "--out", "a.ndjson"], 1, '"vip"'),
+        (["--placement", "outbound", "--segment", "vip", "--out", "a.csv"], 2, ".ndjson"),
+        (["--placement", "outbound", "--segment", "vip", "--out", "no/a.ndjson"], 1, "no/a.ndjson"),
+        (["--placement", "outbound", "--segment", "vip", "--share", "3/2"], 2, "--share"),
+        (
+            ["--placement", "outbound", "--when", "none.yaml", "--out", "a.ndjson"],
+            1,
+            "No such file",
+        ),
+        (["--placement", "outbound", "--segment", "vip", "--run", "../x"], 1, "name of a run"),
+        ([*VIP[1:], "--channels", "mail", "--out", "a.ndjson"], 1, '"email"'),
+    ],
+)
+def test_what_cannot_be_is_said_with_the_fix(run, where, options, code, said) -> None:
+    result = run("run-audience", *options, *where)
+    assert result.exit_code == code, result.output
+    assert said in result.stderr
+    assert not Path("a.ndjson").exists()
+
+
+def test_a_run_keeps_what_it_was_asked_for(run, where, rules: Path) -> None:
+    broken = run(*VIP, "--run", "n", "--channels", "mail", "--out", "a.ndjson", *where)
+    assert broken.exit_code == 1
+    other = run(*VIP, "--run", "n", "--out", "a.ndjson", *where)
+    assert other.exit_code == 1 and "began with another --channels" in other.stderr
+    nobody = run(*VIP[:3], "--when", "de.yaml", "--out", "b.ndjson", *where)
+    assert nobody.exit_code == 1
+    Path("de.yaml").write_text("customer.country: FR\n")
+    nobody = run(*VIP[:3], "--when", "de.yaml", "--out", "b.ndjson", *where)
+    assert nobody.exit_code == 1 and "nobody matches" in nobody.stderr
+
+
+async def decided(redis_url: str, prefix: str) -> Counter[str]:
+    """Customer → how many decisions the log has."""
+    store = RedisStore(redis_url, prefix=prefix)
+    await store.start()
+    try:
+        found: Counter[str] = Counter()
+        for partition in range(PARTITIONS):
+            for one in await store.log_records(partition):
+                if one.kind == "decision":
+                    found[decode_decision(one.body).customer_id] += 1
+        return found
+    finally:
+        await store.close()
+
+
+def test_two_processes_that_are_killed_and_begun_again_decide_for_each_once(
+    run, where, redis_url: str, prefix: str
+) -> None:
+    names = [f"m-{number}" for number in range(3_000)]
+    Path("many.csv").write_text(
+        "customer_id,segment.many,consent.marketing.email\n"
+        + "".join(f"{name},true,granted\n" for name in names)
+    )
+    assert run("load", "many.csv", *where).exit_code == 0
+
+    def counted() -> Counter[str]:
+        return asyncio.run(decided(redis_url, prefix))
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    draw, kills = random.Random(3), 0
+    for share in ("1/2", "2/2"):
+        command = [
+            *(sys.executable, "-m", "decision.cli", *VIP[:3], "--segment", "many", "--run", "n"),
+            *("--share", share, "--out", f"{share[0]}.ndjson", "--order", "listed", *where),
+        ]
+        while True:
+            with Path("out.log").open("wb") as log:
+                process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+                enough = draw.randrange(200, 1_000)
+                before = counted().total()
+                while kills < 4 and process.poll() is None:
+                    if counted().total() > before + enough:
+                        os.kill(process.pid, signal.SIGKILL)
+                        kills += 1
+                    time.sleep(0.05)
+                code = process.wait(120)
+            if code != -signal.SIGKILL:
+                assert code == 0, Path("out.log").read_text()
+                break
+    assert kills
+    assert counted() == dict.fromkeys(names, 1)
+    given = [
+        json.loads(line)["customer_id"]
+        for part in (1, 2)
+        for line in Path(f"{part}.ndjson").read_text().splitlines()
+    ]
+    assert Counter(given) == dict.fromkeys(names, 1)
