@@ -6,7 +6,8 @@ Both variants are the same. Each day customers come to each of them; some buy, a
 evening somebody looks, and calls the experiment if the interval excludes zero. Printed is the share
 of experiments that were called on any day so far, for the interval that is made for one look and for
 the one that is always valid: of conversion, of money, of money relative to the control, and of money
-less what customers spent before (CUPED).
+less what customers spent before (CUPED); and of what the report concludes from conversion and money
+together.
 """
 
 from __future__ import annotations
@@ -20,10 +21,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.analytics.anytime import ALPHA, Sample
-from decision.analytics.effects import Sums, adjusted, effect
+from decision.analytics.anytime import ALPHA
+from decision.analytics.effects import Sums
+from decision.analytics.reports.comparing import Counted, compare
+from decision.core.definition import Metric
 
-METRICS: Final = ("conversion", "money", "money, relative", "money, CUPED")
+METRICS: Final = (
+    "conversion",
+    "money",
+    "money, relative",
+    "money, CUPED",
+    "concluded",
+)
+MEASURED: Final = (
+    Metric(name="conversion", source="", event="purchase", measure="share"),
+    Metric(name="money", source="", event="purchase", value="amount"),
+)
 SHOWN: Final = (1, 2, 5, 10, 20, 40, 60)
 
 Array = NDArray[np.float64]
@@ -41,21 +54,32 @@ def days_of(draw: np.random.Generator, days: int, customers: int) -> Array:
 
 
 def called(control: Array, treatment: Array) -> NDArray[np.bool_]:
-    """Whether each metric was called by each interval on each day: metrics × 2 × days."""
+    """Whether each metric was called by each interval on each day: metrics × 2 × days.
+
+    By the code of `nextbest report experiment`. The last one is its verdict on both together.
+    """
     found = np.zeros((len(METRICS), 2, len(control)), dtype=bool)
     for day, (one, two) in enumerate(zip(control, treatment, strict=True)):
-        sides = [Sums(int(sums[0]), *sums[2:]) for sums in (one, two)]
-        plain = [sums.mean() for sums in sides]
+        counted = {}
+        for name, sums in (("control", one), ("treatment", two)):
+            n, buyers = int(sums[0]), sums[1]
+            bought = {"": Sums(n, buyers, buyers)}
+            spent = {"": Sums(n, *sums[2:])}
+            counted["conversion", name] = Counted(bought, bought[""], int(buyers), 0)
+            counted["money", name] = Counted(spent, spent[""], int(buyers), 0)
+        share, money = compare(MEASURED, counted, ("control", "treatment"), "control", strata=False)
+        assert money.adjusted is not None
         effects = (
-            effect(Sample.of_share(one[1], one[0]), Sample.of_share(two[1], two[0])),
-            effect(*plain),
-            effect(*plain, relative=True),
-            effect(*adjusted(*sides)),
+            share.plain.difference,
+            money.plain.difference,
+            money.plain.relative,
+            money.adjusted.difference,
         )
         for place, each in enumerate(effects):
             if each is not None:
                 for way, (low, high) in enumerate((each.fixed, each.always)):
                     found[place, way, day] = not low <= 0 <= high
+        found[-1, 1, day] = any(each.verdict in ("more", "less") for each in (share, money))
     return found
 
 
@@ -71,7 +95,7 @@ def plot(share: Array, path: Path) -> None:
     for way, (name, colour) in enumerate(
         (("made for one look", "#b3332b"), ("always valid", "#2463c9"))
     ):
-        for place in range(len(METRICS)):
+        for place in range(len(METRICS) - 1):
             axes.plot(
                 days, 100 * share[place, way], color=colour, label=name if not place else None
             )
@@ -104,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"and variant; called by day, of all   {''.join(f'{day:>7}' for day in shown)}")
     for place, metric in enumerate(METRICS):
         for way, name in enumerate(("one look", "always")):
+            if metric == METRICS[-1] and not way:
+                continue
             row = "".join(f"{share[place, way, day - 1]:7.1%}" for day in shown)
             print(f"{metric:<18}{name:<19}{row}")
     if given.out is not None:

@@ -159,18 +159,27 @@ def effect(
     freedom = math.fsum(parts) ** 2 / (
         parts[0] ** 2 / (control.n - 1) + parts[1] ** 2 / (treatment.n - 1)
     )
+    return effect_from(estimate, variance, control.n + treatment.n, freedom, alpha=alpha)
+
+
+def effect_from(
+    estimate: float, variance: float, n: int, freedom: float, *, alpha: float = ALPHA
+) -> Effect:
+    """An effect out of an estimate from `n` customers, with its variance (above 0) and its degrees
+    of freedom.
+    """
     from scipy.special import stdtr, stdtrit  # 0.2 s to load: not for who only imports this
 
     error = math.sqrt(variance)
     fixed = float(stdtrit(freedom, 1 - alpha / 2)) * error
-    always = always_half_width(variance, control.n + treatment.n, alpha)
+    always = always_half_width(variance, n, alpha)
     return Effect(
         estimate=estimate,
         error=error,
         fixed=(estimate - fixed, estimate + fixed),
         p_value=min(1.0, 2 * float(stdtr(freedom, -abs(estimate / error)))),
         always=(estimate - always, estimate + always),
-        always_p_value=always_p_value(estimate, variance, control.n + treatment.n),
+        always_p_value=always_p_value(estimate, variance, n),
         chance=NormalDist().cdf(estimate / error),
     )
 

@@ -17,6 +17,7 @@ import type {
   EventsAnswer,
   EventsRequest,
   ExperimentReport,
+  Fatigue,
   FoundCustomer,
   Funnel,
   Health,
@@ -30,6 +31,7 @@ import type {
   Repurchase,
   Retention,
   Rfm,
+  Roi,
   ShownCustomer,
   TimeToConvert,
   Timeline,
@@ -507,6 +509,33 @@ export class Client extends Base {
   }
 
   /**
+   * What one more contact in the last days does to responses and unsubscribes..
+   *
+   * Fatigue: what one more contact in the last days does to responses and unsubscribes.
+   *
+   * Who gets more contacts is keener, or is decided on more often: counts alone say that contacts
+   * make customers respond. Where silence was drawn, with a logged probability, contacts of like
+   * customers differ by chance. So each contact is compared among those who were decided on as
+   * often in the time before, weighed by one over the probability of what came of these decisions
+   * (a marginal structural model; Robins, Hernán and Brumback 2000). What was counted stands
+   * beside it, and is called raw.
+   *
+   * Scope: `reports`.
+   */
+  async reportFatigue(
+    options: Options & { metric?: string | undefined; event?: string | undefined; value?: string | undefined; within?: string | undefined; windows?: string | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Fatigue> {
+    return await this.json<Fatigue>(
+      {
+        method: "GET",
+        target: target("/v1/reports/fatigue", {}, { metric: options.metric, event: options.event, value: options.value, within: options.within, windows: options.windows, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
    * How many customers went through steps, and where the others stopped..
    *
    * Funnel: how many customers went through steps in order, and how far the others came.
@@ -696,6 +725,36 @@ export class Client extends Base {
       {
         method: "GET",
         target: target("/v1/reports/rfm", {}, { metric: options.metric, event: options.event, amount: options.amount, from: options.from, until: options.until, timezone: options.timezone }),
+        repeatable: true,
+      },
+      options,
+    );
+  }
+
+  /**
+   * What messages bring beyond what customers do anyway, and what they cost..
+   *
+   * ROI: what messages bring beyond what customers do anyway, and what they cost.
+   *
+   * Incremental is what customers do more than those who were to get nothing: a control group
+   * (intention to treat), or decisions in which silence was drawn. Last touch stands beside it:
+   * the value of events that came after a message, each for the last one. It counts what would
+   * have come anyway, and is not shown as earned.
+   *
+   * A control group does without all messages of its purposes. So a line says what all of these
+   * add among the customers whom a channel, message, category or journey could reach; lines
+   * overlap, and the first line alone is the total. Where silence was drawn, a line is of its own
+   * messages.
+   *
+   * Scope: `reports`.
+   */
+  async reportRoi(
+    options: Options & { metric?: string | undefined; event?: string | undefined; value?: string | undefined; within?: string | undefined; by?: "channel" | "message" | "category" | "journey" | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+  ): Promise<Roi> {
+    return await this.json<Roi>(
+      {
+        method: "GET",
+        target: target("/v1/reports/roi", {}, { metric: options.metric, event: options.event, value: options.value, within: options.within, by: options.by, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -607,6 +607,68 @@ export interface ExplanationRow {
   selection_probability: number | null;
 }
 
+/** `metric` is the response; `drawn` in how many decisions silence was drawn. */
+export interface Fatigue {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: FatigueQuestion;
+  metric: string;
+  drawn: number;
+  windows: FatigueWindow[];
+}
+
+/**
+ * Contacts of customers with `earlier` ones in the window (the last line: or more).
+ *
+ * `raw_response` and `raw_unsubscribed` are means as counted: they say nothing of what contacts
+ * do. `response` and `unsubscribed` are what this many do more than one fewer, with the
+ * `effective` sample size; null: it cannot be said.
+ */
+export interface FatigueLine {
+  earlier: number;
+  contacts: number;
+  raw_response: number;
+  raw_unsubscribed: number;
+  response: Effect | null;
+  unsubscribed: Effect | null;
+  effective: number;
+}
+
+/** What may be asked of fatigue. */
+export interface FatigueQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string[];
+  event: string;
+  value: string;
+  within: string;
+  windows: string[];
+}
+
+/**
+ * One time before. `response` and `unsubscribed` are what one more contact in it adds.
+ *
+ * Of `contacts`, `identified` had a history in which every silence was possible; the others have
+ * no part in effects. `effective` is their effective sample size.
+ */
+export interface FatigueWindow {
+  window: string;
+  contacts: number;
+  identified: number;
+  response: Effect | null;
+  unsubscribed: Effect | null;
+  effective: number;
+  lines: FatigueLine[];
+}
+
 /** One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it. */
 export interface FieldError {
   path: string;
@@ -1208,6 +1270,67 @@ export interface RfmSegment {
   days: number;
   total: number;
   share_of_total: number | null;
+}
+
+/**
+ * `metric` is what was counted as value.
+ *
+ * `mismatch`: customers did not fall to the control groups as they should: these say nothing.
+ */
+export interface Roi {
+  kind: string;
+  from: string | null;
+  until: string | null;
+  timezone: string;
+  customers: number;
+  events: number;
+  archived_from: string | null;
+  archived_until: string | null;
+  incomplete: string[];
+  query: RoiQuestion;
+  metric: string;
+  lines: RoiLine[];
+  mismatch: boolean;
+}
+
+/**
+ * What one channel, message, category or journey brings; `name` null: all together.
+ *
+ * `contacts` were given to `customers`, for `cost`; `last_touch`: the value of events after them.
+ *
+ * `identified` says by what the incremental value is known: `holdout`: control groups; `silence`:
+ * drawn silence, with `effective` sample size; null: by nothing. `per_customer` is its difference
+ * from `control` customers, of silence per decision. `incremental` and its interval (always valid)
+ * are that for all `treated` of them, `incremental_cost` what all their contacts cost, and `roi`
+ * is (incremental - cost) / cost.
+ */
+export interface RoiLine {
+  name: string | null;
+  contacts: number;
+  customers: number;
+  cost: number;
+  last_touch: number;
+  identified: "holdout" | "silence" | null;
+  control: number;
+  treated: number;
+  per_customer: Effect | null;
+  effective: number | null;
+  incremental: number | null;
+  interval: number[] | null;
+  incremental_cost: number | null;
+  roi: number | null;
+}
+
+/** What may be asked of what messages bring. */
+export interface RoiQuestion {
+  from: string;
+  until: string;
+  timezone: string;
+  metric: string[];
+  event: string;
+  value: string;
+  within: string;
+  by: "category" | "channel" | "journey" | "message";
 }
 
 /**

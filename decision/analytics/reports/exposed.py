@@ -79,7 +79,7 @@ def assign(source: Source, name: str) -> Assigned:
         NothingFound: nobody was in it.
     """
     database = source.database
-    versions = _versions(source)
+    versions = policies_of(source)
     wanted, groups = _wanted(source, name, versions)
     database.execute(_query("counted"))
     rows = list(_counted(name, wanted, groups, versions))
@@ -131,7 +131,7 @@ def control_of(shares: Mapping[str, Any], wanted: str) -> str:
     return next((one for one in usual if one in shares), next(iter(shares), ""))
 
 
-def _versions(source: Source) -> Versions:
+def policies_of(source: Source) -> Versions:
     """The policies of the log by version, those in use last at the end."""
     found: dict[str, PolicyDefinition | None] = {}
     for version, _, _ in source.database.rows(_query("versions")):

@@ -16,7 +16,8 @@ CREATE TEMP TABLE counted (version VARCHAR, name VARCHAR, same BOOLEAN);
 CREATE TEMP VIEW own AS
 SELECT customer_id AS id, coalesce(into_id, customer_id) AS customer, epoch_us(decided_at) AS us,
     decision_id, coalesce(placement, '') AS placement, coalesce(policy_version, '') AS version,
-    experiments, coalesce(holdout, false) AS held
+    experiments, coalesce(holdout, false) AS held,
+    CASE WHEN outcome = 'selected' THEN message END AS message, candidates
 FROM decided LEFT JOIN merged ON from_id = customer_id
 WHERE customer_id IS NOT NULL AND NOT {without_store} AND coalesce(position, 1) = 1
     AND decision_id NOT IN (SELECT decision_id FROM {not_given});

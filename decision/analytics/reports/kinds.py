@@ -8,6 +8,7 @@ from decision.analytics.reports.budgets import BUDGETS
 from decision.analytics.reports.cohorts import COHORTS
 from decision.analytics.reports.deliveries import DELIVERIES
 from decision.analytics.reports.experiment import EXPERIMENT
+from decision.analytics.reports.fatigue import FATIGUE
 from decision.analytics.reports.funnel import FUNNEL
 from decision.analytics.reports.journey import JOURNEY
 from decision.analytics.reports.kind import Kind
@@ -17,6 +18,7 @@ from decision.analytics.reports.reasons import REASONS
 from decision.analytics.reports.repurchase import REPURCHASE
 from decision.analytics.reports.retention import RETENTION
 from decision.analytics.reports.rfm import RFM
+from decision.analytics.reports.roi import ROI
 from decision.analytics.reports.time_to_convert import TIME_TO_CONVERT
 from decision.core.errors import NotFound, meant
 
@@ -36,6 +38,8 @@ KINDS: Final[dict[str, Kind[Any, Any]]] = {
         DELIVERIES,
         REASONS,
         BUDGETS,
+        ROI,
+        FATIGUE,
     )
 }
 """Name → kind."""

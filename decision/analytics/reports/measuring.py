@@ -93,8 +93,9 @@ def take_events(source: Source, metrics: Sequence[Metric], before: int = BEFORE)
     source.take(before=before, after=after, once=sorted({one.event for one in metrics}))
 
 
-def measure(source: Source, metric: Metric, before: int = BEFORE) -> None:
-    """Makes the table `measured` (unit, y, n, x) of the table `units`."""
+def measure(source: Source, metric: Metric, before: int = BEFORE, end: int = END) -> None:
+    """Makes the table `measured` (unit, y, n, x) of the table `units`; `end`: nothing after it."""
+    source.database.execute(_query("amount"))
     source.database.execute(
         _query("measured"),
         {
@@ -102,6 +103,7 @@ def measure(source: Source, metric: Metric, before: int = BEFORE) -> None:
             "path": None if metric.value is None else Amount("", metric.value).path,
             "share": metric.measure == "share",
             "before": before,
+            "end": end,
             "within": END if metric.within is None else metric.within,
         },
     )

@@ -23,6 +23,7 @@ from nextbest_client.types import (
     EventsAnswer,
     EventsRequest,
     ExperimentReport,
+    Fatigue,
     FoundCustomer,
     Funnel,
     Health,
@@ -36,6 +37,7 @@ from nextbest_client.types import (
     Repurchase,
     Retention,
     Rfm,
+    Roi,
     ShownCustomer,
     Timeline,
     TimeToConvert,
@@ -504,6 +506,53 @@ class Client(Base):
             )
         )
 
+    def report_fatigue(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        windows: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Fatigue:
+        """What one more contact in the last days does to responses and unsubscribes..
+
+        Fatigue: what one more contact in the last days does to responses and
+        unsubscribes.
+
+        Who gets more contacts is keener, or is decided on more often: counts alone say
+        that contacts make customers respond. Where silence was drawn, with a logged
+        probability, contacts of like customers differ by chance. So each contact is
+        compared among those who were decided on as often in the time before, weighed by
+        one over the probability of what came of these decisions (a marginal structural
+        model; Robins, Hernán and Brumback 2000). What was counted stands beside it, and
+        is called raw.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Fatigue](
+                "GET",
+                "/v1/reports/fatigue",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "windows": windows,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     def report_funnel(
         self,
         *,
@@ -837,6 +886,54 @@ class Client(Base):
                     "metric": metric,
                     "event": event,
                     "amount": amount,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    def report_roi(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        by: Literal["channel", "message", "category", "journey"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Roi:
+        """What messages bring beyond what customers do anyway, and what they cost..
+
+        ROI: what messages bring beyond what customers do anyway, and what they cost.
+
+        Incremental is what customers do more than those who were to get nothing: a
+        control group (intention to treat), or decisions in which silence was drawn. Last
+        touch stands beside it: the value of events that came after a message, each for
+        the last one. It counts what would have come anyway, and is not shown as earned.
+
+        A control group does without all messages of its purposes. So a line says what all
+        of these add among the customers whom a channel, message, category or journey
+        could reach; lines overlap, and the first line alone is the total. Where silence
+        was drawn, a line is of its own messages.
+
+        Scope: `reports`.
+        """
+        return self._send(
+            JsonCall[Roi](
+                "GET",
+                "/v1/reports/roi",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "by": by,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,
@@ -1444,6 +1541,53 @@ class AsyncClient(AsyncBase):
             )
         )
 
+    async def report_fatigue(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        windows: str | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Fatigue:
+        """What one more contact in the last days does to responses and unsubscribes..
+
+        Fatigue: what one more contact in the last days does to responses and
+        unsubscribes.
+
+        Who gets more contacts is keener, or is decided on more often: counts alone say
+        that contacts make customers respond. Where silence was drawn, with a logged
+        probability, contacts of like customers differ by chance. So each contact is
+        compared among those who were decided on as often in the time before, weighed by
+        one over the probability of what came of these decisions (a marginal structural
+        model; Robins, Hernán and Brumback 2000). What was counted stands beside it, and
+        is called raw.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Fatigue](
+                "GET",
+                "/v1/reports/fatigue",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "windows": windows,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
     async def report_funnel(
         self,
         *,
@@ -1777,6 +1921,54 @@ class AsyncClient(AsyncBase):
                     "metric": metric,
                     "event": event,
                     "amount": amount,
+                    "from": from_,
+                    "until": until,
+                    "timezone": timezone,
+                },
+                repeatable=True,
+                timeout=timeout,
+            )
+        )
+
+    async def report_roi(
+        self,
+        *,
+        metric: str | None = None,
+        event: str | None = None,
+        value: str | None = None,
+        within: str | None = None,
+        by: Literal["channel", "message", "category", "journey"] | None = None,
+        from_: str | None = None,
+        until: str | None = None,
+        timezone: str | None = None,
+        timeout: float | None = None,
+    ) -> Roi:
+        """What messages bring beyond what customers do anyway, and what they cost..
+
+        ROI: what messages bring beyond what customers do anyway, and what they cost.
+
+        Incremental is what customers do more than those who were to get nothing: a
+        control group (intention to treat), or decisions in which silence was drawn. Last
+        touch stands beside it: the value of events that came after a message, each for
+        the last one. It counts what would have come anyway, and is not shown as earned.
+
+        A control group does without all messages of its purposes. So a line says what all
+        of these add among the customers whom a channel, message, category or journey
+        could reach; lines overlap, and the first line alone is the total. Where silence
+        was drawn, a line is of its own messages.
+
+        Scope: `reports`.
+        """
+        return await self._send(
+            JsonCall[Roi](
+                "GET",
+                "/v1/reports/roi",
+                query={
+                    "metric": metric,
+                    "event": event,
+                    "value": value,
+                    "within": within,
+                    "by": by,
                     "from": from_,
                     "until": until,
                     "timezone": timezone,

@@ -679,6 +679,78 @@ class ExplanationRow(TypedDict):
     selection_probability: float | None
 
 
+Fatigue = TypedDict(
+    "Fatigue",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "FatigueQuestion",
+        "metric": str,
+        "drawn": int,
+        "windows": "list[FatigueWindow]",
+    },
+)
+"""`metric` is the response; `drawn` in how many decisions silence was drawn."""
+
+
+@final
+class FatigueLine(TypedDict):
+    """Contacts of customers with `earlier` ones in the window (the last line: or more).
+
+    `raw_response` and `raw_unsubscribed` are means as counted: they say nothing of what
+    contacts do. `response` and `unsubscribed` are what this many do more than one fewer, with
+    the `effective` sample size; null: it cannot be said.
+    """
+
+    earlier: int
+    contacts: int
+    raw_response: float
+    raw_unsubscribed: float
+    response: Effect | None
+    unsubscribed: Effect | None
+    effective: float
+
+
+FatigueQuestion = TypedDict(
+    "FatigueQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": list[str],
+        "event": str,
+        "value": str,
+        "within": str,
+        "windows": list[str],
+    },
+)
+"""What may be asked of fatigue."""
+
+
+@final
+class FatigueWindow(TypedDict):
+    """One time before. `response` and `unsubscribed` are what one more contact in it adds.
+
+    Of `contacts`, `identified` had a history in which every silence was possible; the others
+    have no part in effects. `effective` is their effective sample size.
+    """
+
+    window: str
+    contacts: int
+    identified: int
+    response: Effect | None
+    unsubscribed: Effect | None
+    effective: float
+    lines: list[FatigueLine]
+
+
 @final
 class FieldError(TypedDict):
     """One bad field: its path, as in `event.at` or `channels[1]`, and how to fix it."""
@@ -1365,6 +1437,76 @@ class RfmSegment(TypedDict):
     days: float
     total: float
     share_of_total: float | None
+
+
+Roi = TypedDict(
+    "Roi",
+    {
+        "kind": str,
+        "from": str | None,
+        "until": str | None,
+        "timezone": str,
+        "customers": int,
+        "events": int,
+        "archived_from": str | None,
+        "archived_until": str | None,
+        "incomplete": list[str],
+        "query": "RoiQuestion",
+        "metric": str,
+        "lines": "list[RoiLine]",
+        "mismatch": bool,
+    },
+)
+"""`metric` is what was counted as value.
+
+`mismatch`: customers did not fall to the control groups as they should: these say nothing.
+"""
+
+
+@final
+class RoiLine(TypedDict):
+    """What one channel, message, category or journey brings; `name` null: all together.
+
+    `contacts` were given to `customers`, for `cost`; `last_touch`: the value of events after
+    them.
+
+    `identified` says by what the incremental value is known: `holdout`: control groups;
+    `silence`: drawn silence, with `effective` sample size; null: by nothing. `per_customer`
+    is its difference from `control` customers, of silence per decision. `incremental` and its
+    interval (always valid) are that for all `treated` of them, `incremental_cost` what all
+    their contacts cost, and `roi` is (incremental - cost) / cost.
+    """
+
+    name: str | None
+    contacts: int
+    customers: int
+    cost: float
+    last_touch: float
+    identified: Literal["holdout", "silence"] | None
+    control: int
+    treated: int
+    per_customer: Effect | None
+    effective: float | None
+    incremental: float | None
+    interval: list[float] | None
+    incremental_cost: float | None
+    roi: float | None
+
+
+RoiQuestion = TypedDict(
+    "RoiQuestion",
+    {
+        "from": str,
+        "until": str,
+        "timezone": str,
+        "metric": list[str],
+        "event": str,
+        "value": str,
+        "within": str,
+        "by": Literal["category", "channel", "journey", "message"],
+    },
+)
+"""What may be asked of what messages bring."""
 
 
 @final
