@@ -21,8 +21,8 @@ from decision.analytics.reports.asking import (
     about,
     duration,
     not_there,
-    property_path,
 )
+from decision.analytics.reports.breakdown import Breakdown, breakdown_of, name_customers
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
@@ -69,8 +69,8 @@ class FunnelQuestion(Steps, frozen=True, kw_only=True):
     by: Annotated[
         str,
         about(
-            "Broken down by a property of the event that began it: event.device. A customer is in "
-            "one group.",
+            "Broken down by a property of the event that began it, or by a field of the customer "
+            "as logged: event.device, customer.city. A customer is in one group.",
             "FIELD",
         ),
     ] = ""
@@ -243,10 +243,10 @@ def _levels(source: Source, asked: Asked) -> list[tuple[int, int, int]]:
 def make(source: Source, question: FunnelQuestion) -> Funnel:
     """Counts a funnel."""
     asked = steps_of(source, question)
-    path = property_path("by", question.by)
-    follow(source, asked, times=path is not None)
+    by = breakdown_of(question.by)
+    follow(source, asked, times=by is not None)
     customers, still = began(source, asked)
-    groups = [] if path is None else _groups(source, asked, question, path)
+    groups = [] if by is None else _groups(source, asked, question, by)
     return Funnel(
         **source.about("funnel"),
         query=question,
@@ -258,9 +258,15 @@ def make(source: Source, question: FunnelQuestion) -> Funnel:
     )
 
 
-def _groups(source: Source, asked: Asked, question: FunnelQuestion, path: str) -> list[FunnelGroup]:
+def _groups(
+    source: Source, asked: Asked, question: FunnelQuestion, by: Breakdown
+) -> list[FunnelGroup]:
     first = asked.steps if asked.order == "any" else asked.steps[:1]
-    source.database.execute(_query("by_property"), {"path": path, "first": first})
+    if by.field is not None:
+        source.database.execute(_query("beginnings"))
+        name_customers(source, by.field, "beginnings")
+    else:
+        source.database.execute(_query("by_property"), {"path": by.path, "first": first})
     levels: defaultdict[str | None, dict[int, int]] = defaultdict(dict)
     for name, level, customers in source.database.rows(_query("groups")):
         levels[name][level] = customers

@@ -113,12 +113,16 @@ SELECT coalesce(sum(len(events)), 0)::BIGINT FROM lists;
 
 -- name: by_property
 -- The same by a property of the event that began the best chain; of several at once, the least.
-CREATE TEMP TABLE named AS
-SELECT came.customer, any_value(level) AS level,
-    min(json_extract_string(properties, $path)) AS name
+CREATE OR REPLACE TEMP TABLE named AS
+SELECT came.customer, min(json_extract_string(properties, $path)) AS name
 FROM came
 LEFT JOIN happened ON happened.customer = came.customer AND us = began AND list_contains($first, type)
 WHERE level > 0 GROUP BY came.customer;
 
+-- name: beginnings
+-- When the best chain of each customer began.
+CREATE TEMP TABLE beginnings AS SELECT customer, began AS us FROM came WHERE level > 0;
+
 -- name: groups
-SELECT name, level, count(*) AS customers FROM named GROUP BY ALL;
+SELECT name, level, count(*) AS customers FROM came LEFT JOIN named USING (customer)
+WHERE level > 0 GROUP BY ALL;

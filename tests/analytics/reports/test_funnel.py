@@ -214,7 +214,7 @@ def test_with_the_customers_own_time_zones_each_has_their_own_days(tmp_path: Pat
         ({"steps": "view,buy", "within": "0d"}, "within: '0d' is not a duration"),
         ({"steps": "view,buy", "order": "strikt"}, "order: it cannot be 'strikt'; did you mean"),
         ({"steps": "view,buy", "exclude": "buy"}, "exclude: buy is a step as well"),
-        ({"steps": "view,buy", "by": "customer.country"}, "is not in the archive"),
+        ({"steps": "view,buy", "by": "country"}, "is not in the archive"),
         (
             {"steps": "view,buy", "withn": "7d"},
             'withn: there is no such option; did you mean "with',
@@ -247,3 +247,19 @@ def test_an_event_that_never_came_is_told_and_an_archive_without_events_is_refus
     (tmp_path / "none").mkdir()
     with pytest.raises(NothingFound, match="has no events; write the log there"):
         report("funnel", tmp_path / "none", steps="view,purchase")
+
+
+def test_a_break_down_by_customers_takes_what_decisions_saw_when_they_began(tmp_path: Path) -> None:
+    """Of the two decisions about a, the one before counts; b has none, and is in no city."""
+    archive = write(tmp_path, [Done(one, "view", 0) for one in "ab"] + [Done("a", "buy", 9)])
+    for hour, city in ((-2, "Lyon"), (1, "Wien")):
+        document = Document(customer_id="a", attributes={"city": city})
+        row = {
+            "decision_id": f"d-{hour}", "decided_at": NOON + timedelta(hours=hour),
+            "customer_id": "a", "document": document_json(document).encode(),
+        }  # fmt: skip
+        write_rows(archive, "replays", "2026-11-20", [row])
+    found = report("funnel", archive, steps="view,buy", by="customer.city")
+    groups = {one.name: [step.customers for step in one.steps] for one in found.groups}
+    assert groups == {"Lyon": [1, 1], None: [1, 0]}
+    assert any("customer.city of 1 customers is not known" in text for text in found.incomplete)
