@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
-from decision.analytics.anytime import FEWEST
 from decision.analytics.assignments import HELD, OTHERS
 from decision.analytics.sample_ratio import ALPHA, SampleRatio
 from decision.console.answers import Answer, redirect
@@ -31,27 +30,19 @@ from decision.console.span import (
     span_of,
 )
 from decision.console.visitors import visitor_of
-from decision.core.clock import DAY
-from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
-from decision.core.local_days import bounds
 from decision.installation import require
-from decision.server.looks import Looks, last_looks
+from decision.server.looks import last_looks
 
 if TYPE_CHECKING:
     from decision.analytics.exposures import ExposureReport
-    from decision.analytics.outcomes import OutcomeReport
     from decision.console.archive import Archive
 
 PATH: Final = "/console/experiments"
-AMOUNT: Final = "amount"
-"""The property of the goal's event that is its value."""
-_KEPT: Final = (*FIELDS, "placement", "by", "event", "days")
+_KEPT: Final = (*FIELDS, "placement", "by")
 _ROWS: Final = 200
 _LONGEST: Final = 200
 _CHOICES: Final = 200
-_MOST_DAYS: Final = 90
-_USUAL_DAYS: Final = 7
 _TOLD_AT_ONCE: Final = 4
 """Experiments of which the page says by itself what they bring; each is a report to be counted."""
 _FEW: Final = 1_000
@@ -68,14 +59,13 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         fields = _fields_of(form)
         dated = {**fields, "from": "", "to": ""}
         looks, _ = await there(last_looks(console.engine.runtime.store), None)
-        known: dict[str, Any] = {"report": None, "outcomes": None, "problem": "", "counting": None}
+        known: dict[str, Any] = {"report": None, "problem": "", "counting": None}
         known["loads"] = console.settings.archive is not None
         return await console.page(
             request,
             "experiments.html",
             path=PATH,
             fields=fields,
-            goal=_goal(form, definition),
             ranges=[
                 (say(text), link(PATH, **{**dated, "range": name})) for name, text in RANGES.items()
             ],
@@ -89,11 +79,6 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             looks=looks,
             parts={HELD: say(N_("in a control group")), OTHERS: say(N_("everybody else"))},
             few=_FEW,
-            mismatched={one.experiment for one in looks.found.sample_ratios if one.mismatch}
-            if looks
-            else set(),
-            fewest=FEWEST,
-            currency=definition.settings.currency,
             most=_ROWS,
             totals=_totals(own.get("report")),
             early=looks and any(one.customers < _FEW for one in looks.found.sample_ratios),
@@ -109,19 +94,14 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @get("/experiments/found")
     async def found(request: Request[Any, Any, Any]) -> Answer:
-        report, outcomes, problem, counting = None, None, "", None
+        report, problem, counting = None, "", None
         form = query_of(request)
         try:
             span = span_of(form, console.now(), console.zone())
-            definition = console.engine.snapshot.policy.definition
-            goal = _goal(form, definition)
-            counting = await console.counting(amount=(goal.event, AMOUNT))
+            counting = await console.counting()
             if counting is None and console.archive is not None:
                 work = partial(_report, console.archive, span, _fields_of(form))
                 report = await console.work(work)
-                looks, _ = await there(last_looks(console.engine.runtime.store), None)
-                count = partial(_outcomes, console.archive, definition, goal, *span, looks)
-                outcomes = await console.work(count)
         except (NextbestError, OSError) as error:
             problem = problem_of(error, request)
         block = "found" if on(request) else None
@@ -131,7 +111,6 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             headers=AGAIN if counting else None,
             loads=False,
             report=report,
-            outcomes=outcomes,
             problem=problem,
             counting=counting,
         )
@@ -154,47 +133,6 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         return Answer(text, kind="application/json", headers=named)
 
     return [listed, found, data]
-
-
-class _Goal(NamedTuple):
-    """What customers are to have done, and within how many days of coming to an experiment."""
-
-    event: str
-    days: int
-
-
-def _goal(form: Form, definition: PolicyDefinition) -> _Goal:
-    """As asked for, else what most messages want."""
-    goals = Counter(one.goal for one in definition.messages if one.goal is not None)
-    wanted = goals.most_common(1)[0][0] if goals else None
-    event = form.text("event").strip()[:_LONGEST] or (wanted.event if wanted else "purchase")
-    usual = max(1, min(_MOST_DAYS, wanted.within // DAY)) if wanted else _USUAL_DAYS
-    return _Goal(event, form.number("days", usual, 1, _MOST_DAYS))
-
-
-def _outcomes(
-    archive: Archive,
-    definition: PolicyDefinition,
-    goal: _Goal,
-    first: Any,
-    last: Any,
-    timezone: str,
-    looks: Looks | None,
-) -> OutcomeReport:
-    from decision.analytics.outcomes import report_outcomes
-
-    begin, end = bounds(first, last, timezone)
-    ratios = looks.found.sample_ratios if looks is not None else []
-    return report_outcomes(
-        archive.columns,
-        definition.experiments,
-        event=goal.event,
-        amount=AMOUNT,
-        within=goal.days * DAY,
-        begin=begin,
-        end=end,
-        since={one.experiment: one.since for one in ratios if one.since is not None},
-    )
 
 
 def _seldom(ratio: SampleRatio) -> int:
