@@ -182,6 +182,9 @@ def evaluate(
     if sum((model is not None, prior)) > 1:
         raise click.UsageError("--model and --prior cannot be combined; give one")
     candidate, folder = _candidate(rules, None if prior else models, model, exploration)
+    other = None if against is None else _other(models, against, candidate)
+    other = None if other is None else _beside(models, other, candidate)
+    candidate = _beside(models, candidate, other)
     found = _judge(
         archive,
         candidate,
@@ -193,7 +196,7 @@ def evaluate(
         until=until,
         reward_model=reward_model,
         exploration_loss=exploration_loss,
-        against=None if against is None else _other(models, against, candidate),
+        against=other,
         options={"confidence": confidence, "bootstrap": bootstrap, "seed": seed},
     )
     if report is not None:
@@ -251,6 +254,21 @@ def _with_model(candidate: Candidate, folder: Path) -> Candidate:
     model = load_model(folder)
     witnesses = tuple(witnesses_of(folder, model.manifest))
     return msgspec.structs.replace(candidate, model=model, witnesses=witnesses)
+
+
+def _beside(models: str | None, one: Candidate, other: Candidate | None) -> Candidate:
+    """With the models in force in other scopes; not that of a narrower one that is compared."""
+    import msgspec
+
+    from decision.evaluation.reach import models_beside
+    from decision.scoring.scope import EVERYWHERE
+
+    if one.model is None or models is None:
+        return one
+    beside = models_beside(Path(models), one.model.manifest.scope)
+    if other is not None and other.model is not None and one.model.manifest.scope == EVERYWHERE:
+        beside.pop(other.model.manifest.scope, None)
+    return msgspec.structs.replace(one, beside=beside)
 
 
 def _other(models: str | None, wanted: str, candidate: Candidate) -> Candidate:

@@ -15,6 +15,8 @@ from decision.cli.output import Fail, Terminal, on_terminal, print_json, progres
 from decision.installation import require
 
 if TYPE_CHECKING:
+    from decision.core.definition import PolicyDefinition
+    from decision.learning.spec import Spec
     from decision.scoring.manifest import Manifest
 
 
@@ -97,6 +99,7 @@ def train(
     except OSError as error:
         raise Fail(f"{spec}: cannot be read: {error.strerror}; name a spec of a model") from None
     definition = read_rules(settings.rules)
+    _check_scope(wanted, definition)
     goals = goals_of(definition, None)
     values = {one.name: one.value for one in definition.messages}
     models = Path(settings.models)
@@ -126,6 +129,24 @@ def train(
         print_json({**version, **figures, "notes": notes})
         return
     _tell(folder, manifest, models)
+
+
+def _check_scope(spec: Spec, definition: PolicyDefinition) -> None:
+    """That the rules have the placement and the purpose for which the model is to decide.
+
+    Raises:
+        Fail: they do not; the nearest is named.
+    """
+    from decision.rulebook.diagnostics import hint_for
+
+    every = {"placement": definition.placements, "purpose": definition.purposes}
+    for key, given in every.items():
+        wanted, known = getattr(spec.scope, key), [one.name for one in given]
+        if wanted is not None and wanted not in known:
+            raise Fail(
+                f'the rules have no {key} "{wanted}", which the scope of {spec.name} names; '
+                f"{hint_for(wanted, known)}"
+            )
 
 
 def _tell(folder: Path, manifest: Manifest, models: Path) -> None:

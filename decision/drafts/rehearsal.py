@@ -105,19 +105,23 @@ def what_if(request: Request, tell: Tell) -> WhatIf:
 
 def estimate(request: Request) -> Estimated:
     """What the files would have earned by an archive. Blocks."""
-    from decision.drafts.what_if import model_in_force
+    from decision.drafts.what_if import models_in_force
     from decision.evaluation.earned import earned
     from decision.evaluation.log import EvaluationError
     from decision.evaluation.targets import Candidate
     from decision.installation import require
+    from decision.scoring.scope import EVERYWHERE
 
     require("the estimate")
     rules = _definition(load_files(request.files, FOLDER), "the draft")
-    model = model_in_force(request.models, [])
+    models = models_in_force(request.models, [])
+    model = models.pop(EVERYWHERE, None)
     known = Estimated(currency=rules.settings.currency)
     try:
         found = earned(
-            Path(request.archive or ""), Candidate(rules=rules, model=model), request.newest
+            Path(request.archive or ""),
+            Candidate(rules=rules, model=model, beside=models),
+            request.newest,
         )
     except EvaluationError as error:
         return msgspec.structs.replace(known, why_not=str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from decision.progress import count_of
 from decision.scoring.loading import load_model, load_scoped_models
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
-from decision.scoring.scope import Scope
+from decision.scoring.scope import EVERYWHERE, Scope
 from decision.scoring.versions import current_version
 from decision.simulation.report import ordered
 from decision.simulation.run import Simulation
@@ -66,10 +66,8 @@ async def compare(
         ArchiveError, OSError: the decisions cannot be read.
     """
     cautions: list[str] = []
-    model = model_in_force(request.models, cautions)
-    scoped: dict[Scope, Model] = {}
-    with suppress(ModelError):  # one that must not serve does not serve
-        scoped = load_scoped_models(request.models)
+    scoped = models_in_force(request.models, cautions)
+    model = scoped.pop(EVERYWHERE, None)
     sides = []
     for name, definition in (("the draft", new), ("what is in force", old)):
         side = Simulated(
@@ -108,14 +106,20 @@ def _told(decisions: _Decisions, newest: int, tell: Tell) -> Iterator[ArchivedRe
         yield replay
 
 
-def model_in_force(folder: str | None, cautions: list[str]) -> Model | None:
-    """The model in force, for both; the prior where there is none, or where it must not serve."""
+def models_in_force(folder: str | None, cautions: list[str]) -> dict[Scope, Model]:
+    """The models in force, by scope; what must not serve does not, and a prior stands in for the
+    one of all others."""
+    found: dict[Scope, Model] = {}
     try:
         place = current_version(Path(folder)) if folder is not None else None
-        return None if place is None else load_model(place)
+        found |= {} if place is None else {EVERYWHERE: load_model(place)}
     except ModelError as error:
         cautions.append(f"a prior stands in for the model: {error}")
-        return None
+    try:
+        found |= load_scoped_models(folder)
+    except ModelError as error:
+        cautions.append(f"models with a scope are left out: {error}")
+    return found
 
 
 def _result(

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from decision.core.masks import mask_where
 from decision.core.policy import Policy
 from decision.core.ports import Scorer
-from decision.scoring.by_scope import MixedScorer, challenged_at, joined, lacking_of, scopes_at
+from decision.scoring.by_scope import (
+    MixedScorer,
+    challenged_at,
+    exploration_at,
+    joined,
+    lacking_of,
+    scopes_at,
+    unproven_at,
+)
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
 from decision.scoring.scope import EVERYWHERE, Scope
-from decision.scoring.scorers import bind, unproven
+from decision.scoring.scorers import bind
 
 
 def scoring_by_placement(
@@ -51,7 +58,7 @@ def scoring_by_placement(
             "scorer": scorer,
             "mixed": scorer if isinstance(scorer, MixedScorer) else None,
             "exploration": exploration_at(policy, placement, models),
-            "unproven": _unproven(policy, scopes, models),
+            "unproven": unproven_at(policy, scopes, models),
             "model_version": scorer.version,
             "shadow": joined(challenged, challenger_of),
             "degraded": ("model",) if everything else (),
@@ -60,27 +67,3 @@ def scoring_by_placement(
 
     placements = {one: scoring(one) for one in own if one is not None}
     return {**scoring(None), "own": placements}
-
-
-def exploration_at(
-    policy: Policy, placement: str | None, models: Mapping[Scope, Model]
-) -> float | None:
-    """γ: that of the model for all messages there, where it names one, unless the rules say `off`.
-
-    One decision has one γ, as all its candidates take part in one draw.
-    """
-    own = policy.settings.exploration
-    wider = (models.get(one) for one in Scope(placement=placement).wider())
-    model = next((one for one in wider if one is not None), None)
-    if own is None or model is None or model.manifest.exploration is None:
-        return own
-    return model.manifest.exploration
-
-
-def _unproven(policy: Policy, scopes: Sequence[Scope], models: Mapping[Scope, Model]) -> int:
-    """The candidates whose message has little evidence, each by its own model."""
-    found = 0
-    for scope in dict.fromkeys([*scopes, *(() if scopes else (EVERYWHERE,))]):
-        own = mask_where(one == scope for one in scopes)
-        found |= own & unproven(models.get(scope), policy.candidates, policy.settings)
-    return found

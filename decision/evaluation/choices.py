@@ -36,6 +36,7 @@ class LoggedChoice(NamedTuple):
     reached: float
     holdout: bool
     policy_version: str
+    placement: str
     said: float | None
     support: frozenset[str]
     shares: Mapping[str, float] = MappingProxyType({})
@@ -77,9 +78,9 @@ class JudgedDay(Mapping[str, LoggedChoice]):
             facts = facts.filter(pa.array(wanted))
         ids = facts.column("decision_id").to_pylist()
         self._places = {name: place for place, name in enumerate(ids)}
-        self._customer, self._message, self._channel, self._version = (
+        self._customer, self._message, self._channel, self._version, self._placement = (
             _Texts(facts.column(name))
-            for name in ("customer_id", "message", "channel", "policy_version")
+            for name in ("customer_id", "message", "channel", "policy_version", "placement")
         )
         self._at, self._probability, self._reached, self._holdout, self._said = (
             facts.column(name).to_numpy()
@@ -102,6 +103,7 @@ class JudgedDay(Mapping[str, LoggedChoice]):
             float(self._reached[place]),
             bool(self._holdout[place]),
             self._version[place],
+            self._placement[place],
             self._supports.shadow.get(place) if said != said else float(said),
             self._supports.names(place),
             self._supports.shares(place),

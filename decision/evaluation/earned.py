@@ -13,6 +13,7 @@ from decision.archive.query import open_database
 from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
+from decision.scoring.reach import EVERYTHING
 
 UNSEEN: Final = 0.1
 """A larger share of choices that the log cannot know of leaves the question open."""
@@ -55,7 +56,7 @@ def earned(archive: Path, candidate: Candidate, newest: int) -> Earned | None:
         ArchiveError: the archive lacks a file, or one is damaged.
     """
     request = EvaluationRequest(
-        since=_since(archive, newest), options=EvaluationOptions(bootstrap=0)
+        since=_since(archive, newest), reach=EVERYTHING, options=EvaluationOptions(bootstrap=0)
     )
     return earned_of(evaluate(archive, candidate, request))
 

@@ -15,6 +15,7 @@ from decision.evaluation import cures
 from decision.evaluation.gate_by_log import of_value, of_whole_log
 from decision.evaluation.gate_by_version import calibration_figure, drift_figure, latency_figure
 from decision.evaluation.gate_figures import GateEvidence, GateFigure, at_most
+from decision.evaluation.reach import models_beside
 from decision.learning.spec import load_spec, spec_of
 from decision.progress import SILENT, Progress
 from decision.scoring.loading import load_model
@@ -50,6 +51,7 @@ def evidence_for(
         archive=archive,
         rules=rules,
         until=until,
+        beside=models_beside(models, scope),
     )
 
 

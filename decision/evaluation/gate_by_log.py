@@ -38,7 +38,7 @@ def of_whole_log(
     progress: Progress,
 ) -> list[GateFigure]:
     """What the whole log says about the version, beside what is in force."""
-    rivals = Rivals(witnesses, _witnesses_in_force(evidence.champion))
+    rivals = Rivals(witnesses, _witnesses_in_force(evidence.champion), evidence.beside)
     least = gate.lift_at_least or 0.0
     judge: Callable[..., Judged] = partial(judge_whole_log, factor=1 + least)
     if gate.lift_at_least is None and gate.effective_sample_at_least is None:
@@ -49,7 +49,7 @@ def of_whole_log(
         evidence.spec.responses,
         rules=evidence.rules,
         until=evidence.until,
-        placement=evidence.model.manifest.scope.placement,
+        reach=evidence.reach,
         progress=progress,
     )
     found = []
@@ -80,7 +80,7 @@ def of_value(evidence: GateEvidence, gate: PromotionGate, progress: Progress) ->
     if evidence.archive is not None:
         report = evaluate(
             evidence.archive,
-            Candidate(rules=evidence.rules, model=evidence.model),
+            Candidate(rules=evidence.rules, model=evidence.model, beside=evidence.beside),
             EvaluationRequest(spec=evidence.spec, since="held-out", until=evidence.until),
             progress,
         )

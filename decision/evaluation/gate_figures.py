@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ from decision.core.definition import PolicyDefinition
 from decision.core.said import Said
 from decision.learning.spec import Spec
 from decision.scoring.model import Model
+from decision.scoring.reach import Reach
+from decision.scoring.scope import Scope
 
 
 class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +28,8 @@ class GateFigure(msgspec.Struct, frozen=True, kw_only=True):
 class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about a version that is to be promoted.
 
-    `champion` is the folder of the version in force. `rules` None: those of the log. `until`
+    `champion` is the folder of the version in force, `beside` are the models in force in other
+    scopes. `rules` None: those of the log. `until`
     (microseconds) is the time up to which the log is complete; None: its latest entry.
     """
 
@@ -36,6 +40,12 @@ class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     archive: Path | None = None
     rules: PolicyDefinition | None = None
     until: int | None = None
+    beside: Mapping[Scope, Model] = {}
+
+    @property
+    def reach(self) -> Reach:
+        """What the version would decide."""
+        return Reach(self.model.manifest.scope, frozenset(self.beside))
 
 
 def gate_figure(

@@ -33,10 +33,12 @@ from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
 from decision.evaluation.choices import JudgedDay, LoggedChoice
 from decision.evaluation.control import ControlRate, control_rate
+from decision.evaluation.reach import SCORES_ONE, WITHIN, lay_out_reach
 from decision.evaluation.supports import SILENCE
 from decision.learning.attribution import credits_of, never_seen
 from decision.learning.goals import goals_of
 from decision.scoring.manifest import Attribution, Responses, Training, reached_alone
+from decision.scoring.reach import EVERYTHING, Reach
 
 DEFAULT: Final[Attribution] = "last_touch"
 """The attribution where neither a model nor a spec says it."""
@@ -130,7 +132,7 @@ def open_log(
     count_silence: bool | None = None,
     model: str | None = None,
     until: int | None = None,
-    placement: str | None = None,
+    reach: Reach = EVERYTHING,
 ) -> Iterator[ArchivedLog]:
     """Opens an archive for evaluation; until the end of the context no files of it are merged.
 
@@ -138,7 +140,7 @@ def open_log(
     count what customers did after silence (default: where that is known, see `after_silence`);
     needs one target for all messages, and counts an event for each decision, as silence must have
     the same time as a message. `model` is the
-    version for which logged probabilities are looked up. `placement`: only its decisions are
+    version for which logged probabilities are looked up. `reach`: only what a model decides is
     judged. `until` (microseconds) is the time up to
     which the log is complete; default: its latest entry.
 
@@ -168,6 +170,7 @@ def open_log(
             database.scan_dataset(name, files(archive, name))
         follow_merges(database.execute, "changes")
         policies = LoggedPolicies(archive)
+        lay_out_reach(database, reach, policies.get)
         _lay_out_goals(database, policies, responses, count_silence=count_silence)
         database.execute(_HAPPENED)
         attribution = DEFAULT if responses is None else responses.attribution
@@ -177,7 +180,7 @@ def open_log(
         until = _until(database) if until is None else until
         _note_young(database, until)
         log = ArchivedLog(archive, database, decisions, policies, model or "", count_silence, until)
-        log.attribution, log.placement = attribution, placement
+        log.attribution, log.reach = attribution, reach
         yield log
 
 
@@ -185,7 +188,7 @@ class ArchivedLog:
     """An open archive (see `open_log`): choices, their outcomes, and what decisions saw."""
 
     attribution: Attribution = DEFAULT
-    placement: str | None = None
+    reach: Reach = EVERYTHING
 
     def __init__(
         self,
@@ -299,8 +302,9 @@ class ArchivedLog:
         """A day's decisions with closed goal windows, by id; `support`: what could be chosen."""
         paths = self._days[day]
         self._database.scan_dataset("today", paths, "decisions")
-        given = {"since": self._since, "model": self._model, "placement": self.placement}
-        facts = self._database.table(_FACTS, given)
+        facts = self._database.table(
+            _facts(self.reach), {"since": self._since, "model": self._model}
+        )
         return JudgedDay(facts, paths if support else (), shares=shares, customers=customers)
 
     def _of_first_draw(self, logged: LoggedChoice) -> LoggedChoice:
@@ -457,21 +461,25 @@ FROM (
   WHERE NOT {_NOT_GIVEN})
 """
 
-_FACTS: Final = f"""
+
+def _facts(reach: Reach) -> str:
+    """What is known of the decisions of a day that can be judged, as SQL."""
+    whole = reach.is_everything
+    return f"""
 WITH d AS (
   SELECT decision_id, epoch_us(decided_at) AS moment, customer_id AS customer,
     coalesce(message, '') AS message, coalesce(channel, '') AS channel,
     coalesce(selection_probability, 1) AS probability,
-    coalesce(holdout, false) AS holdout, policy_version,
+    coalesce(holdout, false) AS holdout, policy_version, coalesce(placement, '') AS placement,
     CASE WHEN model_version = $model THEN response_probability END AS said,
     coalesce(shadow_version = $model AND model_version IS DISTINCT FROM $model
       AND message IS NOT NULL, false) AS shadowed
-  FROM {merged_view("today")}
+  FROM {merged_view("today")} AS log {"" if whole else WITHIN}
   WHERE coalesce(position, 1) = 1 AND epoch_us(decided_at) >= $since
-    AND ($placement IS NULL OR placement = $placement)
+    AND {"TRUE" if whole else SCORES_ONE}
     AND decision_id NOT IN (SELECT decision_id FROM young) AND NOT {_IMPROBABLE}
     AND NOT coalesce(list_contains(degraded, 'contention'), false) AND NOT {_NOT_GIVEN})
 SELECT decision_id, moment AS decided_at, customer AS customer_id, message, channel, probability,
-  coalesce(credit, 0)::DOUBLE AS reached, holdout, policy_version, said, shadowed
+  coalesce(credit, 0)::DOUBLE AS reached, holdout, policy_version, placement, said, shadowed
 FROM d LEFT JOIN reached USING (decision_id)
 """

@@ -34,12 +34,9 @@ def notes_of(
         )
     if candidate.rules is None:
         notes.append(Said("every decision is judged under the rules that it was made with"))
-    if log.placement is not None:
+    if not log.reach.is_everything:
         notes.append(
-            Said(
-                "the model is of %(placement)s: only decisions there are judged",
-                placement=log.placement,
-            )
+            Said("the model decides %(what)s: only decisions there are judged", what=f"{log.reach}")
         )
     words = Said(IN_WORDS[log.attribution])
     notes.append(Said("attribution is %(name)s: %(words)s", name=str(log.attribution), words=words))

@@ -20,6 +20,8 @@ from decision.evaluation.targets import Candidate, TargetPolicies
 from decision.evaluation.uplift_figures import uplift_results
 from decision.learning.spec import Spec
 from decision.progress import SILENT, Progress
+from decision.scoring.reach import Reach
+from decision.scoring.scope import EVERYWHERE
 
 
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     that the model has not learned from, because its figures are too good on what it has seen
     (witnesses judge all).
     `until` (microseconds): the time up to which the log is complete; default: its latest entry.
+    `reach` is what is judged; None: what the model decides.
     `reward_model`: if false, only IPS and SNIPS are estimated. `exploration_loss`: also say what
     exploration costs and brings for a grid of γ, and propose one that loses this share at most.
     `against`: a candidate whose model is compared with, on the same decisions and among the same
@@ -47,6 +50,7 @@ class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
     until: int | None = None
     reward_model: bool = True
     exploration_loss: float | None = None
+    reach: Reach | None = None
     against: Candidate | None = None
     options: EvaluationOptions = EvaluationOptions()
 
@@ -86,7 +90,7 @@ def evaluate(
             count_silence=request.count_silence,
             model=version,
             until=request.until,
-            placement=_placement(candidate, request.against),
+            reach=_reach(candidate, request.against) if request.reach is None else request.reach,
         ) as log,
         progress.bar("Decisions") as move,
     ):
@@ -155,17 +159,18 @@ def _name(candidate: Candidate) -> str:
     return "the prior" if model is None else f"{model.manifest.name}/{model.version}"
 
 
-def _placement(candidate: Candidate, against: Candidate | None) -> str | None:
-    """The placement that is judged: that of the candidate's model, or of the one compared with."""
-    models = [one.model for one in (candidate, against) if one is not None and one.model]
-    found = {each.manifest.scope.placement for each in models} - {None}
-    if len(found) > 1:
-        first, second = sorted(map(str, found))
+def _reach(candidate: Candidate, against: Candidate | None) -> Reach:
+    """What is judged: what the candidate's model decides, or the narrower one compared with."""
+    if against is None or against.model is None or candidate.model is None:
+        return candidate.reach if against is None or candidate.model else against.reach
+    first, second = candidate.model.manifest.scope, against.model.manifest.scope
+    if first != second and EVERYWHERE not in (first, second):
+        names = sorted(map(str, (first, second)))
         raise EvaluationError(
-            f"one version is of {first}, the other one of {second}: they decide in different "
+            f"one version is of {names[0]}, the other one of {names[1]}: they decide in different "
             "places, so nothing can be compared"
         )
-    return next(iter(found), None)
+    return against.reach if first == EVERYWHERE else candidate.reach
 
 
 def _unseen_from(candidate: Candidate, log: ArchivedLog) -> int | None:

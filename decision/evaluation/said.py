@@ -27,6 +27,7 @@ from decision.progress import SILENT, Progress
 from decision.scoring.features import encode_columns
 from decision.scoring.manifest import Responses
 from decision.scoring.model import Model
+from decision.scoring.reach import EVERYTHING, Reach
 from decision.scoring.scorers import ModelScorer
 
 Array = NDArray[np.float64]
@@ -40,13 +41,13 @@ def judge_what_was_said(
     *,
     rules: PolicyDefinition | None = None,
     until: int | None = None,
-    placement: str | None = None,
+    reach: Reach = EVERYTHING,
     progress: Progress = SILENT,
 ) -> Judged:
     """The squared errors of `judge_whole_log`, without what policies would have earned.
 
     `rules` None: those that each decision was made under. A message that they no longer have is
-    left out. `placement`: only its decisions are judged.
+    left out. `reach`: only messages that the version decides are judged.
 
     Raises:
         EvaluationError: nothing can be judged by the log; the text says why.
@@ -56,10 +57,10 @@ def judge_what_was_said(
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses, until=until, placement=placement) as log,
+        open_log(archive, responses, until=until, reach=reach) as log,
         progress.bar("Decisions") as move,
     ):
-        sides = [_Side(side, rules, log) for side in rivals]
+        sides = [_Side(side, rules, log) for side in rivals[:2]]
         for given in _given(log):
             known = [place for place, (one, _) in enumerate(given) if sides[0].has(one)]
             given = [given[place] for place in known]
@@ -87,18 +88,36 @@ def judge_what_was_said(
 
 def _given(log: ArchivedLog) -> Iterator[list[_Given]]:
     """The messages given on each day, in order of time, with the features that were logged."""
-    customers = share_judged(log)
+    customers, own = share_judged(log), _Own(log)
     for day in log.days():
         facts = log.judged_on(day, support=False, shares=False, customers=customers)
         found = []
         for batch in log.features_on(day):
             for row in batch.to_pylist():
                 logged = facts.get(row["decision_id"])
-                if logged is None or logged.message == SILENCE:
+                if logged is None or logged.message == SILENCE or not own.scores(logged):
                     continue
                 named = {"message.name": logged.message, "message.channel": logged.channel}
                 found.append((logged, {**features_of(row), **named}))
         yield sorted(found, key=lambda one: (one[0].decided_at, one[0].decision_id))
+
+
+class _Own:
+    """Which messages given are scored by the version that is judged."""
+
+    def __init__(self, log: ArchivedLog) -> None:
+        self._log = log
+        self._messages: dict[tuple[str, str], set[str]] = {}
+
+    def scores(self, logged: LoggedChoice) -> bool:
+        """Whether it scores what was given there."""
+        if self._log.reach.is_everything:
+            return True
+        key = (logged.policy_version, logged.placement)
+        if key not in self._messages:
+            definition = self._log.policies.get(logged.policy_version)
+            self._messages[key] = self._log.reach.messages(definition, logged.placement or None)
+        return logged.message in self._messages[key]
 
 
 class _Side:

@@ -7,7 +7,7 @@ selection count; nothing is drawn. The history of contacts is the logged one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,13 +23,17 @@ from decision.core.document import Document
 from decision.core.masks import Indices, mask_of
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
+from decision.core.ports import Scorer
 from decision.core.values import Value
 from decision.evaluation.log import LoggedPolicies
 from decision.evaluation.reward_model import RewardModel
 from decision.learning.folds import fold_of
 from decision.rulebook.content import compile_contents
+from decision.scoring.by_scope import exploration_at, joined, scopes_at, unproven_at
 from decision.scoring.model import Model
-from decision.scoring.scorers import bind, fields_read, unproven
+from decision.scoring.reach import EVERYTHING, Reach
+from decision.scoring.scope import EVERYWHERE, Scope
+from decision.scoring.scorers import bind, fields_read
 
 Array = NDArray[np.float64]
 
@@ -60,13 +64,34 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     `rules` None: those that each decision was made under, so that only the model is new. `model`
     None: the prior. `exploration`: γ; None: always the best; UNSET: as the model or the rules say.
     `witnesses`: those of the model, which then judge in its place: each decision the one that has
-    not seen its customer.
+    not seen its customer. `beside` are the models in force in other scopes, which score what is not
+    the model's.
     """
 
     rules: PolicyDefinition | None = None
     model: Model | None = None
     exploration: float | msgspec.UnsetType | None = msgspec.UNSET
     witnesses: tuple[Model, ...] = ()
+    beside: Mapping[Scope, Model] = {}
+
+    @property
+    def models(self) -> dict[Scope, Model]:
+        """All models that score, by scope."""
+        own = {} if self.model is None else {self.model.manifest.scope: self.model}
+        return {**self.beside, **own}
+
+    def models_at(self, placement: str | None) -> dict[Scope, Model]:
+        """Those that score at a placement; None: the model alone scores everything."""
+        if placement is not None or self.model is None:
+            return self.models
+        return {EVERYWHERE: self.model}
+
+    @property
+    def reach(self) -> Reach:
+        """What its model decides; without one, everything."""
+        if self.model is None:
+            return EVERYTHING
+        return Reach(self.model.manifest.scope, frozenset(self.beside))
 
 
 class ActionProbabilities(NamedTuple):
@@ -92,8 +117,8 @@ class TargetProbabilities(NamedTuple):
 
 
 class BoundPolicy:
-    """A policy with a model and the reward model, ready to decide again; `other` is a model that
-    is asked about the same survivors."""
+    """A policy with its models and the reward model, ready to decide again at a placement (None: at
+    any, by one model for all); `others` are models that are asked about the same survivors."""
 
     def __init__(
         self,
@@ -101,21 +126,23 @@ class BoundPolicy:
         candidate: Candidate,
         rewards: RewardModel | None,
         fields: Sequence[str],
-        other: Model | None = None,
+        others: Sequence[Model] = (),
+        placement: str | None = None,
     ) -> None:
-        model = candidate.model
-        reads = [*fields_read(model), *fields, *fields_read(other)]
+        self.placement, models = placement, candidate.models_at(placement)
+        reads = [*fields_read(None), *fields]
+        for model in (*models.values(), *others):
+            reads += fields_read(model)
         if rewards is not None:
             reads += rewards.fields
         self.policy = policy = compile_policy(definition, reads=reads)
         self.contents = compile_contents(policy)
         self.matcher = PlainMatcher(policy.rules, policy.rule_strata, policy.fields.slot)
-        self.scorer = bind(model, policy.candidates, policy.fields, policy.settings)
+        self.scorer, self.unproven = _scoring(policy, placement, models)
         self.prior = bind(None, policy.candidates, policy.fields, policy.settings)
         self.slots = [policy.fields.slot(name) for name in fields]
         self.encoder = None if rewards is None else rewards.encoder(policy)
-        self.exploration = _exploration(policy, candidate)
-        self.unproven = unproven(model, policy.candidates, policy.settings)
+        self.exploration = _exploration(policy, placement, candidate)
         self.worth_of_silence = worth_of_silence(definition)
         self.names = [f"{info.message}/{info.channel}" for info in policy.candidates]
         self.place = {
@@ -128,9 +155,10 @@ class OtherModel:
 
     def __init__(self, bound: BoundPolicy, candidate: Candidate) -> None:
         self.policy = policy = bound.policy
-        self.exploration = _exploration(policy, candidate)
-        self.unproven = unproven(candidate.model, policy.candidates, policy.settings)
-        self._scorer = bind(candidate.model, policy.candidates, policy.fields, policy.settings)
+        self.exploration = _exploration(policy, bound.placement, candidate)
+        self._scorer, self.unproven = _scoring(
+            policy, bound.placement, candidate.models_at(bound.placement)
+        )
 
     def probabilities(self, verdict: Verdict) -> Array:
         """The response probability of each survivor."""
@@ -158,15 +186,24 @@ def worth_of_silence(definition: PolicyDefinition) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _exploration(policy: Policy, candidate: Candidate) -> float | None:
+def _scoring(
+    policy: Policy, placement: str | None, models: Mapping[Scope, Model]
+) -> tuple[Scorer, int]:
+    """What scores as in a server, and the mask of candidates with little evidence."""
+    scopes = scopes_at(placement, policy.candidates, models)
+
+    def scorer_of(scope: Scope) -> Scorer:
+        return bind(models.get(scope), policy.candidates, policy.fields, policy.settings)
+
+    scorer = joined(scopes, scorer_of) or scorer_of(EVERYWHERE)
+    return scorer, unproven_at(policy, scopes, models)
+
+
+def _exploration(policy: Policy, placement: str | None, candidate: Candidate) -> float | None:
     """γ as in a server: the model's if it has one, unless the rules say `off`."""
     if candidate.exploration is not msgspec.UNSET:
         return candidate.exploration
-    own = policy.settings.exploration
-    model = candidate.model
-    if own is None or model is None or model.manifest.exploration is None:
-        return own
-    return model.manifest.exploration
+    return exploration_at(policy, placement, candidate.models_at(placement))
 
 
 def decide_bound(bound: BoundPolicy, replay: ArchivedReplay) -> Verdict:
@@ -212,26 +249,29 @@ class TargetPolicies:
         self._policies = policies
         self._rewards = rewards
         self._fields = fields
-        self._bound: dict[tuple[str | None, int], BoundPolicy] = {}
+        self._bound: dict[tuple[str | None, int, str | None], BoundPolicy] = {}
+        sides = [one for one in (candidate, against) if one is not None]
+        self._by_placement = any({*one.models} - {EVERYWHERE} for one in sides)
 
     @property
     def by_witnesses(self) -> bool:
         """Whether witnesses judge in the model's place."""
         return bool(self._candidate.witnesses)
 
-    def bound(self, version: str, fold: int = 0) -> BoundPolicy:
-        """The candidate, ready for decisions that were made under that policy version; if it has
-        witnesses, the one without that fold."""
+    def bound(self, version: str, fold: int = 0, placement: str | None = None) -> BoundPolicy:
+        """The candidate, ready for decisions that were made under that policy version at that
+        placement; if it has witnesses, the one without that fold."""
         candidate = self._candidate
-        key = (version if candidate.rules is None else None, fold)
+        place = placement if self._by_placement else None
+        key = (version if candidate.rules is None else None, fold, place)
         if key not in self._bound:
             definition = candidate.rules or self._policies.get(version)
             if candidate.witnesses:
                 model = candidate.witnesses[fold]
                 candidate = msgspec.structs.replace(candidate, model=model)
-            other = None if self._against is None else self._against.model
+            others = () if self._against is None else tuple(self._against.models.values())
             self._bound[key] = BoundPolicy(
-                definition, candidate, self._rewards, self._fields, other
+                definition, candidate, self._rewards, self._fields, others, place
             )
         return self._bound[key]
 
@@ -250,7 +290,7 @@ class TargetPolicies:
         `customer_id` is the id now."""
         customer = customer_id or replay.customer_id
         fold = fold_of(customer, len(self._candidate.witnesses)) if self.by_witnesses else 0
-        bound = self.bound(replay.policy_version, fold)
+        bound = self.bound(replay.policy_version, fold, replay.question.placement)
         policy = bound.policy
         document = replay.document
         nothing = ActionProbabilities(np.empty(0), 1.0)

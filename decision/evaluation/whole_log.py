@@ -6,11 +6,13 @@ What is in force is judged in the same way, by witnesses of its own, on the same
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ from decision.learning.folds import fold_of
 from decision.progress import SILENT, Progress
 from decision.scoring.manifest import Responses
 from decision.scoring.model import Model
+from decision.scoring.reach import EVERYTHING, Reach
+from decision.scoring.scope import EVERYWHERE, Scope
 
 Array = NDArray[np.float64]
 
@@ -59,10 +63,12 @@ class Judged(NamedTuple):
 
 
 class Rivals(NamedTuple):
-    """The witnesses of a version, and the witnesses of the one in force, or that itself."""
+    """The witnesses of a version, and the witnesses of the one in force, or that itself; `beside`
+    are the models in force in other scopes."""
 
     challenger: Sequence[Model]
     champion: Sequence[Model]
+    beside: Mapping[Scope, Model] = MappingProxyType({})
 
 
 class _Bound(NamedTuple):
@@ -80,33 +86,36 @@ def judge_whole_log(
     *,
     rules: PolicyDefinition | None = None,
     until: int | None = None,
-    placement: str | None = None,
+    reach: Reach = EVERYTHING,
     progress: Progress = SILENT,
 ) -> Judged:
     """Decides the log again under both, and keeps some numbers per decision.
 
     `factor` is 1 + the lift that is asked for. `rules` None: those that each decision was made
-    under. `placement`: only its decisions are judged. Where no version is in force, what was logged
-    is compared with.
+    under. `reach`: only what the version decides is judged. Where no version is in force, what was
+    logged is compared with.
 
     Raises:
         EvaluationError: nothing can be judged by the log; the text says why.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
-    bound: dict[tuple[str | None, int, int], _Bound] = {}
+    bound: dict[tuple[str | None, int, int, str | None], _Bound] = {}
+    sides = (*rivals.challenger, *rivals.champion)
+    alone = not rivals.beside and all(one.manifest.scope == EVERYWHERE for one in sides)
     with (
         reading(archive),
         naming_damage(archive),
-        open_log(archive, responses, until=until, placement=placement) as log,
+        open_log(archive, responses, until=until, reach=reach) as log,
         progress.bar("Decisions") as move,
     ):
         rows = _Rows(rivals, factor, counts_silence=log.counts_silence)
         for logged, replay in log.read(customers=share_judged(log)):
-            folds = [fold_of(logged.customer_id, max(1, len(each))) for each in rivals]
-            key = (replay.policy_version if rules is None else None, folds[0], folds[1])
+            folds = [fold_of(logged.customer_id, max(1, len(each))) for each in rivals[:2]]
+            placement = None if alone else replay.question.placement
+            key = (replay.policy_version if rules is None else None, folds[0], folds[1], placement)
             if key not in bound:
                 definition = rules or log.policies.get(replay.policy_version)
-                bound[key] = _bind(definition, rivals, folds[0], folds[1])
+                bound[key] = _bind(definition, rivals, folds[0], folds[1], placement)
             if replay.question.placement in bound[key].challenger.policy.placements:
                 worth = worth_of(logged, bound[key].challenger, log.policies)
                 rows.add(bound[key], logged, replay, worth)
@@ -136,13 +145,17 @@ def share_judged(log: ArchivedLog) -> Callable[[str], bool] | None:
     return None if share >= 1 else judged
 
 
-def _bind(definition: PolicyDefinition, rivals: Rivals, fold: int, other: int) -> _Bound:
-    champion = rivals.champion[other] if rivals.champion else None
-    candidate = Candidate(rules=definition, model=rivals.challenger[fold])
-    challenger = BoundPolicy(definition, candidate, None, (), champion)
-    if champion is None:
-        return _Bound(challenger, None)
-    return _Bound(challenger, OtherModel(challenger, Candidate(rules=definition, model=champion)))
+def _bind(
+    definition: PolicyDefinition, rivals: Rivals, fold: int, other: int, placement: str | None
+) -> _Bound:
+    plain = Candidate(rules=definition, beside=rivals.beside)
+    candidate = msgspec.structs.replace(plain, model=rivals.challenger[fold])
+    if not rivals.champion:
+        return _Bound(BoundPolicy(definition, candidate, None, (), (), placement), None)
+    champion = msgspec.structs.replace(plain, model=rivals.champion[other])
+    others = tuple(champion.models.values())
+    challenger = BoundPolicy(definition, candidate, None, (), others, placement)
+    return _Bound(challenger, OtherModel(challenger, champion))
 
 
 class _Rows:

@@ -117,7 +117,7 @@ class _Join:
         self._weighed = spec.weights is not None
         self._folds = spec.cross_fit
         self._attribution = spec.attribution
-        self._placement = spec.scope.placement
+        self._scope = spec.scope
         self._merges = ""
         self._messages: list[str] = []
         self._channels: list[str] = []
@@ -187,8 +187,7 @@ class _Join:
     def _lay_out_decisions(self) -> None:
         """Table `decisions`: every row, with its goal, and its `place` in the archive."""
         position = "position" if self._sources.has_position else "NULL"
-        own = self._placement
-        elsewhere = "FALSE" if own is None else f"log.placement IS DISTINCT FROM {_quoted(own)}"
+        elsewhere = self._lay_out_scope()
         begun = "event_type" if self._sources.has_event_type else "NULL"
         arms = "silence, given" if self._uplift else "NULL AS silence, NULL AS given"
         self._sql(f"""
@@ -203,6 +202,23 @@ class _Join:
                    hash(decision_id, log.message, log.channel) AS tie, {arms}
             FROM decision_files AS log LEFT JOIN messages USING (message)
             LEFT JOIN channels USING (channel) {self._merges}""")
+
+    def _lay_out_scope(self) -> str:
+        """In SQL, whether a row is of another scope. What was not said belongs to all purposes."""
+        reasons = []
+        if (placement := self._scope.placement) is not None:
+            reasons.append(f"log.placement IS DISTINCT FROM {_quoted(placement)}")
+        if (purpose := self._scope.purpose) is not None:
+            own = [
+                (version, message)
+                for version, purposes in self._sources.purposes.items()
+                for message, of in purposes.items()
+                if of == purpose
+            ]
+            self._fill("own_messages (policy VARCHAR, message VARCHAR)", own)
+            said = "(log.policy_version, log.message) IN (SELECT policy, message FROM own_messages)"
+            reasons.append(f"coalesce(log.message, '') <> '' AND NOT coalesce({said}, false)")
+        return " OR ".join(f"({reason})" for reason in reasons) or "FALSE"
 
     def _lay_out_outcomes(self) -> None:
         """View `about` (what happened to contacts), table `entries` (what may be a response)."""

@@ -18,7 +18,7 @@ NO_GOAL: Final = "of messages without a goal"
 IMPOSSIBLE: Final = "with an impossible selection probability"
 UNWEIGHED: Final = "without a selection probability to weigh by"
 NOT_GIVEN: Final = "released and never seen"
-ELSEWHERE: Final = "of other placements"
+ELSEWHERE: Final = "of other scopes"
 SILENT: Final = "in which nothing was selected"
 ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
@@ -43,7 +43,8 @@ FILE: Final = 1 << 40
 class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The Parquet files of each dataset (at least one of `decisions`), and which optional columns
     they have: other writers of logs may leave them out. `holdouts` is policy version → the share
-    of its control groups, where uplift is learned."""
+    of its control groups, where uplift is learned. `purposes` is policy version → message → its
+    purpose, where that counts."""
 
     decisions: list[Path]
     outcomes: list[Path] = []
@@ -54,6 +55,7 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
     has_properties: bool = True
     has_event_type: bool = True
     holdouts: dict[str, float] = {}
+    purposes: dict[str, dict[str, str]] = {}
 
 
 def count_left_out(

@@ -6,7 +6,8 @@ target: goal                       # or {event: purchase, within: 7d} for all me
 without_goal: {event: message.clicked, within: 3d}   # default: messages without a goal are left out
 attribution: last_touch            # or each, discounted: which messages an event counts for
                                    # (default: each, where silence can reach the target as well)
-scope: {placement: app_home}       # where it decides; default: wherever no other model does
+scope: {placement: app_home}       # where it decides, or {purpose: service}, or both; default:
+                                   # wherever no other model does
 features: {customer.country: categorical, events.app_open.count_7d: numeric}
 weights: inverse_propensity        # or {by: inverse_propensity, clip: 20}; default: all the same
 monotone: {message.count_30d: decreasing}
@@ -384,7 +385,13 @@ def _scope(checker: Checker, node: Node | None) -> Scope:
     if node is None:
         return EVERYWHERE
     with checker.entry(node, "scope") as entry:
-        return Scope(placement=entry.require("placement", Checker.text, ""))
+        placement, purpose = entry.get("placement"), entry.get("purpose")
+        if placement is None and purpose is None:
+            entry.require("placement", Checker.text, "")
+        return Scope(
+            placement=None if placement is None else checker.text(placement, "placement"),
+            purpose=None if purpose is None else checker.text(purpose, "purpose"),
+        )
 
 
 def _features(checker: Checker, node: Node | None) -> tuple[Feature, ...]:

@@ -25,6 +25,8 @@ import numpy as np
 from decision.archive.batches import column_batches, leaves
 from decision.archive.features import OTHER
 from decision.archive.journal import ArchiveError, files, reading
+from decision.archive.layout import POLICIES
+from decision.archive.policies import read_policy
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
 from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
@@ -100,11 +102,23 @@ def examples_of_log(
             sources = _sources(log)
             if spec.objective == "uplift":
                 sources = _with_control(log, sources)
+            if spec.scope.purpose is not None:
+                sources = msgspec.structs.replace(sources, purposes=_purposes(log))
             with _Ahead(sources.decisions, in_order(spec)) as batches:
                 joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
                 move(0.4)
                 examples = _examples(log, batches, joined, spec, goals, room, place, move)
         yield examples
+
+
+def _purposes(log: Path) -> dict[str, dict[str, str]]:
+    """Policy version → message → its purpose."""
+    found = {}
+    for path in (log / POLICIES).glob("*.json"):
+        definition = read_policy(log, path.stem)
+        if definition is not None:
+            found[path.stem] = {one.name: one.purpose for one in definition.messages}
+    return found
 
 
 def _sources(log: Path) -> LogFiles:

@@ -16,11 +16,13 @@ from decision.core.candidates import CandidateInfo
 from decision.core.decide import uplift_by
 from decision.core.document import Document
 from decision.core.masks import mask_where
+from decision.core.policy import Policy
 from decision.core.ports import Scorer
 from decision.core.records import LoggedModels
 from decision.core.values import Value
 from decision.scoring.model import Model
 from decision.scoring.scope import EVERYWHERE, Scope
+from decision.scoring.scorers import unproven
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -141,3 +143,27 @@ def lacking_of(
     """The mask of candidates that are scored without a model, or without that of their scope."""
     wanted = scopes_at(placement, candidates, {*served, *missing})
     return mask_where(scope in missing or scope not in served for scope in wanted)
+
+
+def exploration_at(
+    policy: Policy, placement: str | None, models: Mapping[Scope, Model]
+) -> float | None:
+    """γ: that of the model for all messages there, where it names one, unless the rules say `off`.
+
+    One decision has one γ, as all its candidates take part in one draw.
+    """
+    own = policy.settings.exploration
+    wider = (models.get(one) for one in Scope(placement=placement).wider())
+    model = next((one for one in wider if one is not None), None)
+    if own is None or model is None or model.manifest.exploration is None:
+        return own
+    return model.manifest.exploration
+
+
+def unproven_at(policy: Policy, scopes: Sequence[Scope], models: Mapping[Scope, Model]) -> int:
+    """The candidates whose message has little evidence, each by its own model."""
+    found = 0
+    for scope in dict.fromkeys([*scopes, *(() if scopes else (EVERYWHERE,))]):
+        own = mask_where(one == scope for one in scopes)
+        found |= own & unproven(models.get(scope), policy.candidates, policy.settings)
+    return found

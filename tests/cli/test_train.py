@@ -85,6 +85,17 @@ def test_a_version_is_published_with_its_figures(train, log, tmp_path):
     assert "rows to learn from" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("scope", "named"), [("placement: outbond", "outbound"), ("purpose: markting", "marketing")]
+)
+def test_a_scope_that_the_rules_do_not_have_is_refused_with_the_nearest(
+    train, log, tmp_path, scope, named
+):
+    (tmp_path / "small.yaml").write_text(SPEC + f"scope: {{{scope}}}\n", "utf-8")
+    result = train("--log", log)
+    assert result.exit_code == 1 and f'did you mean "{named}"?' in result.stderr
+
+
 @pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(run, rules, log, tmp_path):
     """All but when it was made, and the digest of the manifest that says so."""

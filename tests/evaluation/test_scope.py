@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
 
+from decision.archive.replays import ArchivedReplay
 from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.decide import Question
@@ -18,7 +20,7 @@ from decision.evaluation.model_views import models_view
 from decision.evaluation.promotion import ScopeTaken, promote
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.said import judge_what_was_said
-from decision.evaluation.targets import Candidate
+from decision.evaluation.targets import BoundPolicy, Candidate, TargetPolicies, decide_bound
 from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.learning.spec import SpecError, parse_spec
 from decision.learning.train import train_on_log
@@ -26,6 +28,7 @@ from decision.releases.rollback import CannotRollBack, roll_back_model
 from decision.scoring.loading import load_model, load_scoped_models
 from decision.scoring.manifest import Responses
 from decision.scoring.model import Model
+from decision.scoring.reach import Reach
 from decision.scoring.scope import EVERYWHERE, Scope
 from decision.scoring.versions import current_version, own_scopes, serving_version
 from decision.server.models import Models, load_models, models_fingerprint
@@ -34,8 +37,14 @@ from decision.store.keys import PARTITIONS
 from decision.store.memory_store import MemoryStore
 from tests.learning.logs import RULES, SPEC, Deciding, World, definition_of, write_archive
 
-PLACES = RULES.replace("placements: {", "placements: {home: {channels: [email, push]}, ", 1)
+PLACES = (
+    RULES.replace("placements: {", "placements: {home: {channels: [email, push]}, ", 1)
+    .replace("purposes: {", "purposes: {service: {consent: not_required}, ", 1)
+    .replace("points: {purpose: marketing", "points: {purpose: service")
+    .replace("vip: {purpose: marketing", "vip: {purpose: service")
+)
 AT_HOME = Scope(placement="home")
+SERVICE = Scope(purpose="service")
 HOME = SPEC.replace("name: tea", "name: home\nscope: {placement: home}")
 
 
@@ -81,6 +90,9 @@ def models(trained: tuple[Path, Path, Path, Path]) -> Path:
 
 def test_a_scope_is_read_and_what_it_cannot_be_is_an_error_at_its_place() -> None:
     assert parse_spec("a.yaml", HOME).scope == Scope(placement="home")
+    for text in ("{purpose: service}", "{placement: home, purpose: service}"):
+        scope = parse_spec("a.yaml", HOME.replace("{placement: home}", text)).scope
+        assert scope.purpose == "service" and (scope.placement == "home") == ("home" in text)
     for text, wrong in (("home", "scope"), ("{}", "placement"), ("{place: home}", "placement")):
         with pytest.raises(SpecError, match=wrong):
             parse_spec("a.yaml", HOME.replace("{placement: home}", text))
@@ -92,10 +104,10 @@ def test_a_model_learns_from_its_placement_and_is_judged_there(
     _, everywhere, home, _ = trained
     own, whole = load_model(home).manifest.training, load_model(everywhere).manifest.training
     counted = own.rows + own.validation_rows
-    assert own.left_out["of other placements"] + counted == whole.rows + whole.validation_rows
+    assert own.left_out["of other scopes"] + counted == whole.rows + whole.validation_rows
     with open_log(archive, None) as log:
         both = {one.decision_id for one, _ in log.read()}
-    with open_log(archive, None, placement="home") as log:
+    with open_log(archive, None, reach=Reach(AT_HOME)) as log:
         there = {one.decision_id for one, _ in log.read()}
     odd = {f"01J{index:023d}" for index in range(1, len(world.moments), 2)}
     assert there == both & odd and len(both) > len(there) > 300
@@ -110,10 +122,97 @@ def test_the_gate_judges_what_was_said_at_the_placement(
 ) -> None:
     """Whichever way it is judged: by skill alone, or with a lift as well."""
     rivals, own = Rivals([load_model(trained[2])], []), Responses()
-    said = judge_what_was_said(archive, rivals, own, placement="home")
-    whole = judge_whole_log(archive, rivals, own, 1.0, placement="home")
+    said = judge_what_was_said(archive, rivals, own, reach=Reach(AT_HOME))
+    whole = judge_whole_log(archive, rivals, own, 1.0, reach=Reach(AT_HOME))
     assert len(said.reached) == len(whole.reached)
     assert len(said.reached) < len(judge_what_was_said(archive, rivals, own).reached)
+
+
+def test_what_a_narrower_model_decides_is_not_judged_by_the_wider_one(
+    world: World, archive: Path
+) -> None:
+    """Together they judge every decision, and where they part by placement, none twice."""
+
+    def judged(reach: Reach) -> dict[str, ArchivedReplay]:
+        with open_log(archive, None, reach=reach) as log:
+            return {one.decision_id: replay for one, replay in log.read()}
+
+    whole = judged(Reach())
+    narrow, wide = judged(Reach(AT_HOME)), judged(Reach(EVERYWHERE, frozenset({AT_HOME})))
+    assert narrow and wide and not narrow.keys() & wide.keys()
+    assert narrow.keys() | wide.keys() == whole.keys()
+    bound = BoundPolicy(world.definition, Candidate(), None, ())
+    purpose = {message.name: message.purpose for message in world.definition.messages}
+    for own in (Reach(SERVICE), Reach(EVERYWHERE, frozenset({SERVICE}))):
+        expected = {
+            decision_id
+            for decision_id, replay in whole.items()
+            if any(
+                own.decides(
+                    replay.question.placement, purpose[bound.policy.candidates[one].message]
+                )
+                for one in decide_bound(bound, replay).scores.candidates.tolist()
+            )
+        }
+        assert judged(own).keys() == expected and expected
+    assert judged(Reach(SERVICE)).keys() < whole.keys()
+
+
+def test_a_model_of_a_purpose_learns_from_its_messages_and_decides_beside_the_others(
+    world: World, archive: Path, models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    _, everywhere, home, _ = trained
+    text = SPEC.replace("name: tea", "name: service\nscope: {purpose: service}")
+    goals = {message.name: message.goal for message in world.definition.messages if message.goal}
+    spec = parse_spec("service.yaml", text)
+    service = train_on_log(spec, archive, goals, models, report=False)
+    manifest = load_model(service).manifest
+    assert {row.message for row in manifest.evidence} <= {"points", "vip"} and manifest.evidence
+    of_all = load_model(everywhere).manifest.training
+    own = manifest.training
+    rows = own.rows + own.validation_rows + own.left_out["of other scopes"]
+    assert rows == of_all.rows + of_all.validation_rows
+
+    promote(models, everywhere, ())
+    promote(models, home, ())
+    evidence = evidence_for(models, service)
+    assert evidence.champion == everywhere
+    assert {scope: one.version for scope, one in evidence.beside.items()} == {
+        EVERYWHERE: everywhere.name,
+        AT_HOME: home.name,
+    }
+    assert str(evidence.reach) == "purpose=service but placement=home"
+    candidate = Candidate(model=load_model(service), beside=evidence.beside)
+    by = {"points": service, "vip": service, "tea": everywhere, "cups": everywhere}
+    with open_log(archive, None, reach=evidence.reach) as log:
+        targets = TargetPolicies(candidate, log.policies)
+        alone = {
+            one: TargetPolicies(Candidate(model=load_model(one)), log.policies)
+            for one in (service, everywhere)
+        }
+        count = 0
+        for _, replay in itertools.islice(log.read(), 40):
+            found = targets.decide_again(replay)
+            others = {one: each.decide_again(replay) for one, each in alone.items()}
+            for place, candidate_of in enumerate(found.candidates.tolist()):
+                message = found.bound.policy.candidates[candidate_of].message
+                bound = targets.bound(replay.policy_version, 0, replay.question.placement)
+                assert replay.question.placement == "outbound" and bound is found.bound
+                if by[message] is everywhere:
+                    same = others[everywhere]
+                    assert found.responses[place] == same.responses[place]
+                count += 1
+    assert count > 60
+    rivals = Rivals([load_model(service)], [load_model(everywhere)], evidence.beside)
+    judged = judge_whole_log(archive, rivals, Responses(), 1.0, reach=evidence.reach)
+    said = judge_what_was_said(archive, rivals, Responses(), reach=evidence.reach)
+    assert 0 < len(said.reached) < len(judged.gain)
+    report = evaluate(archive, candidate, EvaluationRequest(reward_model=False))
+    assert report.log.judged == len(judged.gain)
+    promote(models, service, ())
+    found_in_force = load_scoped_models(str(models))
+    assert {*found_in_force} == {AT_HOME, SERVICE}
+    assert roll_back_model(models, None, SERVICE) is None
 
 
 def test_each_is_promoted_and_rolled_back_by_itself(

@@ -50,7 +50,7 @@ def estimate(
     folder = Path(_folder(archive) or archive)
     found = evidence_for(models, version, archive=folder, rules=rules)
     witnesses = tuple(witnesses_of(version, found.model.manifest))
-    candidate = Candidate(rules=rules, model=found.model, witnesses=witnesses)
+    candidate = Candidate(rules=rules, model=found.model, witnesses=witnesses, beside=found.beside)
     return evaluate(folder, candidate, EvaluationRequest(spec=found.spec, since="held-out"))
 
 
