@@ -283,6 +283,48 @@ def test_servers_follow_each(models: Path, trained: tuple[Path, Path, Path, Path
     assert load_models(str(models), kept).scoped[AT_HOME].version == later.name
 
 
+def test_a_damaged_line_takes_nothing_out_of_force_and_is_said(
+    models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    """It may be the line of a model that decides; once it is taken out, that has ended."""
+    _, everywhere, home, _ = trained
+    promote(models, everywhere, ())
+    promote(models, home, ())
+    before = load_models(str(models), Models())
+    pointer = models / "current"
+    whole = pointer.read_text("utf-8")
+    seen = models_fingerprint(str(models))
+    pointer.write_text(whole.replace("placement=", "place="), "utf-8")
+    assert models_fingerprint(str(models)) != seen
+    kept = load_models(str(models), before)
+    assert kept.served == before.served
+    assert "line 2" in (kept.problem or "") and "placement=NAME" in (kept.problem or "")
+    fresh = load_models(str(models), Models())  # a server that starts now
+    assert {*fresh.served} == {EVERYWHERE} and fresh.problem == kept.problem
+    promote(models, everywhere, ())
+    assert "place=home" in pointer.read_text("utf-8")
+    pointer.write_text(whole.splitlines()[0] + "\n", "utf-8")
+    ended = load_models(str(models), kept)
+    assert {*ended.served} == {EVERYWHERE} and ended.problem is None
+    assert ended.model is not None and ended.model.version == everywhere.name
+    pointer.write_bytes(b"\xff")
+    unread = load_models(str(models), before)
+    assert unread.served == before.served and "take it away" in (unread.problem or "")
+
+
+def test_a_version_that_cannot_serve_is_missing_and_the_wider_one_stands_in(
+    models: Path, trained: tuple[Path, Path, Path, Path]
+) -> None:
+    _, everywhere, home, _ = trained
+    promote(models, everywhere, ())
+    promote(models, home, ())
+    pointer = models / "current"
+    pointer.write_text(pointer.read_text("utf-8").replace(home.name, "gone"), "utf-8")
+    found = load_models(str(models), Models())
+    assert {*found.served} == {EVERYWHERE} and found.missing == (AT_HOME,)
+    assert "gone" in (found.problem or "") and "placement=home" in (found.problem or "")
+
+
 def test_each_decides_in_its_scope_and_the_log_says_which(
     world: World, models: Path, trained: tuple[Path, Path, Path, Path]
 ) -> None:
