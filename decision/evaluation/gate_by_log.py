@@ -18,7 +18,7 @@ from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import Candidate
 from decision.evaluation.whole_log import Judged, Rivals, judge_whole_log
-from decision.learning.spec import PromotionGate
+from decision.learning.gate_spec import PromotionGate
 from decision.progress import Progress
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model

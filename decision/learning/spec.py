@@ -28,8 +28,6 @@ Every key is explained in docs/model-specs.md.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,10 +35,13 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from decision.core.clock import DAY, MILLISECOND, SECOND
+from decision.core.clock import DAY
 from decision.core.definition import Goal
 from decision.core.errors import NextbestError, NotFound, meant
 from decision.files import read_regular
+from decision.learning.exploration_spec import ExplorationSchedule, read_exploration
+from decision.learning.gate_spec import PromotionGate, read_gate
+from decision.learning.lightgbm_spec import read_parameters
 from decision.rulebook.checker import Checker
 from decision.rulebook.diagnostics import Diagnostic, hint_for, render_all
 from decision.rulebook.mapping_reader import MappingReader
@@ -58,29 +59,6 @@ from decision.scoring.scope import EVERYWHERE, Scope
 
 SPEC: Final = "spec.json"
 """In a version's folder: the spec that it was trained by."""
-PARAMETERS: Final[dict[str, tuple[type, float, float]]] = {
-    "bagging_fraction": (float, 0.01, 1),
-    "bagging_freq": (int, 0, 1_000),
-    "cat_l2": (float, 0, 1e6),
-    "cat_smooth": (float, 0, 1e6),
-    "feature_fraction": (float, 0.01, 1),
-    "lambda_l1": (float, 0, 1e6),
-    "lambda_l2": (float, 0, 1e6),
-    "learning_rate": (float, 1e-4, 1),
-    "max_bin": (int, 2, 65_535),
-    "max_cat_threshold": (int, 1, 10_000),
-    "max_depth": (int, -1, 64),
-    "min_data_in_leaf": (int, 1, 1_000_000),
-    "min_data_per_group": (int, 1, 1_000_000),
-    "min_gain_to_split": (float, 0, 1e6),
-    "min_sum_hessian_in_leaf": (float, 0, 1e6),
-    "num_leaves": (int, 2, 1_024),
-    "num_threads": (int, 1, 256),
-    "path_smooth": (float, 0, 1e6),
-}
-"""LightGBM parameters that a spec may set: type, least, most. Others could break serving."""
-
-
 UPLIFT_FOLDS: Final = 3
 """Uplift is cross-fitted with so many folds, unless `cross_fit` says how many."""
 
@@ -93,43 +71,6 @@ class SpecError(NextbestError, ValueError):
         self.diagnostics = diagnostics
 
 
-class PromotionGate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version must show before it is put in force; None means not required.
-
-    `first`: what counts instead while no version is in force. `lift_at_least`: the lower bound of
-    the relative gain in value over what is in force, or over what was logged (0: no loss).
-    `skill_at_least`: the lower bound of the Brier skill score over what is in force, the relative
-    gain in squared error of the predictions.
-    `effective_sample_at_least`: of the off-policy estimate, in decisions.
-    `calibration_error_at_most`: mean gap between predicted and observed shares, by decile.
-    `latency_at_most`: microseconds to score the candidates of the policy in force.
-    `parity_at_most`: the largest difference of compiled log-odds from LightGBM's.
-    `drift_at_most`: the largest population stability index of a feature, against the version in
-    force.
-    """
-
-    lift_at_least: float | None = None
-    effective_sample_at_least: float | None = None
-    calibration_error_at_most: float | None = None
-    latency_at_most: int | None = None
-    parity_at_most: float | None = None
-    drift_at_most: float | None = None
-    skill_at_least: float | None = None
-    first: PromotionGate | None = None
-
-    def at_first(self) -> PromotionGate:
-        """The gate while no version is in force: of what the log says only what `first` asks."""
-        if self.first is None:
-            return self
-        log = dict.fromkeys(("lift_at_least", "skill_at_least", "effective_sample_at_least"))
-        named = {
-            name: value
-            for name in self.first.__struct_fields__
-            if (value := getattr(self.first, name)) is not None
-        }
-        return msgspec.structs.replace(self, **{"first": None, **log, **named})
-
-
 class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Rows are weighted by 1 / selection probability, at most `clip`.
 
@@ -137,26 +78,6 @@ class PropensityWeights(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     clip: float = 20.0
-
-
-class ExplorationSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """Exploration that decreases with experience: γ from `start` to `end` over `over` rows.
-
-    γ grows with the square root of the number of rows, as in SquareCB (Foster & Rakhlin 2020).
-    """
-
-    start: float
-    end: float
-    over: int
-
-    def at(self, rows: int) -> float:
-        """γ of a model that learned from `rows` rows.
-
-        >>> ExplorationSchedule(start=30, end=130, over=10_000).at(2_500)
-        80.0
-        """
-        share = math.sqrt(min(1.0, rows / self.over))
-        return self.start + (self.end - self.start) * share
 
 
 Calibration = Literal["auto", "platt", "isotonic", "none"]
@@ -325,7 +246,7 @@ def _read(checker: Checker, root: Node) -> Spec:
             features=features,
             weights=_weights(checker, entry.get("weights")),
             monotone=_monotone(checker, entry.get("monotone"), features),
-            lightgbm=_parameters(checker, entry.get("lightgbm")),
+            lightgbm=read_parameters(checker, entry.get("lightgbm")),
             rounds=entry.read("rounds", Checker.whole, 200),
             early_stopping=entry.read("early_stopping", Checker.whole, 30),
             seed=entry.read("seed", Checker.whole, 7, least=0),
@@ -335,8 +256,8 @@ def _read(checker: Checker, root: Node) -> Spec:
             start=cast(Literal["linear"] | None, start),
             smoothing=_smoothing(checker, entry.get("smoothing")),
             calibration=cast(Calibration, calibration),
-            exploration=_exploration(checker, entry.get("exploration")),
-            promotion=_gate(checker, entry.get("promotion")),
+            exploration=read_exploration(checker, entry.get("exploration")),
+            promotion=read_gate(checker, entry.get("promotion")),
         )
 
 
@@ -416,25 +337,6 @@ def _features(checker: Checker, node: Node | None) -> tuple[Feature, ...]:
     return tuple(found)
 
 
-def _parameters(checker: Checker, node: Node | None) -> dict[str, int | float]:
-    found: dict[str, int | float] = {}
-    if node is None:
-        return found
-    with checker.entry(node, "lightgbm") as entry:
-        for name, (kind, least, most) in PARAMETERS.items():
-            child = entry.get(name)
-            if child is None:
-                continue
-            value = checker.number(child, name, least=least, most=most)
-            if value is None:
-                continue
-            if kind is int and not isinstance(value, int):
-                message = f"{name} is {value:g}; it must be a whole number"
-                checker.error("bad-value", child.at, message)
-            found[name] = value
-    return found
-
-
 def _smoothing(checker: Checker, node: Node | None) -> Smoothing:
     if node is None:
         return Smoothing()
@@ -482,62 +384,3 @@ def _monotone(
         if direction := checker.choice(child, name, ["increasing", "decreasing"]):
             found[name] = cast(Direction, direction)
     return found
-
-
-def _exploration(checker: Checker, node: Node | None) -> float | ExplorationSchedule | None:
-    if node is None or not isinstance(node.value, dict):
-        return None if node is None else checker.number(node, "exploration", least=0)
-    with checker.entry(node, "exploration") as entry:
-        start = entry.require("from", Checker.number, 0.0, least=0)
-        end = entry.require("to", Checker.number, start, least=0)
-        over = entry.require("over", Checker.whole, 1)
-        if end < start and (place := entry.get("to")):
-            message = f"exploration goes from {start:g} down to {end:g}, but γ can only grow"
-            checker.error("bad-value", place.at, message, "a higher γ explores less")
-        return ExplorationSchedule(start=start, end=end, over=over)
-
-
-_SHARE: Final = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,12})?)\s*%")
-_LATENCY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(us|ms|s)")
-_UNITS: Final = {"us": 1, "ms": MILLISECOND, "s": SECOND}
-
-
-def _gate(checker: Checker, node: Node | None, what: str = "promotion") -> PromotionGate:
-    if node is None:
-        return PromotionGate()
-    with checker.entry(node, what) as entry:
-        lift, skill = entry.get("lift_at_least"), entry.get("skill_at_least")
-        first = entry.get("first") if what == "promotion" else None
-        latency = entry.get("latency_at_most")
-        return PromotionGate(
-            first=_gate(checker, first, "first of promotion") if first else None,
-            lift_at_least=_lift(checker, lift, "lift_at_least") if lift else None,
-            skill_at_least=_lift(checker, skill, "skill_at_least") if skill else None,
-            effective_sample_at_least=entry.read(
-                "effective_sample_at_least", Checker.number, None, least=1
-            ),
-            calibration_error_at_most=entry.read("calibration_error_at_most", Checker.share, None),
-            latency_at_most=_latency(checker, latency) if latency else None,
-            parity_at_most=entry.read("parity_at_most", Checker.number, None, least=0),
-            drift_at_most=entry.read("drift_at_most", Checker.number, None, above=0),
-        )
-
-
-def _lift(checker: Checker, node: Node, what: str) -> float | None:
-    """A share, which may be below 0: the tolerated loss."""
-    found = _SHARE.fullmatch(node.value) if isinstance(node.value, str) else None
-    if found:
-        return float(found[1]) / 100
-    if isinstance(node.value, str):
-        checker.wrong_type(node, f"{what} of promotion", "a share such as 0%, 2% or -1%")
-        return None
-    return checker.number(node, f"{what} of promotion", least=-1, most=10)
-
-
-def _latency(checker: Checker, node: Node) -> int | None:
-    """Microseconds of `800us`, `5ms` or `1s`."""
-    found = _LATENCY.fullmatch(node.value) if isinstance(node.value, str) else None
-    if found is None or not float(found[1]):
-        checker.wrong_type(node, "latency_at_most of promotion", "a time such as 800us or 5ms")
-        return None
-    return max(1, round(float(found[1]) * _UNITS[found[2]]))

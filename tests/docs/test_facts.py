@@ -24,7 +24,9 @@ from decision.core.reasons import Reason
 from decision.core.schema import Alias, Decision, DecisionRequest, Event, Outcome
 from decision.core.texts import Rendering
 from decision.engine.loading import CustomerRow
-from decision.learning.spec import PARAMETERS, PromotionGate, Spec
+from decision.learning.gate_spec import PromotionGate
+from decision.learning.lightgbm_spec import PARAMETERS
+from decision.learning.spec import Spec
 from decision.rulebook.checker import CONTACT_EVENTS
 from decision.rulebook.content import compile_content
 from decision.rulebook.filters import FILTERS

@@ -103,7 +103,9 @@ def test_versions_of_two_placements_cannot_be_compared(
         EvaluationError, match="one version is of placement=elsewhere, the other one of"
     ):
         judged(archive, home, at(made[1], "elsewhere"))
-    assert any("decides placement=outbound" in note for note in judged(archive, made[1], home).notes)
+    assert any(
+        "decides placement=outbound" in note for note in judged(archive, made[1], home).notes
+    )
 
 
 def test_the_best_constants_are_those_of_sums_by_hand(archive: Path) -> None:

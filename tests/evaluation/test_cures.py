@@ -18,7 +18,8 @@ from decision.evaluation.gate_figures import GateEvidence, GateFigure
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
 from decision.learning.drift import PROFILE
-from decision.learning.spec import PromotionGate, Spec, parse_spec
+from decision.learning.gate_spec import PromotionGate
+from decision.learning.spec import Spec, parse_spec
 from decision.scoring.loading import load_model
 from tests.evaluation.test_promotion import STRICT
 from tests.learning.logs import SPEC, Deciding, World, train_model, write_archive

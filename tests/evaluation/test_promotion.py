@@ -27,8 +27,9 @@ from decision.evaluation.promotion import PROMOTIONS, challenge, clear_shadow, p
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
+from decision.learning.gate_spec import PromotionGate
 from decision.learning.spec import SPEC as SPEC_FILE
-from decision.learning.spec import PromotionGate, Spec, parse_spec
+from decision.learning.spec import Spec, parse_spec
 from decision.scoring.loading import load_model
 from decision.scoring.manifest import ModelError, Responses, read_version
 from decision.scoring.scope import EVERYWHERE

@@ -18,8 +18,9 @@ from decision.evaluation.said import judge_what_was_said
 from decision.evaluation.targets import BoundPolicy, Candidate, decide_bound
 from decision.evaluation.whole_log import Rivals, judge_whole_log
 from decision.learning.folds import fold_of
+from decision.learning.gate_spec import PromotionGate
 from decision.learning.metrics import measure
-from decision.learning.spec import PromotionGate, Spec, SpecError, parse_spec
+from decision.learning.spec import Spec, SpecError, parse_spec
 from decision.learning.table import TrainingError, table_of_rows
 from decision.learning.train import train, train_on_log
 from decision.scoring.loading import load_model

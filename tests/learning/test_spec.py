@@ -8,8 +8,8 @@ import pytest
 
 from decision.core.clock import DAY
 from decision.core.definition import Goal
+from decision.learning.exploration_spec import ExplorationSchedule
 from decision.learning.spec import (
-    ExplorationSchedule,
     PromotionGate,
     PropensityWeights,
     SpecError,
