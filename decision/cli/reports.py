@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from decision.cli.options import json_option, log_option, settings_from, settings_options
-from decision.cli.output import busy, console, print_json, say
+from decision.cli.output import Fail, busy, console, print_json, say
 from decision.core.clock import SECOND, rough_duration
 from decision.installation import require
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from decision.analytics.reports.answering import Answer, Column, Shown
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _WRITE = click.option(
     "--write",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     metavar="FILE",
     help="Write attributes of customers as NDJSON for `nextbest load`.",
 )
@@ -38,14 +39,16 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
     @click.command(kind.name, help=kind.description, epilog=f"Example: {example}")
     @log_option()
     @settings_options("rules")
+    @click.option("--html", type=_FILE, metavar="FILE", help="Write a page with charts.")
     @click.option(
-        "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with charts."
+        "--svg", type=_FILE, metavar="FILE", help="Write the chart; a second one to FILE-2.svg."
     )
     @json_option
     def command(
         archive: Path,
         rules: str | None,
         html: Path | None,
+        svg: Path | None,
         as_json: bool,
         write: Path | None = None,
         **given: Any,
@@ -69,9 +72,11 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
 
             html.write_text(report_page(kind.name, kind.summary, found, shown), "utf-8")
             say(f"{html} written")
+        if svg is not None:
+            _draw(svg, found, shown)
         if as_json:
             print_json(found)
-        elif html is None:
+        elif html is None and svg is None:
             _print(found, shown)
 
     shared, command.params = command.params, []
@@ -114,6 +119,20 @@ def _rules(folder: str) -> Any:
     from decision.cli.policies import read_rules
 
     return read_rules(folder) if Path(folder).is_dir() else None
+
+
+def _draw(file: Path, found: Answer, shown: Shown) -> None:
+    """Writes each chart that has something in it."""
+    from decision.console.language import Language
+    from decision.console.report_charts import picture_file
+
+    charts = [chart for chart in shown.charts if chart.rows]
+    if not charts:
+        raise Fail(f"there is nothing to draw: {file} is not written")
+    for number, chart in enumerate(charts, 1):
+        own = file if number == 1 else file.with_name(f"{file.stem}-{number}{file.suffix}")
+        own.write_text(picture_file(chart, Language("en"), found.timezone), "utf-8")
+        say(f"{own} written")
 
 
 def _print(found: Answer, shown: Shown) -> None:

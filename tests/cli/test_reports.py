@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from click.testing import Result
@@ -82,6 +83,23 @@ def test_names_are_no_html_and_a_chart_is_svg(tmp_path: Path, run: Invoke) -> No
     assert run(*asked, "--steps", "page_view,purchase", "--html", str(page)).exit_code == 0
     html = page.read_text("utf-8")
     assert "<svg" in html and "&lt;b&gt;ios" in html and "<b>" not in html
+
+
+def test_each_chart_of_a_page_is_a_file_of_its_own(
+    whole: Path, tmp_path: Path, run: Invoke
+) -> None:
+    drawn, page = tmp_path / "drawn.svg", tmp_path / "page.html"
+    for kind in KINDS:
+        done = run(*words(kind, whole / "log"), "--svg", str(drawn), "--html", str(page))
+        _, *figures = page.read_text("utf-8").split('<figure class="chart">')
+        files = sorted(tmp_path.glob("*.svg"))
+        assert len(files) == sum("<svg" in figure for figure in figures), kind
+        assert done.exit_code == (0 if files else 1), (kind, done.stderr)
+        assert done.stdout == "" and (drawn in files or "there is nothing to draw" in done.stderr)
+        for file in files:
+            root = fromstring(file.read_text("utf-8"))
+            assert root.tag.endswith("svg") and len(root.findall(".//*")) > 4, (kind, file)
+            file.unlink()
 
 
 @pytest.mark.parametrize("kind", KINDS)
