@@ -694,12 +694,12 @@ export class Client extends Base {
    * Scope: `reports`.
    */
   async reportRetention(
-    options: Options & { event?: string | undefined; returns?: string | undefined; period?: "day" | "week" | "month" | undefined; periods?: number | undefined; count?: "on" | "on_or_after" | "brackets" | undefined; brackets?: string | undefined; cohort?: "first" | "recurring" | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+    options: Options & { event?: string | undefined; returns?: string | undefined; period?: "day" | "week" | "month" | undefined; periods?: number | undefined; count?: "on" | "on_or_after" | "brackets" | undefined; brackets?: string | undefined; cohort?: "first" | "recurring" | undefined; by?: string | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
   ): Promise<Retention> {
     return await this.json<Retention>(
       {
         method: "GET",
-        target: target("/v1/reports/retention", {}, { event: options.event, returns: options.returns, period: options.period, periods: options.periods, count: options.count, brackets: options.brackets, cohort: options.cohort, from: options.from, until: options.until, timezone: options.timezone }),
+        target: target("/v1/reports/retention", {}, { event: options.event, returns: options.returns, period: options.period, periods: options.periods, count: options.count, brackets: options.brackets, cohort: options.cohort, by: options.by, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,
@@ -773,12 +773,12 @@ export class Client extends Base {
    * Scope: `reports`.
    */
   async reportTimeToConvert(
-    options: Options & { steps?: string | undefined; funnel?: string | undefined; within?: string | undefined; order?: "ordered" | "strict" | "any" | undefined; exclude?: string | undefined; bins?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+    options: Options & { steps?: string | undefined; funnel?: string | undefined; within?: string | undefined; order?: "ordered" | "strict" | "any" | undefined; exclude?: string | undefined; by?: string | undefined; groups?: number | undefined; bins?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
   ): Promise<TimeToConvert> {
     return await this.json<TimeToConvert>(
       {
         method: "GET",
-        target: target("/v1/reports/time-to-convert", {}, { steps: options.steps, funnel: options.funnel, within: options.within, order: options.order, exclude: options.exclude, bins: options.bins, from: options.from, until: options.until, timezone: options.timezone }),
+        target: target("/v1/reports/time-to-convert", {}, { steps: options.steps, funnel: options.funnel, within: options.within, order: options.order, exclude: options.exclude, by: options.by, groups: options.groups, bins: options.bins, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -719,7 +719,7 @@ export interface FunnelGroup {
   steps: FunnelStep[];
 }
 
-/** What may be asked of a funnel. */
+/** What may be asked of a funnel, and of the time it takes. */
 export interface FunnelQuestion {
   from: string;
   until: string;
@@ -1195,6 +1195,7 @@ export interface Retention {
   columns: string[];
   cohorts: RetentionCohort[];
   all: RetentionCell[];
+  groups: RetentionGroup[];
 }
 
 /**
@@ -1215,6 +1216,16 @@ export interface RetentionCohort {
   cells: RetentionCell[];
 }
 
+/**
+ * The customers of one name, null: without; each cell as in `all`, of the cohorts for which it is
+ * complete. `customers` counts one again in each cohort.
+ */
+export interface RetentionGroup {
+  name: string | null;
+  customers: number;
+  cells: RetentionCell[];
+}
+
 /** What may be asked of retention. */
 export interface RetentionQuestion {
   from: string;
@@ -1227,6 +1238,8 @@ export interface RetentionQuestion {
   count: "brackets" | "on" | "on_or_after";
   brackets: string[];
   cohort: "first" | "recurring";
+  by: string;
+  groups: number;
 }
 
 /**
@@ -1426,6 +1439,17 @@ export interface TimeBin {
   customers: number;
 }
 
+/** The customers of one name, by what the chain began with; null: without a value. */
+export interface TimeGroup {
+  name: string | null;
+  customers: number;
+  converted: number;
+  median_seconds: number | null;
+  average_seconds: number | null;
+  p10_seconds: number | null;
+  p90_seconds: number | null;
+}
+
 /**
  * `customers` began, `converted` went all the way, `open` can still do so.
  *
@@ -1450,6 +1474,7 @@ export interface TimeToConvert {
   p10_seconds: number | null;
   p90_seconds: number | null;
   bins: TimeBin[];
+  groups: TimeGroup[];
 }
 
 /** What may be asked of the time of a funnel. */
@@ -1462,6 +1487,8 @@ export interface TimeToConvertQuestion {
   within: string;
   order: "" | "any" | "ordered" | "strict";
   exclude: string[];
+  by: string;
+  groups: number;
   bins: number;
 }
 

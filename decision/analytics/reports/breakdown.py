@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import Final, NamedTuple
 
@@ -47,6 +47,16 @@ def breakdown_of(text: str, option: str = "by") -> Breakdown | None:
 def name_of(group: str | None) -> str:
     """What a group is called where people read it; None has no value."""
     return Said("none") if group is None else group
+
+
+def largest(source: Source, sizes: Mapping[str | None, int], most: int) -> list[str | None]:
+    """The names of the largest groups, of equal ones in the order of the alphabet; what is left out
+    is noted."""
+    order = sorted(sizes, key=lambda name: (-sizes[name], name is None, name or ""))
+    if len(order) > most:
+        left = f"{len(order) - most:,}"
+        source.incomplete.append(Said("%(n)s smaller groups are left out", n=left))
+    return order[:most]
 
 
 def name_customers(source: Source, field: Field, table: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
 from decision.analytics.reports.asking import about
-from decision.analytics.reports.breakdown import breakdown_of, name_customers, name_of
+from decision.analytics.reports.breakdown import breakdown_of, largest, name_customers, name_of
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.measures import Measure, MetricQuestion, measure, only_one
 from decision.analytics.reports.periods import (
@@ -237,10 +237,6 @@ def _named(source: Source, question: CohortsQuestion, parts: Sequence[_Part]) ->
     for part in parts:
         own[part.name].append(part)
     sizes = {name: sum(one.size for one in found) for name, found in own.items()}
-    order = sorted(own, key=lambda name: (-sizes[name], name is None, name or ""))
-    if len(order) > question.groups:
-        left = f"{len(order) - question.groups:,}"
-        source.incomplete.append(Said("%(n)s smaller groups are left out", n=left))
     return [
         Cohort(
             begins=None,
@@ -248,7 +244,7 @@ def _named(source: Source, question: CohortsQuestion, parts: Sequence[_Part]) ->
             customers=sizes[name],
             cells=_together(source, question, own[name]),
         )
-        for name in order[: question.groups]
+        for name in largest(source, sizes, question.groups)
     ]
 
 

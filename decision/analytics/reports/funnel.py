@@ -22,7 +22,13 @@ from decision.analytics.reports.asking import (
     duration,
     not_there,
 )
-from decision.analytics.reports.breakdown import Breakdown, breakdown_of, name_customers
+from decision.analytics.reports.breakdown import (
+    Breakdown,
+    breakdown_of,
+    largest,
+    name_customers,
+    name_of,
+)
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
@@ -64,7 +70,7 @@ class Steps(Question, frozen=True, kw_only=True):
 
 
 class FunnelQuestion(Steps, frozen=True, kw_only=True):
-    """What may be asked of a funnel."""
+    """What may be asked of a funnel, and of the time it takes."""
 
     by: Annotated[
         str,
@@ -261,23 +267,25 @@ def make(source: Source, question: FunnelQuestion) -> Funnel:
 def _groups(
     source: Source, asked: Asked, question: FunnelQuestion, by: Breakdown
 ) -> list[FunnelGroup]:
-    first = asked.steps if asked.order == "any" else asked.steps[:1]
+    name_chains(source, asked, by)
+    levels: defaultdict[str | None, dict[int, int]] = defaultdict(dict)
+    for name, level, customers in source.database.rows(_query("groups")):
+        levels[name][level] = customers
+    sizes = {name: sum(own.values()) for name, own in levels.items()}
+    return [
+        FunnelGroup(name=name, steps=_steps(asked.names, levels[name]))
+        for name in largest(source, sizes, question.groups)
+    ]
+
+
+def name_chains(source: Source, asked: Asked, by: Breakdown) -> None:
+    """Makes the table `named` (customer, name) of those in `came`, which has times."""
     if by.field is not None:
         source.database.execute(_query("beginnings"))
         name_customers(source, by.field, "beginnings")
     else:
+        first = asked.steps if asked.order == "any" else asked.steps[:1]
         source.database.execute(_query("by_property"), {"path": by.path, "first": first})
-    levels: defaultdict[str | None, dict[int, int]] = defaultdict(dict)
-    for name, level, customers in source.database.rows(_query("groups")):
-        levels[name][level] = customers
-    order = sorted(levels, key=lambda name: (-sum(levels[name].values()), name is None, name or ""))
-    if len(order) > question.groups:
-        left = f"{len(order) - question.groups:,}"
-        source.incomplete.append(Said("%(n)s smaller groups are left out", n=left))
-    return [
-        FunnelGroup(name=name, steps=_steps(asked.names, levels[name]))
-        for name in order[: question.groups]
-    ]
 
 
 def _steps(names: Sequence[str], levels: dict[int, int]) -> list[FunnelStep]:
@@ -315,7 +323,7 @@ def show(found: Funnel) -> Shown:
         named = [Column(found.query.by, "text"), *(Column(one.name) for one in found.steps)]
         rows = [
             (
-                Said("none") if group.name is None else group.name,
+                name_of(group.name),
                 *(one.customers for one in group.steps),
                 group.steps[-1].share,
             )

@@ -8,7 +8,8 @@ over is marked, and left out of the line of all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
 from typing import Annotated, Final, Literal
@@ -16,8 +17,15 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
+from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
 from decision.analytics.reports.asking import Question, about
+from decision.analytics.reports.breakdown import (
+    Breakdown,
+    breakdown_of,
+    largest,
+    name_customers,
+    name_of,
+)
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.periods import (
     PERIODS,
@@ -67,6 +75,17 @@ class RetentionQuestion(Question, frozen=True, kw_only=True):
         Literal["first", "recurring"],
         about("first: the first such event ever. recurring: any. Default: first."),
     ] = "first"
+    by: Annotated[
+        str,
+        about(
+            "Broken down by a property of the event that began, or by a field of the customer as "
+            "logged: event.source, customer.city.",
+            "FIELD",
+        ),
+    ] = ""
+    groups: Annotated[int, about("With --by: how many, the largest first.", "N", ge=1, le=1000)] = (
+        25
+    )
 
 
 class RetentionCell(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +107,15 @@ class RetentionCohort(msgspec.Struct, frozen=True, kw_only=True):
     cells: list[RetentionCell]
 
 
+class RetentionGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The customers of one name, null: without; each cell as in `all`, of the cohorts for which it
+    is complete. `customers` counts one again in each cohort."""
+
+    name: str | None
+    customers: int
+    cells: list[RetentionCell]
+
+
 class Retention(Answer, frozen=True, kw_only=True):
     """`columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
 
@@ -98,31 +126,27 @@ class Retention(Answer, frozen=True, kw_only=True):
     columns: list[str]
     cohorts: list[RetentionCohort]
     all: list[RetentionCell]
+    groups: list[RetentionGroup]
 
 
 def make(source: Source, question: RetentionQuestion) -> Retention:
     """Counts who comes back."""
     slots, columns = _slots(question)
+    by = breakdown_of(question.by)
     first = question.cohort == "first"
     named = [one for one in (question.event, question.returns) if one and one != ANY]
     if named:
         source.check_types("event", named)
     source.take(before=source.span.begin if first else 0, after=END)
-    _count_days(source, question)
-    database = source.database
-    database.execute(_query(question.cohort))
-    sizes = dict(database.rows(_query("sizes")))
-    how = "on_or_after" if question.count == "on_or_after" else "on"
-    found: dict[int, dict[int, int]] = {}
-    for cohort, slot, customers in database.rows(_query(how), {"slots": slots}):
-        found.setdefault(cohort, {})[slot] = customers
-    [(customers, events)] = database.rows(_query("totals"))
-    cohorts = []
-    for number, size in sizes.items():
-        counts = [found.get(number, {}).get(slot, 0) for slot in range(1, len(columns) + 1)]
-        if question.count == "on_or_after":
-            counts = list(accumulate(reversed(counts)))[::-1]
-        cohorts.append(_cohort(source, question, slots, number, size, counts))
+    _begin(source, question, by)
+    together: dict[int, list[int]] = {}
+    groups = defaultdict[str | None, list[RetentionCohort]](list)
+    for name, number, counts in _counts(source, question, slots):
+        before = together.get(number, [0] * len(counts))
+        together[number] = [sum(pair) for pair in zip(before, counts, strict=True)]
+        groups[name].append(_cohort(source, question, slots, number, counts))
+    cohorts = [_cohort(source, question, slots, *one) for one in together.items()]
+    [(customers, events)] = source.database.rows(_query("totals"))
     if any(not cell.complete for one in cohorts for cell in one.cells):
         source.incomplete.append(
             Said("periods that are not over are marked, and not in the line of all")
@@ -136,8 +160,22 @@ def make(source: Source, question: RetentionQuestion) -> Retention:
         events=events,
         columns=columns,
         cohorts=cohorts,
-        all=[_together(cohorts, place) for place in range(len(columns))],
+        all=_together(cohorts, len(columns)),
+        groups=[] if by is None else _groups(source, question, groups, len(columns)),
     )
+
+
+def _groups(
+    source: Source,
+    question: RetentionQuestion,
+    groups: Mapping[str | None, Sequence[RetentionCohort]],
+    columns: int,
+) -> list[RetentionGroup]:
+    sizes = {name: sum(one.customers for one in own) for name, own in groups.items()}
+    return [
+        RetentionGroup(name=name, customers=sizes[name], cells=_together(groups[name], columns))
+        for name in largest(source, sizes, question.groups)
+    ]
 
 
 def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
@@ -161,18 +199,43 @@ def _slots(question: RetentionQuestion) -> tuple[list[int], list[str]]:
     return [slot for slot, size in enumerate(sizes, 1) for _ in range(size)], names
 
 
-def _count_days(source: Source, question: RetentionQuestion) -> None:
-    """Makes the table `did`."""
+def _begin(source: Source, question: RetentionQuestion, by: Breakdown | None) -> None:
+    """Makes the tables `did` and `cohorts`."""
+    database, types = source.database, None if question.event == ANY else [question.event]
     date_rows(source, "happened", "dated")
-    source.database.execute(
+    database.execute(
         _query("did"),
         {
-            "types": None if question.event == ANY else [question.event],
+            "types": types,
             "returns": _returns(question),
             "period": question.period,
             "week_shift": week_shift(source),
         },
     )
+    database.execute(_query(question.cohort))
+    if by is None:
+        database.execute(_query("by_nothing"))
+    elif by.field is None:
+        database.execute(_query("by_property"), {"types": types, "path": by.path})
+    else:
+        name_customers(source, by.field, "began")
+        database.execute(_query("by_customer"))
+
+
+def _counts(
+    source: Source, question: RetentionQuestion, slots: Sequence[int]
+) -> Iterator[tuple[str | None, int, list[int]]]:
+    """For each name and cohort, in order: how many are in it, and came back in each slot."""
+    later = question.count == "on_or_after"
+    found: defaultdict[tuple[str | None, int], dict[int, int]] = defaultdict(dict)
+    query = _query("on_or_after" if later else "on")
+    for name, cohort, slot, customers in source.database.rows(query, {"slots": slots}):
+        found[name, cohort][slot] = customers
+    for name, cohort, size in source.database.rows(_query("sizes")):
+        counts = [found[name, cohort].get(slot, 0) for slot in range(1, slots[-1] + 1)]
+        if later:
+            counts = list(accumulate(reversed(counts)))[::-1]
+        yield name, cohort, [size, *counts]
 
 
 def _returns(question: RetentionQuestion) -> list[str] | None:
@@ -185,12 +248,11 @@ def _cohort(
     question: RetentionQuestion,
     slots: Sequence[int],
     number: int,
-    size: int,
     counts: Sequence[int],
 ) -> RetentionCohort:
-    period = question.period
+    period, size = question.period, counts[0]
     cells = []
-    for slot, count in enumerate(counts, 1):
+    for slot, count in enumerate(counts[1:], 1):
         own = [n for n, one in enumerate(slots, 1) if one == slot]
         begun = has_begun(source, period, number + own[0])
         over = is_over(source, period, number + own[-1])
@@ -204,15 +266,21 @@ def _cohort(
     return RetentionCohort(begins=first_day(source, period, number), customers=size, cells=cells)
 
 
-def _together(cohorts: Sequence[RetentionCohort], place: int) -> RetentionCell:
-    whole = [one for one in cohorts if one.cells[place].complete]
-    customers = sum(one.cells[place].customers or 0 for one in whole)
-    size = sum(one.customers for one in whole)
-    return RetentionCell(
-        customers=customers if whole else None,
-        share=customers / size if size else None,
-        complete=bool(whole),
-    )
+def _together(cohorts: Sequence[RetentionCohort], columns: int) -> list[RetentionCell]:
+    """For each column, the cohorts for which it is complete."""
+    cells = []
+    for place in range(columns):
+        whole = [one for one in cohorts if one.cells[place].complete]
+        customers = sum(one.cells[place].customers or 0 for one in whole)
+        size = sum(one.customers for one in whole)
+        cells.append(
+            RetentionCell(
+                customers=customers if whole else None,
+                share=customers / size if size else None,
+                complete=bool(whole),
+            )
+        )
+    return cells
 
 
 def show(found: Retention) -> Shown:
@@ -221,7 +289,7 @@ def show(found: Retention) -> Shown:
     columns = [Column(period, "text"), Column(Said("customers"))]
     columns += [Column(name, "text") for name in found.columns]
     size = sum(one.customers for one in found.cohorts)
-    rows: list[list[str | float | None]] = [[Said("all"), size, *map(_text, found.all)]]
+    rows: list[Row] = [[Said("all"), size, *map(_text, found.all)]]
     rows += [[f"{one.begins}", one.customers, *map(_text, one.cells)] for one in found.cohorts]
     shares = [
         (Said("%(period)s %(n)s", period=period, n=name), cell.share or 0.0)
@@ -233,8 +301,14 @@ def show(found: Retention) -> Shown:
         n=f"{found.customers:,}",
         cohorts=f"{len(found.cohorts):,}",
     )
-    table = Table(Said("Share of a cohort that came back; * is not over yet"), columns, rows)
-    return Shown([said], [table], [Bars(Said("All cohorts"), shares, percent=True)])
+    tables = [Table(Said("Share of a cohort that came back; * is not over yet"), columns, rows)]
+    if found.groups:
+        named = [Column(found.query.by, "text"), *columns[1:]]
+        own: list[Row] = [
+            (name_of(one.name), one.customers, *map(_text, one.cells)) for one in found.groups
+        ]
+        tables.append(Table(Said("By %(field)s", field=found.query.by), named, own))
+    return Shown([said], tables, [Bars(Said("All cohorts"), shares, percent=True)])
 
 
 def _text(cell: RetentionCell) -> str:

@@ -14,7 +14,16 @@ import msgspec
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Shown, Table
 from decision.analytics.reports.asking import about
-from decision.analytics.reports.funnel import Steps, began, events_counted, follow, steps_of
+from decision.analytics.reports.breakdown import Breakdown, breakdown_of, largest, name_of
+from decision.analytics.reports.funnel import (
+    Asked,
+    FunnelQuestion,
+    began,
+    events_counted,
+    follow,
+    name_chains,
+    steps_of,
+)
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
@@ -24,7 +33,7 @@ _SHORTEST: Final = 60 * SECOND
 _MOST: Final = 90
 
 
-class TimeToConvertQuestion(Steps, frozen=True, kw_only=True):
+class TimeToConvertQuestion(FunnelQuestion, frozen=True, kw_only=True):
     """What may be asked of the time of a funnel."""
 
     bins: Annotated[
@@ -42,6 +51,18 @@ class TimeBin(msgspec.Struct, frozen=True, kw_only=True):
     customers: int
 
 
+class TimeGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The customers of one name, by what the chain began with; null: without a value."""
+
+    name: str | None
+    customers: int
+    converted: int
+    median_seconds: float | None
+    average_seconds: float | None
+    p10_seconds: float | None
+    p90_seconds: float | None
+
+
 class TimeToConvert(Answer, frozen=True, kw_only=True):
     """`customers` began, `converted` went all the way, `open` can still do so.
 
@@ -57,11 +78,13 @@ class TimeToConvert(Answer, frozen=True, kw_only=True):
     p10_seconds: float | None
     p90_seconds: float | None
     bins: list[TimeBin]
+    groups: list[TimeGroup]
 
 
 def make(source: Source, question: TimeToConvertQuestion) -> TimeToConvert:
     """Counts how long customers took."""
     asked = steps_of(source, question)
+    by = breakdown_of(question.by)
     follow(source, asked, times=True)
     count = {"count": len(asked.steps)}
     customers, still = began(source, asked)
@@ -89,7 +112,29 @@ def make(source: Source, question: TimeToConvertQuestion) -> TimeToConvert:
         p10_seconds=_seconds(p10),
         p90_seconds=_seconds(p90),
         bins=bins,
+        groups=[] if by is None else _groups(source, asked, question, by),
     )
+
+
+def _groups(
+    source: Source, asked: Asked, question: TimeToConvertQuestion, by: Breakdown
+) -> list[TimeGroup]:
+    name_chains(source, asked, by)
+    rows = source.database.rows(_query("groups"), {"count": len(asked.steps)})
+    found = {}
+    for name, customers, converted, mean, quantiles in rows:
+        p10, median, p90 = quantiles or (None, None, None)
+        found[name] = TimeGroup(
+            name=name,
+            customers=customers,
+            converted=converted,
+            median_seconds=_seconds(median),
+            average_seconds=_seconds(mean),
+            p10_seconds=_seconds(p10),
+            p90_seconds=_seconds(p90),
+        )
+    sizes = {name: one.customers for name, one in found.items()}
+    return [found[name] for name in largest(source, sizes, question.groups)]
 
 
 def _seconds(micros: float | None) -> float | None:
@@ -119,7 +164,26 @@ def show(found: TimeToConvert) -> Shown:
         [Column(Said("from"), "text"), Column(Said("customers"))],
         named,
     )
-    return Shown(said, [table], [Bars(Said("Customers by time"), named)])
+    tables = [table]
+    if found.groups:
+        columns = [
+            Column(found.query.by, "text"),
+            Column(Said("customers")),
+            Column(Said("converted")),
+            Column(Said("median"), "seconds"),
+            Column(Said("mean time"), "seconds"),
+            Column("10%", "seconds"),
+            Column("90%", "seconds"),
+        ]
+        rows = [
+            (
+                name_of(one.name), one.customers, one.converted, one.median_seconds,
+                one.average_seconds, one.p10_seconds, one.p90_seconds,
+            )
+            for one in found.groups
+        ]  # fmt: skip
+        tables.append(Table(Said("By %(field)s", field=found.query.by), columns, rows))
+    return Shown(said, tables, [Bars(Said("Customers by time"), named)])
 
 
 def _query(name: str) -> str:

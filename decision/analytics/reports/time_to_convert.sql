@@ -10,3 +10,12 @@ FROM came WHERE level = $count;
 -- How many took so long, by the number of the bin.
 SELECT (ended - began - $least) // $width AS bin, count(*)
 FROM came WHERE level = $count GROUP BY bin;
+
+-- name: groups
+-- By the names in `named`: how many began and went all the way, the mean, and quantiles.
+SELECT name, count(*), count(taken), avg(taken), quantile_cont(taken, [0.1, 0.5, 0.9])
+FROM (
+    SELECT name, CASE WHEN level = $count THEN ended - began END AS taken
+    FROM came LEFT JOIN named USING (customer) WHERE level > 0
+)
+GROUP BY name;

@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from decision.analytics.reports import answer_to, kind_named
 from decision.archive.layout import schema_of
+from decision.archive.replays import document_json
 from decision.core.definition import PolicyDefinition
+from decision.core.document import Document
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -107,6 +109,19 @@ def write_rows(archive: Path, dataset: str, day: str, rows: list[dict[str, Any]]
     folder.mkdir(parents=True, exist_ok=True)
     number = len(list(folder.iterdir()))
     pq.write_table(pa.Table.from_pylist(rows, schema_of(dataset)), folder / f"{number}.parquet")
+
+
+def write_sight(
+    archive: Path, customer: str, seconds: float, timezone: str | None = None, **attributes: Any
+) -> None:
+    """Adds a decision, as replays keep it, that saw a customer with these attributes."""
+    at = NOON + timedelta(seconds=seconds)
+    document = Document(customer_id=customer, timezone=timezone, attributes=attributes)
+    row = {
+        "decision_id": f"d-{customer}-{seconds}", "decided_at": at, "customer_id": customer,
+        "document": document_json(document).encode(),
+    }  # fmt: skip
+    write_rows(archive, "replays", f"{at:%Y-%m-%d}", [row])
 
 
 def merge(archive: Path, earlier: str, into: str) -> None:

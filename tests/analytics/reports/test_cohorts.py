@@ -11,10 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decision.archive.replays import document_json
-from decision.core.document import Document
 from decision.core.errors import InputError
-from tests.analytics.reports.made import NOON, Done, report, write, write_rows
+from tests.analytics.reports.made import NOON, Done, report, write, write_sight
 from tests.analytics.reports.whole import policy
 
 MONTHS: dict[str, Any] = {"event": "purchase", "period": "month", "periods": 6}
@@ -96,12 +94,7 @@ def test_cohorts_by_what_began_or_by_who_it_is_have_only_periods_that_are_over(
         (2, 0, True), (1, 1, True), (1, 0, True),
     ]  # fmt: skip
     for name, city in (("a", "Lyon"), ("b", "Wien")):
-        document = Document(customer_id=name, attributes={"city": city, "tags": ["x"]})
-        row = {
-            "decision_id": f"d-{name}", "decided_at": NOON + timedelta(days=2 if name == "b" else 3),
-            "customer_id": name, "document": document_json(document).encode(),
-        }  # fmt: skip
-        write_rows(archive, "replays", "2026-11-22", [row])
+        write_sight(archive, name, day * (2 if name == "b" else 3), city=city, tags=["x"])
     found = report("cohorts", archive, **asked, by="customer.city")
     assert [(one.name, one.customers) for one in found.cohorts] == [
         ("Lyon", 1), ("Wien", 1), (None, 1)

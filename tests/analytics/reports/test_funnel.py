@@ -15,12 +15,10 @@ from ruamel.yaml import YAML
 
 from decision.analytics.reports import answer_to, kind_named
 from decision.analytics.segments import NothingFound
-from decision.archive.replays import document_json
 from decision.core.definition import PolicyDefinition, Settings
-from decision.core.document import Document
 from decision.core.errors import InputError, NextbestError
 from decision.rulebook.reader import load_files
-from tests.analytics.reports.made import NOON, Done, merge, report, write, write_rows
+from tests.analytics.reports.made import NOON, Done, merge, report, write, write_sight
 from tests.analytics.reports.oracles import level
 
 slow = settings(
@@ -190,16 +188,8 @@ def test_days_are_those_of_the_time_zone_and_events_a_year_late_count_when_they_
 def test_with_the_customers_own_time_zones_each_has_their_own_days(tmp_path: Path) -> None:
     archive = write(tmp_path, [Done(one, "view", 8 * 3600) for one in ("a", "b", "c")])
     write(archive, [Done("a", "buy", 9 * 3600)])
-    rows = [
-        {
-            "decision_id": f"d-{name}-{hour}", "decided_at": NOON + timedelta(hours=hour),
-            "customer_id": name, "document": document_json(Document(customer_id=name, timezone=zone)).encode(),
-        }
-        for name, hour, zone in (
-            ("a", 0, "Europe/London"), ("a", 1, "Asia/Shanghai"), ("b", 0, None)
-        )
-    ]  # fmt: skip
-    write_rows(archive, "replays", "2026-11-20", rows)
+    for name, hour, zone in (("a", 0, "Europe/London"), ("a", 1, "Asia/Shanghai"), ("b", 0, None)):
+        write_sight(archive, name, hour * 3600, zone)
     found = report("funnel", archive, steps="view,buy", from_="2026-11-21", timezone="customer")
     assert counts(found) == [1, 1]
     assert any("time zones of 1 customers are known" in text for text in found.incomplete)
@@ -253,12 +243,7 @@ def test_a_break_down_by_customers_takes_what_decisions_saw_when_they_began(tmp_
     """Of the two decisions about a, the one before counts; b has none, and is in no city."""
     archive = write(tmp_path, [Done(one, "view", 0) for one in "ab"] + [Done("a", "buy", 9)])
     for hour, city in ((-2, "Lyon"), (1, "Wien")):
-        document = Document(customer_id="a", attributes={"city": city})
-        row = {
-            "decision_id": f"d-{hour}", "decided_at": NOON + timedelta(hours=hour),
-            "customer_id": "a", "document": document_json(document).encode(),
-        }  # fmt: skip
-        write_rows(archive, "replays", "2026-11-20", [row])
+        write_sight(archive, "a", hour * 3600, city=city)
     found = report("funnel", archive, steps="view,buy", by="customer.city")
     groups = {one.name: [step.customers for step in one.steps] for one in found.groups}
     assert groups == {"Lyon": [1, 1], None: [1, 0]}

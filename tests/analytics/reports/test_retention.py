@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from decision.analytics.reports.retention import Retention
 from decision.core.definition import PolicyDefinition, Settings
 from decision.core.errors import InputError
-from tests.analytics.reports.made import NOON, Done, report, write
+from tests.analytics.reports.made import NOON, Done, report, write, write_sight
 
 DAY = 86_400
 
@@ -127,6 +127,43 @@ def test_brackets_are_several_periods_together(tmp_path: Path) -> None:
             report("retention", archive, count="brackets", brackets=wrong)
     with pytest.raises(InputError, match="they need count: brackets"):
         report("retention", archive, brackets="1")
+
+
+def test_a_break_down_is_of_what_began_or_of_who_it_was_and_adds_up_to_all(tmp_path: Path) -> None:
+    """a began by a code, came back, and began again by the web; b is in no city."""
+    events = [Done("a", "join", 0, {"by": "code"}), Done("a", "join", DAY, {"by": "web"})]
+    events += [
+        Done("b", "join", 0, {"by": "web"}),
+        Done("c", "join", DAY),
+        Done("c", "join", 2 * DAY),
+    ]
+    archive = write(tmp_path, events, NOON + timedelta(days=9))
+    for name, city in (("a", "Lyon"), ("c", "Wien")):
+        write_sight(archive, name, -1, city=city)
+    asked: dict[str, Any] = {"period": "day", "periods": 2}
+
+    def groups(found: Retention) -> dict[str | None, list[int | None]]:
+        assert [sum(one.customers for one in found.groups)] == [
+            sum(one.customers for one in found.cohorts)
+        ]
+        for place, cell in enumerate(found.all):
+            assert cell.customers == sum(one.cells[place].customers or 0 for one in found.groups)
+        return {
+            one.name: [one.customers, *(cell.customers for cell in one.cells)]
+            for one in found.groups
+        }
+
+    assert report("retention", archive, **asked).groups == []
+    first = report("retention", archive, **asked, by="event.by")
+    assert groups(first) == {"code": [1, 1, 0], "web": [1, 0, 0], None: [1, 1, 0]}
+    again = report("retention", archive, **asked, by="event.by", cohort="recurring")
+    assert groups(again) == {"web": [2, 0, 0], None: [2, 1, 0], "code": [1, 1, 0]}
+    later = report("retention", archive, **asked, by="customer.city", count="on_or_after")
+    assert groups(later) == {"Lyon": [1, 1, 0], "Wien": [1, 1, 0], None: [1, 0, 0]}
+    assert any("customer.city of 1 customers is not known" in text for text in later.incomplete)
+    few = report("retention", archive, **asked, by="event.by", groups=1)
+    assert [one.name for one in few.groups] == ["code"]
+    assert "2 smaller groups are left out" in few.incomplete
 
 
 def test_a_period_that_is_not_over_is_marked_and_not_in_the_line_of_all(tmp_path: Path) -> None:

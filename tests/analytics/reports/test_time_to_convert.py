@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.analytics.reports.made import Done, report, write
+from tests.analytics.reports.made import Done, report, write, write_sight
 
 SINGLE = [
     Done("a", "one", 0), Done("a", "two", 3600), Done("a", "three", 10_800),
@@ -77,3 +77,22 @@ def test_half_took_the_median_and_open_ones_are_told(tmp_path: Path) -> None:
     assert any("2 of those who began can still come further" in one for one in found.incomplete)
     nobody = report("time-to-convert", tmp_path, steps="two,one", within="1d")
     assert (nobody.converted, nobody.median_seconds, nobody.bins) == (0, None, [])
+
+
+def test_a_break_down_says_how_long_it_took_for_each(tmp_path: Path) -> None:
+    """By what the chain began with, and by what decisions saw of the customer."""
+    events = [Done("a", "one", 0, {"device": "phone"}), Done("a", "two", 100)]
+    events += [Done("b", "one", 0, {"device": "phone"}), Done("b", "two", 300)]
+    events += [Done("c", "one", 0, {"device": "phone"}), Done("d", "one", 0), Done("d", "two", 7)]
+    archive = write(tmp_path, events)
+    asked = {"steps": "one,two", "within": "1d"}
+    found = report("time-to-convert", archive, **asked, by="event.device")
+    figures = [
+        (one.name, one.customers, one.converted, one.median_seconds, one.average_seconds)
+        for one in found.groups
+    ]
+    assert figures == [("phone", 3, 2, 200, 200), (None, 1, 1, 7, 7)]
+    write_sight(archive, "c", -5, city="Lyon")
+    lyon = report("time-to-convert", archive, **asked, by="customer.city", groups=2).groups[1]
+    assert (lyon.name, lyon.customers, lyon.converted, lyon.median_seconds) == ("Lyon", 1, 0, None)
+    assert report("time-to-convert", archive, **asked).groups == []

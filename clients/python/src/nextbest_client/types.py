@@ -826,7 +826,7 @@ FunnelQuestion = TypedDict(
         "groups": int,
     },
 )
-"""What may be asked of a funnel."""
+"""What may be asked of a funnel, and of the time it takes."""
 
 
 @final
@@ -1343,6 +1343,7 @@ Retention = TypedDict(
         "columns": list[str],
         "cohorts": "list[RetentionCohort]",
         "all": "list[RetentionCell]",
+        "groups": "list[RetentionGroup]",
     },
 )
 """`columns` name the cells: `1`, `2` …, or `2-4` for a bracket.
@@ -1372,6 +1373,17 @@ class RetentionCohort(TypedDict):
     cells: list[RetentionCell]
 
 
+@final
+class RetentionGroup(TypedDict):
+    """The customers of one name, null: without; each cell as in `all`, of the cohorts for which
+    it is complete. `customers` counts one again in each cohort.
+    """
+
+    name: str | None
+    customers: int
+    cells: list[RetentionCell]
+
+
 RetentionQuestion = TypedDict(
     "RetentionQuestion",
     {
@@ -1385,6 +1397,8 @@ RetentionQuestion = TypedDict(
         "count": Literal["brackets", "on", "on_or_after"],
         "brackets": list[str],
         "cohort": Literal["first", "recurring"],
+        "by": str,
+        "groups": int,
     },
 )
 """What may be asked of retention."""
@@ -1608,6 +1622,20 @@ class StoreRemoval(TypedDict):
 TimeBin = TypedDict("TimeBin", {"from": float, "customers": int})
 """`customers` took at least `from` seconds, and less than the next bin begins."""
 
+
+@final
+class TimeGroup(TypedDict):
+    """The customers of one name, by what the chain began with; null: without a value."""
+
+    name: str | None
+    customers: int
+    converted: int
+    median_seconds: float | None
+    average_seconds: float | None
+    p10_seconds: float | None
+    p90_seconds: float | None
+
+
 TimeToConvert = TypedDict(
     "TimeToConvert",
     {
@@ -1628,6 +1656,7 @@ TimeToConvert = TypedDict(
         "p10_seconds": float | None,
         "p90_seconds": float | None,
         "bins": "list[TimeBin]",
+        "groups": "list[TimeGroup]",
     },
 )
 """`customers` began, `converted` went all the way, `open` can still do so.
@@ -1647,6 +1676,8 @@ TimeToConvertQuestion = TypedDict(
         "within": str,
         "order": Literal["", "any", "ordered", "strict"],
         "exclude": list[str],
+        "by": str,
+        "groups": int,
         "bins": int,
     },
 )
