@@ -139,9 +139,8 @@ def make(source: Source, question: RoiQuestion) -> Roi:
         own = totals.get(name, Totals(0, 0, 0.0))
         lines.append(_line(name, own, touched.get(name, 0.0), held.get(name), drawn.get(name)))
     _say(source, lines, question.by, mismatch=mismatch)
-    people, events = source.database.rows(
-        "SELECT (SELECT count(DISTINCT customer) FROM own), (SELECT count(*) FROM happened)"
-    )[0]
+    span = {"begin": source.span.begin, "end": source.span.end}
+    [(people, events)] = source.database.rows(_query("counted"), span)
     return Roi(
         **source.about("roi"),
         query=question,

@@ -41,6 +41,13 @@ WHERE c.message IS NOT NULL AND outcome = 'selected' AND coalesce(withheld, true
     AND NOT {without_store} AND decision_id NOT IN (SELECT decision_id FROM {not_given})
     AND epoch_us(decided_at) >= $begin AND epoch_us(decided_at) < $end;
 
+-- name: counted
+-- How many customers were decided on in the range, and events in it and around it.
+SELECT (
+    SELECT count(DISTINCT customer) FROM own LEFT JOIN zoned USING (customer)
+    WHERE us >= coalesce(begin_us, $begin) AND us < coalesce(end_us, $end)
+), (SELECT count(*) FROM happened);
+
 -- name: held_units
 -- Each customer whom a group could reach, from the first time on; all groups together are ''.
 CREATE OR REPLACE TEMP TABLE units AS
