@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ pytest.importorskip("duckdb")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ruamel.yaml import YAML
 
 from decision.analytics.reports import answer_to, kind_named
 from decision.archive.layout import schema_of
@@ -51,6 +53,14 @@ def write(archive: Path, events: Iterable[Done], received: datetime | None = Non
     for day, rows in days.items():
         write_rows(archive, "events", day, rows)
     return archive
+
+
+@cache
+def cases(kind: str) -> list[dict[str, Any]]:
+    """What PostHog's tests say of a kind of report."""
+    text = Path(__file__).with_name("posthog_cases.yaml").read_text("utf-8")
+    found: list[dict[str, Any]] = YAML(typ="safe").load(text)[kind]
+    return found
 
 
 def decided(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decision.core.errors import InputError
-from tests.analytics.reports.made import Done, report, write
+from tests.analytics.reports.made import Done, cases, report, write
 
 Event = tuple[int, str]
 
@@ -79,20 +80,36 @@ def test_paths_are_those_of_a_plain_walk(
     assert {(one.step, one.source, one.target): one.paths for one in found.edges} == edges
 
 
-def test_things_are_called_by_a_property_where_they_have_it(tmp_path: Path) -> None:
-    """PostHog's test_step_limit: the way and the mean time of each step."""
+@pytest.mark.parametrize("case", cases("paths"), ids=lambda case: case["name"])
+def test_posthogs_cases_have_their_numbers(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Names are a property, as PostHog's addresses of pages are."""
+    people = dict(case.get("events", {}))
+    for number, (many, own) in enumerate(case.get("many", ())):
+        people |= {f"c-{number}-{n}": own for n in range(many)}
     events = [
-        Done("p1", "$pageview", n * 60, {"$current_url": f"/{n + 1}"}) for n in range(4)
-    ]  # fmt: skip
+        Done(who, (kind or [name])[0], at, {"name": name})
+        for who, own in people.items()
+        for at, name, *kind in own
+    ]
     archive = write(tmp_path, events)
-    for steps, wanted in (
-        (2, ["/1", "/2"]),
-        (3, ["/1", "/2", "/3"]),
-        (4, ["/1", "/2", "/3", "/4"]),
-    ):
-        found = report("paths", archive, by="event.$current_url", steps=steps)
-        assert [one.names for one in found.top] == [wanted]
-        assert [one.seconds for one in found.edges] == [60.0] * (steps - 1)
+    for one in case["asked"]:
+        given = {"by": "event.name", "top": 1000, **one}
+        wanted, ends = given.pop("edges"), given.pop("ends", None)
+        wanted = given.pop("ours", wanted)
+        found = report("paths", archive, **given)
+        length = len(wanted[0]) if wanted else 0
+        edges = [
+            (edge.step, edge.source, edge.target, edge.paths, edge.seconds)[:length]
+            for edge in found.edges
+        ]
+        assert sorted(edges) == sorted(map(tuple, wanted)), one
+        if ends:
+            assert {way.names[-1]: way.paths for way in found.top} == ends
+
+
+def test_things_are_called_by_their_type_where_they_have_no_such_property(tmp_path: Path) -> None:
+    archive = write(tmp_path, [Done("a", "look", 0, {"page": "/1"}), Done("a", "buy", 1)])
+    assert report("paths", archive, by="event.page").top[0].names == ["/1", "buy"]
 
 
 def test_the_most_frequent_come_first_and_nothing_is_an_honest_answer(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from decision.analytics.reports.retention import Retention
 from decision.core.definition import PolicyDefinition, Settings
 from decision.core.errors import InputError
-from tests.analytics.reports.made import NOON, Done, report, write, write_sight
+from tests.analytics.reports.made import NOON, Done, cases, report, write, write_sight
 
 DAY = 86_400
 
@@ -90,30 +90,36 @@ def test_who_comes_back_is_counted_as_a_plain_count_does(
     assert cells(found) == wanted
 
 
-POSTHOG: dict[str, list[float]] = {
-    "person1": [0, 1, 2, 5, 5.2, 6],
-    "person2": [1, 2, 3, 6],
-}
-"""PostHog test_retention_default: days from 2020-06-10, 05:00, on which a page was viewed."""
+@pytest.mark.parametrize("case", cases("retention"), ids=lambda case: case["name"])
+def test_posthogs_cases_have_their_numbers(tmp_path: Path, case: dict[str, Any]) -> None:
+    """Rows begin with the size of the cohort there; ours have it beside the cells."""
+    events = [
+        Done(who, kind, (moment(at) - NOON).total_seconds())
+        for who, own in case["events"].items()
+        for kind, times in own.items()
+        for at in times
+    ]
+    archive = write(tmp_path, events, NOON)
+    for one in case["asked"]:
+        given = {"period": "day", "cohort": "recurring", **one}
+        rows, begins = given.pop("rows"), given.pop("first")
+        rules = PolicyDefinition(
+            version="v", settings=Settings(week_starts=given.pop("week_starts", "monday"))
+        )
+        found = report("retention", archive, rules, **given, periods=max(1, len(rows[0]) - 1))
+        ours = {cohort.begins: row for cohort, row in zip(found.cohorts, cells(found), strict=True)}
+        for row in rows:
+            own = ours.pop(begins, [0] * len(row))
+            assert own[: len(row)] == row, (begins, one)
+            begins += timedelta(days={"day": 1, "week": 7, "month": 32}[given["period"]])
+            begins = begins.replace(day=1) if given["period"] == "month" else begins
+        assert not ours
 
 
-def test_posthogs_cases_have_their_numbers(tmp_path: Path) -> None:
-    """test_retention_default: its rows begin with the size of the cohort, ours have it beside."""
-    start = datetime(2020, 6, 10, 5, tzinfo=UTC)
-    shift = (start - NOON).total_seconds()
-    events = [Done(who, "view", shift + day * DAY) for who, days in POSTHOG.items() for day in days]
-    archive = write(tmp_path, events)
-    found = report("retention", archive, period="day", periods=10, cohort="recurring")
-    assert {f"{one.begins}": row for one, row in zip(found.cohorts, cells(found), strict=True)} == {
-        "2020-06-10": [1, 1, 1, 0, 0, 1, 1, *([None] * 4)],
-        "2020-06-11": [2, 2, 1, 0, 1, 2, *([None] * 5)],
-        "2020-06-12": [2, 1, 0, 1, 2, *([None] * 6)],
-        "2020-06-13": [1, 0, 0, 1, *([None] * 7)],
-        "2020-06-15": [1, 1, *([None] * 9)],
-        "2020-06-16": [2, *([None] * 10)],
-    }
-    first = report("retention", archive, period="day", periods=6)
-    assert cells(first) == [[1, 1, 1, 0, 0, 1, 1], [1, 1, 1, 0, 0, 1, None]]
+def moment(at: date | datetime) -> datetime:
+    """A time of PostHog's cases; a bare day is five o'clock."""
+    own = at if isinstance(at, datetime) else datetime.combine(at, time(5))
+    return own.replace(tzinfo=UTC)
 
 
 def test_brackets_are_several_periods_together(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ UNORDERED = [
     Done("b", "one", 0), Done("b", "two", 2220),
     Done("c", "two", 0), Done("c", "one", 82_800),
 ]  # fmt: skip
+STRICT = [
+    *SINGLE, Done("b", "blah", 2280), Done("b", "three", 2340),
+    Done("d", "one", 0), Done("d", "blah", 90_000), Done("d", "two", 97_200),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,10 @@ UNORDERED = [
         (
             "test_auto_bin_count_total", SINGLE, {"steps": "one,two,three"},
             [(10_800, 1), (10_860, 0)], 10_800,
+        ),
+        (
+            "test_basic_strict", STRICT, {"steps": "one,two", "order": "strict"},
+            [(2220, 2), (42_510, 0), (82_800, 1)], 29_540,
         ),
         (
             "test_basic_unordered", UNORDERED, {"steps": "one,two", "order": "any"},
