@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from decision.cli.options import json_option, log_option, settings_from, settings_options
-from decision.cli.output import Fail, busy, console, print_json, say
+from decision.cli.output import TERMINAL, Fail, busy, console, on_terminal, print_json, say
 from decision.core.clock import SECOND, rough_duration
 from decision.installation import require
+from decision.progress import SILENT
 
 if TYPE_CHECKING:
     from decision.analytics.reports import Kind, Option
@@ -60,8 +62,9 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
         given["from"] = given.pop("from_")
         policy = _rules(settings_from(rules=rules).rules)
         try:
-            with busy("Reading the archive"):
-                found = answer_to(kind, given, archive, policy, write)
+            with nullcontext() if on_terminal() else busy("Reading the archive"):
+                progress = TERMINAL if on_terminal() else SILENT
+                found = answer_to(kind, given, archive, policy, write, progress)
         except InputError as error:
             raise click.UsageError(f"{_spelt(kind, error.path)}: {error.detail}") from None
         if write is not None:

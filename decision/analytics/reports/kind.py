@@ -11,9 +11,11 @@ import msgspec
 from decision.analytics.reports.answering import Answer, Shown
 from decision.analytics.reports.asking import Option, Question, asked, options_of, range_of
 from decision.analytics.reports.source import Source, open_source
+from decision.analytics.reports.watching import watched
 from decision.core.definition import PolicyDefinition
 from decision.core.values import Value
 from decision.files import replacing
+from decision.progress import SILENT, Progress
 
 Attributes = tuple[str, dict[str, Value]]
 """The id of a customer, and attributes."""
@@ -69,6 +71,7 @@ def answer_to(
     archive: Path,
     policy: PolicyDefinition | None = None,
     write: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Any:
     """The answer of a kind of report to options, which may be texts, from an archive.
 
@@ -78,7 +81,8 @@ def answer_to(
     Raises:
         As `report_on`.
     """
-    return report_on(kind, asked(kind.question, given), archive, policy, write=write).answer
+    question = asked(kind.question, given)
+    return report_on(kind, question, archive, policy, write=write, progress=progress).answer
 
 
 def report_on(
@@ -88,9 +92,10 @@ def report_on(
     policy: PolicyDefinition | None = None,
     opened: Callable[[Source], None] = lambda source: None,
     write: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Report:
     """The report of a kind that answers a question. `opened` is told of the source that is read:
-    another thread may stop it. `write` as in `answer_to`.
+    another thread may stop it. `write` as in `answer_to`; `progress` is told how far each query is.
 
     Raises:
         InputError: an option cannot be used.
@@ -100,7 +105,8 @@ def report_on(
     span = range_of(question, policy)
     with open_source(archive, span, policy) as source:
         opened(source)
-        answer = kind.make(source, question)
+        with watched(source.database, progress):
+            answer = kind.make(source, question)
         if write is not None and kind.customers is not None:
             with replacing(write) as file:
                 for customer_id, attributes in kind.customers(source, answer):

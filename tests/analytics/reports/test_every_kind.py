@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from decision.analytics.reports import KINDS, answer_to
 from decision.analytics.segments import NothingFound
 from decision.archive.erasing import erase_from_archive
+from decision.progress import Silent
 from tests.analytics.reports.made import NOON, merge
 from tests.analytics.reports.whole import PEOPLE, given_of, policy, write_whole
 
@@ -154,3 +156,23 @@ def test_an_answer_is_json_and_shown(kind: str, archive: Archive) -> None:
     for table in shown.tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
     assert shown.said and shown.charts
+
+
+@every_kind
+def test_who_waits_is_told_how_far_a_query_is(
+    kind: str, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at without a pause here; the figures are the same."""
+    monkeypatch.setattr("decision.analytics.reports.watching._EVERY", 0)
+    told: list[float] = []
+    begun: list[float | None] = []
+
+    class Told(Silent):
+        @contextmanager
+        def bar(self, what: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
+            begun.append(total)
+            yield told.append
+
+    found = answer_to(KINDS[kind], given_of(kind), archive("whole"), policy(), progress=Told())
+    assert found == asked(kind, archive("whole"))
+    assert begun == [100] and all(0 <= done <= 100 for done in told)
