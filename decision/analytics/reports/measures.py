@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from decision.analytics.reports.asking import Question, about
+from decision.analytics.reports.asking import Question, about, not_there
 from decision.analytics.reports.source import Source
 from decision.archive.log_columns import Amount
-from decision.core.errors import InputError, unknown
+from decision.core.definition import Metric
+from decision.core.errors import InputError
 from decision.core.said import Said
 
 
@@ -26,17 +27,16 @@ class MetricQuestion(Question, frozen=True, kw_only=True):
     ] = ""
 
 
-def metric_of(source: Source, name: str) -> Measure:
-    """The events and the property that a metric of the rules names.
+def metric_named(source: Source, name: str) -> Metric:
+    """A metric of the rules.
 
     Raises:
-        InputError: there is no such metric.
+        InputError: there is none of that name.
     """
     known = {one.name: one for one in source.policy.metrics} if source.policy else {}
     if name not in known:
-        raise unknown("metric", "metric", name, known)
-    found = known[name]
-    return measure(found.event, found.value or "")
+        raise not_there("metric", Said("metric"), name, known)
+    return known[name]
 
 
 def measure(event: str, amount: str) -> Measure:
@@ -56,4 +56,5 @@ def only_one(source: Source, metric: str, **others: str) -> Measure | None:
     for name, given in others.items():
         if given:
             raise InputError("metric", Said("give it or %(other)s, not both", other=name))
-    return metric_of(source, metric)
+    found = metric_named(source, metric)
+    return measure(found.event, found.value or "")

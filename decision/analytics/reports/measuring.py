@@ -8,7 +8,8 @@ from typing import Annotated, Final
 import msgspec
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.asking import Question, about, duration, not_there
+from decision.analytics.reports.asking import Question, about, duration
+from decision.analytics.reports.measures import metric_named
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.archive.journal import files
 from decision.archive.log_columns import Amount
@@ -51,7 +52,6 @@ def metrics_of(source: Source, question: Measures) -> list[Metric]:
         InputError: there are none, or not that one.
         NothingFound: none of their events ever came.
     """
-    known = {one.name: one for one in source.policy.metrics} if source.policy else {}
     within = duration("within", question.within) if question.within else None
     if question.event:
         if question.metric:
@@ -69,10 +69,9 @@ def metrics_of(source: Source, question: Measures) -> list[Metric]:
     else:
         if question.value:
             raise InputError("value", Said("it needs event: the type of the events that have it"))
-        for name in question.metric:
-            if name not in known:
-                raise not_there("metric", Said("metric"), name, known)
-        found = [known[name] for name in dict.fromkeys(question.metric) or known]
+        found = [metric_named(source, name) for name in dict.fromkeys(question.metric)]
+        if not found and source.policy:
+            found = list(source.policy.metrics)
     if not found:
         raise InputError(
             "metric",
