@@ -38,8 +38,8 @@ _SAME: Final = ("placement", "condition", "segment", "channels", "order", "share
     type=click.Choice(["value", "listed"]),
     default="value",
     show_default=True,
-    help="value: first those with the highest priority, which costs a look at each; listed: as "
-    "the store lists them.",
+    help="value: first those with the highest expected priority, which costs a look at each; "
+    "listed: as the store lists them.",
 )
 @click.option(
     "--share",
@@ -53,6 +53,7 @@ _SAME: Final = ("placement", "condition", "segment", "channels", "order", "share
     help="Write what was chosen as .ndjson, a decision a line. Needed unless the placement has "
     "delivery: gateway.",
 )
+@click.option("--overwrite", is_flag=True, help="FILE may be there already.")
 @click.option("--run", "name", metavar="NAME", help="Begin a run of this name, or go on with it.")
 @click.option(
     "--runs",
@@ -73,7 +74,12 @@ _SAME: Final = ("placement", "condition", "segment", "channels", "order", "share
 )
 @json_option
 def run_audience(
-    name: str | None, runs: Path, rate: float | None, as_json: bool, **given: Any
+    name: str | None,
+    runs: Path,
+    rate: float | None,
+    overwrite: bool,
+    as_json: bool,
+    **given: Any,
 ) -> int:
     """Decide for everybody who matches, the nightly run.
 
@@ -81,8 +87,8 @@ def run_audience(
     budgets and learning apply, and `context.run` has the name of the run. What is chosen is in the
     outbox, if the placement has `delivery: gateway`, else in FILE.
 
-    A run that ends early goes on where it was if it is called again with the same --run: nobody is
-    decided for twice, and nobody is left out. One that is finished does nothing.
+    A run that ends early goes on where it was if the same command is given again with the same
+    --run: nobody is decided for twice, and nobody is left out. One that is finished does nothing.
 
     Exit code 1: nobody matches, or the run could not be finished.
     """
@@ -93,12 +99,12 @@ def run_audience(
     settings = server_settings(**given)
     wanted = _wanted(asked, name)
     with told(runs):
-        state = _state_of(wanted, runs)
+        state = _state_of(wanted, runs, overwrite)
     with closing(state):
         if state.progress.finished:
             say(f"run {wanted.run} is finished already")
         else:
-            _carry_out(state, runs, settings, rate)
+            _carry_out(state, settings, rate, overwrite)
         return _report(state, as_json)
 
 
@@ -113,7 +119,7 @@ def _wanted(asked: dict[str, Any], name: str | None) -> RunSettings:
     from decision.engine.runtime import wall_clock
 
     if (asked["when"] is None) == (asked["segment"] is None):
-        raise click.UsageError("choose customers with --when FILE or --segment NAME")
+        raise click.UsageError("choose customers with either --when FILE or --segment NAME")
     try:
         Share.read(asked["share"])
     except ValueError as error:
@@ -139,7 +145,7 @@ def _wanted(asked: dict[str, Any], name: str | None) -> RunSettings:
     )
 
 
-def _state_of(wanted: RunSettings, runs: Path) -> RunState:
+def _state_of(wanted: RunSettings, runs: Path, overwrite: bool) -> RunState:
     """The run of that name, or a new one.
 
     Raises:
@@ -150,6 +156,8 @@ def _state_of(wanted: RunSettings, runs: Path) -> RunState:
     share = wanted.share.replace("/", "of")
     path = path_of(runs, f"{wanted.run}-{share}" if share else wanted.run)
     if not path.exists():
+        if wanted.out is not None and Path(wanted.out).exists() and not overwrite:
+            raise _exists(wanted.out)
         return RunState.create(path, wanted)
     state = RunState.open(path)
     for one in _SAME:
@@ -163,32 +171,45 @@ def _state_of(wanted: RunSettings, runs: Path) -> RunState:
     return state
 
 
-def _carry_out(state: RunState, runs: Path, settings: ServerSettings, rate: float | None) -> None:
+def _exists(out: str) -> Fail:
+    return Fail(f"{out} exists already; name another file, or add --overwrite")
+
+
+def _carry_out(
+    state: RunState, settings: ServerSettings, rate: float | None, overwrite: bool
+) -> None:
     """Takes a run to its end, or says how it is continued."""
     import uvloop
 
+    from decision.audiences.asking.state import Asks
     from decision.audiences.job import prepare
     from decision.cli.policies import need_store, read_rules_with_places
-    from decision.core.errors import NotFound, StoreUnavailable
+    from decision.core.errors import NextbestError, StoreUnavailable
     from decision.rulebook.diagnostics import render_all
 
-    need_store(settings, "load customers first, with nextbest load")
-    _, rules = read_rules_with_places(settings.rules)
-    prepared = prepare(state.settings, rules, settings.models)
-    if prepared.warnings:
-        say(render_all(prepared.warnings))
-    say(f"run {state.settings.run}; if it ends early, run it again with --run {state.settings.run}")
     try:
-        uvloop.run(_run(state, prepared, settings, rate))
-    except NotFound as error:
-        state.discard()
-        raise Fail(str(error)) from None
+        need_store(settings, "load customers first, with nextbest load")
+        _, rules = read_rules_with_places(settings.rules)
+        prepared = prepare(state.settings, rules, settings.models)
+        if prepared.warnings:
+            say(render_all(prepared.warnings))
+        name = state.settings.run
+        say(f"run {name}; if it ends early, give the same command again, with --run {name}")
+        uvloop.run(_run(state, prepared, settings, rate, overwrite))
     except StoreUnavailable as error:
         raise Fail(f"{error}\nnothing is lost; run it again to go on") from None
+    except (NextbestError, Fail):
+        if not state.progress.outcomes and not Asks(state).done():
+            state.discard()  # nobody was asked for: the name is free again
+        raise
 
 
 async def _run(
-    state: RunState, prepared: Prepared, settings: ServerSettings, rate: float | None
+    state: RunState,
+    prepared: Prepared,
+    settings: ServerSettings,
+    rate: float | None,
+    overwrite: bool,
 ) -> None:
     from decision.audiences.asking.job import perform
     from decision.observability import configure_logging
@@ -209,9 +230,22 @@ async def _run(
             return found or (await archived.find(decision_id) if archived else None)
 
         await audit_command(engine.runtime.store, "audience.decide", target=state.settings.run)
-        await perform(
-            engine, prepared, state, archive=archive, find=find, rate=rate, progress=TERMINAL
-        )
+        snapshot = engine.snapshot
+        by = f"model {snapshot.model_version}" if snapshot.model_version else "no model (--models)"
+        say(f"decisions are by rules {snapshot.policy_version} and {by}")
+        try:
+            await perform(
+                engine,
+                prepared,
+                state,
+                archive=archive,
+                find=find,
+                rate=rate,
+                overwrite=overwrite,
+                progress=TERMINAL,
+            )
+        except FileExistsError as error:
+            raise _exists(error.filename) from None
 
 
 def _report(state: RunState, as_json: bool) -> int:
@@ -236,7 +270,8 @@ def _report(state: RunState, as_json: bool) -> int:
         if done.unreadable:
             click.echo(f"{count_of(done.unreadable, 'customer')} left out: they cannot be read")
         if asked.out is not None and done.outcomes:
-            click.echo(f"{asked.out} has what was chosen")
+            there = Path(asked.out).exists()
+            click.echo(f"{asked.out} {'has what was chosen' if there else 'is not there any more'}")
     if not done.outcomes:
         say("nobody matches; nothing was decided")
     return int(not done.outcomes)
@@ -250,7 +285,7 @@ def _nothing(what: str) -> str:
 _SAID: Final = {
     "selected": "selected",
     "fallback": "fallback",
-    "merged": "merged meanwhile with another, who was decided for",
+    "already": "decided for in this run already: in another part, or as another customer",
     "left": "left out: erased meanwhile, or no match any more",
     "unsure": "left out: an earlier process began with them, and the log of then is gone",
 }

@@ -146,6 +146,11 @@ def lasting_about(micros: int) -> Said:
     return _duration(rough_duration(micros))
 
 
+def lasting_in(unit: str, number: float) -> Said:
+    """A duration as a number of one unit: d, h, m, s."""
+    return Said(_UNITS[unit], n=f"{number:.3g}")
+
+
 def _duration(text: str) -> Said:
     return Said(_UNITS[text[-1]], n=text[:-1])
 

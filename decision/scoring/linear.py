@@ -172,6 +172,8 @@ class LinearScorer:
         coded = self._categories
 
         def log_odds(matrix: Matrix, rows: NDArray[np.intp]) -> Floats:
+            if not len(rows):
+                return np.empty(0)  # nobody is left of whom it could be told
             row = matrix[0].tolist()
             places, values = [0], [1.0]
             for column, place, lacks, low, high, mean, scale in numbers:

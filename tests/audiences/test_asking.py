@@ -83,7 +83,7 @@ class World:
         prepared: Prepared = prepare(asked, RULES, None)
         path = self.folder / f"{asked.run}{asked.share.replace('/', 'of')}.sqlite"
         with RunState.open(path) if path.exists() else RunState.create(path, asked) as state:
-            await perform(self.engine, prepared, state, sleep=no_pause)
+            await perform(self.engine, prepared, state, overwrite=True, sleep=no_pause)
         return state
 
     async def decided(self) -> Counter[str]:
@@ -251,7 +251,7 @@ def test_who_was_merged_or_erased_meanwhile_is_asked_for_once_or_not(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Asks, "left", after_ranking)
             state = await world.run()
-        assert state.progress.outcomes == {"selected": 2, "merged": 1, "left": 1}
+        assert state.progress.outcomes == {"selected": 2, "already": 1, "left": 1}
         decided = await world.decided()
         assert decided["ann"] + decided["anna"] == decided["cem"] == 1
         rows = [row["decision_id"] for row in rows_in(tmp_path / "out.ndjson")]

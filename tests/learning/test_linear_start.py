@@ -209,6 +209,8 @@ def test_a_candidate_scores_the_same_alone_and_among_others(version: Path) -> No
     found = scorer.score(everyone, values, customer, NOW)
     for some in ([0], [5], [1, 2], [0, 3, 4, 5]):
         assert scorer.score(np.array(some), values, customer, NOW).tolist() == found[some].tolist()
+    nobody = np.empty(0, np.intp)
+    assert len(scorer.score(nobody, values, customer, NOW)) == 0
     matrix = scorer._encoder.encode(everyone, values, customer, NOW)
     assert scorer.score_rows(everyone, matrix) == pytest.approx(found, abs=1e-12)
 

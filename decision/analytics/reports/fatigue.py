@@ -52,7 +52,7 @@ class FatigueQuestion(Measures, frozen=True, kw_only=True):
 
 
 class FatigueLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Contacts of customers with `earlier` ones in the window (the last line: or more).
+    """Contacts of customers with `earlier` ones in the window (six: or more).
 
     `raw_response` and `raw_unsubscribed` are means as counted: they say nothing of what contacts
     do. `response` and `unsubscribed` are what this many do more than one fewer, with the
@@ -227,9 +227,13 @@ def show(found: Fatigue) -> Shown:
             )
         tables.append(_table(one))
         if not bars:
-            rows = [(str(line.earlier), float(line.contacts)) for line in one.lines]
+            rows = [(_earlier(line), float(line.contacts)) for line in one.lines]
             bars.append(Bars(Said("Contacts by those in the last %(window)s", **_at(one)), rows))
     return Shown(said, tables, bars)
+
+
+def _earlier(line: FatigueLine) -> str:
+    return f"{line.earlier}{'+' if line.earlier == _MOST else ''}"
 
 
 def _at(one: FatigueWindow) -> dict[str, str]:
@@ -238,7 +242,7 @@ def _at(one: FatigueWindow) -> dict[str, str]:
 
 def _table(one: FatigueWindow) -> Table:
     columns = [
-        Column(Said("contacts before")),
+        Column(Said("contacts before"), "text"),
         Column(Said("contacts")),
         Column(Said("response (raw)"), "text"),
         Column(Said("unsubscribed (raw)"), "text"),
@@ -248,7 +252,7 @@ def _table(one: FatigueWindow) -> Table:
     ]
     rows = [
         (
-            line.earlier,
+            _earlier(line),
             line.contacts,
             figure(line.raw_response),
             figure(line.raw_unsubscribed),

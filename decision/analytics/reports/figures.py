@@ -6,12 +6,14 @@ from __future__ import annotations
 def figure(value: float | None, percent: bool = False) -> str:
     """A figure, or a share as a percentage; "": there is none.
 
-    >>> figure(0.12345, True), figure(1234.5678), figure(None)
-    ('12.35%', '1,235', '')
+    >>> figure(0.12345, True), figure(1234.5678), figure(46240.1), figure(None)
+    ('12.35%', '1,235', '46,240', '')
     """
     if value is None:
         return ""
-    return f"{value:.2%}" if percent else f"{value:,.4g}"
+    if percent:
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def interval(ends: tuple[float, float] | None, percent: bool = False) -> str:

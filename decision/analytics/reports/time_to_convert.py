@@ -27,7 +27,7 @@ from decision.analytics.reports.funnel import (
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
-from decision.core.said import Said, lasting_about
+from decision.core.said import Said, lasting_about, lasting_in
 
 _SHORTEST: Final = 60 * SECOND
 _MOST: Final = 90
@@ -158,7 +158,9 @@ def show(found: TimeToConvert) -> Shown:
         said.append(
             Said("half of them within %(half)s, 90%% within %(most)s", half=half, most=most)
         )
-    named = [(lasting_about(int(one.from_ * SECOND)), one.customers) for one in found.bins]
+    named = [
+        (one, count.customers) for one, count in zip(_starts(found.bins), found.bins, strict=True)
+    ]
     table = Table(
         Said("Time from the first step to the last"),
         [Column(Said("from"), "text"), Column(Said("customers"))],
@@ -200,3 +202,11 @@ TIME_TO_CONVERT: Final = Kind(
     make=make,
     show=show,
 )
+
+
+def _starts(bins: list[TimeBin]) -> list[Said]:
+    """When each begins, all in the largest unit in which a bin is one or more."""
+    width = bins[-1].from_ / max(1, len(bins) - 1) if bins else 0.0
+    fits = (one for one in (("d", 86_400), ("h", 3_600), ("m", 60)) if width >= one[1])
+    unit, seconds = next(fits, ("s", 1))
+    return [lasting_in(unit, one.from_ / seconds) for one in bins]

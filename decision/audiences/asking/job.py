@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from decision.audiences.asking.run import AskingRun
+from decision.audiences.asking.state import Asks
 from decision.audiences.job import Prepared, check_segment
 from decision.audiences.reading import Sleep
 from decision.audiences.state import RunState
@@ -25,6 +28,7 @@ async def perform(
     archive: str | None = None,
     find: Callable[[str], Awaitable[Decision | None]] | None = None,
     rate: float | None = None,
+    overwrite: bool = False,
     progress: Progress = SILENT,
     sleep: Sleep = asyncio.sleep,
 ) -> None:
@@ -33,6 +37,7 @@ async def perform(
     Raises:
         InputError: the policy in force has no such placement or channel, or nobody would deliver.
         NotFound: neither rules nor customers have the segment.
+        FileExistsError: there is a file by now, as of another part, and not to `overwrite`.
         StoreUnavailable, OSError: what was done is kept; the run can be continued.
     """
     asked = state.settings
@@ -49,12 +54,18 @@ async def perform(
     )
     await run.run(lambda: check_segment(prepared.definition, state))
     if asked.out is not None:
-        with replacing(Path(asked.out), parents=False) as file:
-            for line in run.asks.lines():
-                file.write(line + b"\n")
+        _write(Path(asked.out), run.asks, overwrite)
     with state.step():
         run.asks.forget()
     state.finish()
+
+
+def _write(path: Path, asks: Asks, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with replacing(path, parents=False) as file:
+        for line in asks.lines():
+            file.write(line + b"\n")
 
 
 def check_placement(engine: Engine, state: RunState) -> None:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar, cast
 import msgspec
 
 from decision.audiences.asking.earlier import Gone, earlier_decision
-from decision.audiences.asking.state import LEFT, SAME, SILENT, UNSURE, Ask, Asks, Came
+from decision.audiences.asking.state import ALREADY, LEFT, SILENT, UNSURE, Ask, Asks, Came
 from decision.audiences.columns import Columns
 from decision.audiences.reading import Reading, Sleep
 from decision.audiences.run import AudienceRun
@@ -150,7 +150,7 @@ class AskingRun:
                 done.sent = page[-1].number
 
     async def _rank(self) -> None:
-        """Notes the priority of what would be chosen for each customer now."""
+        """Notes what a decision would be worth for each customer now."""
         with self._shown.bar("Ranking", self.asks.count()) as moved:
             done = self.asks.ranked()
             while page := self.asks.unranked(_STEP):
@@ -160,16 +160,21 @@ class AskingRun:
                 moved(done := done + len(page))
 
     async def _worth_of(self, ask: Ask) -> float:
-        async def preview() -> Decision:
-            found = await self._engine.preview(self._request(ask.customer_id))
-            if "store" in found.degraded:
+        """The mean of the priorities, each as often as it would be chosen."""
+
+        async def preview() -> Decided:
+            found = (
+                await self._engine.preview_with_verdict(self._request(ask.customer_id))
+            ).decided
+            if found.verdict is None:
                 raise StoreUnavailable("it does not answer")
             return found
 
         found = await self._patiently(preview)
-        if found.outcome != "selected" or found.selections[0].priority is None:
+        if found.verdict is None or found.decision.outcome != "selected":
             return SILENT
-        return found.selections[0].priority
+        scores = found.verdict.scores
+        return float(scores.selection @ scores.priority)
 
     async def _ask(self) -> None:
         """Asks for everybody who is left; first for those with whom an earlier process began."""
@@ -221,12 +226,12 @@ class AskingRun:
 
         decided = await self._patiently(decide)
         if decided.verdict is None and ask.begun is None and tries == 1:
-            return Came(ask.number, SAME)  # decided before it was asked for here
+            return Came(ask.number, ALREADY)  # decided before it was asked for here
         return self._came(ask, decided.decision)
 
     def _came(self, ask: Ask, decision: Decision) -> Came:
         if decision.decision_id in self._given or self.asks.has(decision.decision_id):
-            return Came(ask.number, SAME)
+            return Came(ask.number, ALREADY)
         self._given.add(decision.decision_id)
         what = decision.outcome if decision.outcome != "none" else f"none {decision.reason or ''}"
         row = None

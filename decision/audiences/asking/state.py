@@ -15,8 +15,9 @@ from decision.audiences.state import RunState
 SILENT: Final = float("-inf")
 """What is expected of somebody to whom nothing would be said."""
 
-SAME: Final = "merged"
-"""What came of somebody who is one with another customer by now, who was decided for."""
+ALREADY: Final = "already"
+"""What came of somebody who was decided for in this run: in another part of it, or under another id
+before two customers were merged."""
 
 LEFT: Final = "left"
 """What came of somebody who was erased meanwhile, or matches no longer."""
