@@ -19,6 +19,7 @@ NextbestError               everything below; any other exception is a defect
     FileError                   a file or folder that cannot be used as a whole
         ArchiveError                an archive that cannot be read or written
             ArchiveBusy                 another process is writing it
+            ArchiveChanged              somebody was erased while it was read; read it again
             UnreadableFile              one of its files is damaged
         RunError                    a run of an audience that cannot be continued
         Unanswered                  it cannot be read in time
@@ -32,6 +33,7 @@ NextbestError               everything below; any other exception is a defect
     NotAsSaid                   a delivery that another process has changed meanwhile
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
+        NoSuchEvents                events of a name that never came; has the nearest
     Overloaded                  more to do than can be done in time; try again later
     PackagesMissing             packages of an extra that are not installed
     PageError                   an answer of the console that is an error page
@@ -50,6 +52,7 @@ NextbestError               everything below; any other exception is a defect
     SignInNeeded                nobody has signed in to the console
     SpecError                   a model spec; has its diagnostics
     StartRefused                a server that does not start
+    Stopped                     a question to an archive that nobody waits for any more
     StoreUnavailable            the store did not answer; try again
         DamagedValue                a value in Redis that nextbest did not write
         NotReady                    no policy is in force yet

@@ -34,7 +34,7 @@ def why_not() -> str | None:
     return None if int(version.split(".")[0]) >= 7 else f"redis-server is {version}, not 7 or newer"
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """What a condition gives once it is true."""
     deadline = time.monotonic() + seconds
     while True:
@@ -232,7 +232,7 @@ class Watched:
             [
                 f"sentinel monitor main {HOST} {first} {sentinels // 2 + 1}",
                 f"sentinel down-after-milliseconds main {NODE_TIMEOUT}",
-                "sentinel failover-timeout main 500",
+                "sentinel failover-timeout main 2000",
                 "",
             ]
         )

@@ -35,7 +35,7 @@ async def written(store: RedisStore, customer_id: str = "c-1") -> bool:
 
 
 async def written_durably(store: RedisStore) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while not await written(store):
             await asyncio.sleep(0.02)
 

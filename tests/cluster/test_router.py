@@ -142,7 +142,7 @@ async def test_customers_are_not_listed_while_some_may_be_missed(
     assert walked == names
 
 
-async def written_again(store: RedisStore, name: str, seconds: float = 30) -> None:
+async def written_again(store: RedisStore, name: str, seconds: float = 90) -> None:
     """Waits until a write is accepted."""
     async with asyncio.timeout(seconds):
         while True:
