@@ -702,7 +702,7 @@ Fatigue = TypedDict(
 
 @final
 class FatigueLine(TypedDict):
-    """Contacts of customers with `earlier` ones in the window (the last line: or more).
+    """Contacts of customers with `earlier` ones in the window (six: or more).
 
     `raw_response` and `raw_unsubscribed` are means as counted: they say nothing of what
     contacts do. `response` and `unsubscribed` are what this many do more than one fewer, with
