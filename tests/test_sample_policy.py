@@ -394,7 +394,7 @@ KINDS = {
         "start.audience", "start.audience.when", "start.when", "when", "key", "again", "goal", "goal.event",
         "goal.when", "stop", "stop.event", "limits", "limits.starts", "steps",
     },
-    "metrics": {"event", "value", "within", "better"},
+    "metrics": {"event", "value", "measure", "within", "better"},
     "funnels": {"steps", "within", "order"},
 }  # fmt: skip
 """Every kind of key that a rule file may have, by section."""
