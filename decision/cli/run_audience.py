@@ -88,7 +88,7 @@ def run_audience(
     outbox, if the placement has `delivery: gateway`, else in FILE.
 
     A run that ends early goes on where it was if the same command is given again with the same
-    --run: nobody is decided for twice, and nobody is left out. One that is finished does nothing.
+    --run: no customer is decided for twice, and none is left out. A finished one does nothing.
 
     Exit code 1: nobody matches, or the run could not be finished.
     """
@@ -199,8 +199,8 @@ def _carry_out(
     except StoreUnavailable as error:
         raise Fail(f"{error}\nnothing is lost; run it again to go on") from None
     except (NextbestError, Fail):
-        if not state.progress.outcomes and not Asks(state).done():
-            state.discard()  # nobody was asked for: the name is free again
+        if not state.progress.outcomes and not Asks(state).any_begun():
+            state.discard()  # no customer was asked for: the name is free again
         raise
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from decision.core.errors import NotFound
 from decision.core.identifiers import PARTITIONS
 from decision.core.records import decode_decision
 from decision.store import RedisStore
@@ -172,3 +173,21 @@ def test_a_file_that_is_there_is_not_written_over(run, where) -> None:
 def test_what_decides_is_said(run, where) -> None:
     result = run(*VIP, "--out", "a.ndjson", *where)
     assert "and no model (--models)" in result.stderr
+
+
+def test_a_run_that_has_asked_for_somebody_is_kept_whatever_ends_it(
+    run, where, monkeypatch
+) -> None:
+    """Its file alone leads to what they were given."""
+    from decision.audiences.asking.state import Asks
+
+    def broken(*_: object) -> None:
+        raise NotFound("the rules have changed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Asks, "note", broken)
+        ended = run(*VIP, "--run", "n", "--out", "a.ndjson", *where)
+    assert ended.exit_code == 1 and "the rules have changed" in ended.stderr
+    assert run(*VIP, "--run", "n", "--out", "a.ndjson", *where).exit_code == 0
+    given = [json.loads(line)["customer_id"] for line in Path("a.ndjson").read_text().splitlines()]
+    assert sorted(given) == ["ann", "cem"]

@@ -2,7 +2,7 @@
 
 The store keeps an answer under the run's request id for a while. So whoever is asked for again
 within that time, since a process died before it could note what came of it, gets the same decision.
-After it the log is asked whether there was one (`earlier`). Nobody is decided for twice.
+After it the log is asked whether there was one (`earlier`). No customer is decided for twice.
 """
 
 from __future__ import annotations

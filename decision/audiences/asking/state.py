@@ -114,6 +114,11 @@ class Asks:
         )
         return [Ask(*row) for row in self._database.execute(query)]
 
+    def any_begun(self) -> bool:
+        """Whether anybody was asked for: this file alone may lead to what they were given."""
+        query = "SELECT 1 FROM asks WHERE begun IS NOT NULL LIMIT 1"
+        return self._database.execute(query).fetchone() is not None
+
     def note(self, came: Iterable[Came]) -> None:
         """Notes what came of some."""
         rows = ((one.what, one.decision_id, one.row, one.number) for one in came)
