@@ -18,7 +18,7 @@ STARTER: Final = _PACKAGE / "_starter"
 """What `nextbest init` copies."""
 
 EXTRAS: Final = {
-    **dict.fromkeys(("duckdb", "matplotlib", "pyarrow"), "train"),
+    **dict.fromkeys(("duckdb", "matplotlib", "pyarrow", "resvg_py"), "train"),
     **dict.fromkeys(("dask", "distributed", "pandas", "sklearn"), "dask"),
     "opentelemetry": "otel",
     "aiokafka": "kafka",

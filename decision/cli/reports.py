@@ -17,6 +17,7 @@ from decision.progress import SILENT
 if TYPE_CHECKING:
     from decision.analytics.reports import Kind, Option
     from decision.analytics.reports.answering import Answer, Column, Shown
+    from decision.core.definition import PolicyDefinition
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -45,12 +46,14 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
     @click.option(
         "--svg", type=_FILE, metavar="FILE", help="Write the chart; a second one to FILE-2.svg."
     )
+    @click.option("--png", type=_FILE, metavar="FILE", help="The same picture as PNG.")
     @json_option
     def command(
         archive: Path,
         rules: str | None,
         html: Path | None,
         svg: Path | None,
+        png: Path | None,
         as_json: bool,
         write: Path | None = None,
         **given: Any,
@@ -59,8 +62,14 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
         from decision.core.errors import InputError
 
         require("nextbest report")
+        if png is not None:
+            from decision.console.png import require_png
+
+            require_png("--png")
+        for file in filter(None, (html, svg, png, write)):
+            _check_folder(file)
         given["from"] = given.pop("from_")
-        policy = _rules(settings_from(rules=rules).rules)
+        policy = _rules(settings_from(rules=rules).rules, asked=rules is not None)
         try:
             with nullcontext() if on_terminal() else busy("Reading the archive"):
                 progress = TERMINAL if on_terminal() else SILENT
@@ -75,11 +84,11 @@ def _command(kind: Kind[Any, Any]) -> click.Command:
 
             html.write_text(report_page(kind.name, kind.summary, found, shown), "utf-8")
             say(f"{html} written")
-        if svg is not None:
-            _draw(svg, found, shown)
+        for picture in filter(None, (svg, png)):
+            _draw(picture, found, shown, as_png=picture is png)
         if as_json:
             print_json(found)
-        elif html is None and svg is None:
+        elif html is None and svg is None and png is None:
             _print(found, shown)
 
     shared, command.params = command.params, []
@@ -118,15 +127,27 @@ def _with(option: Option) -> Any:
     )
 
 
-def _rules(folder: str) -> Any:
+def _check_folder(file: Path) -> None:
+    """Before anything is counted: a file can only be written into a folder that there is."""
+    if not file.parent.is_dir():
+        raise click.UsageError(f"{file}: there is no folder {file.parent}; make it first")
+
+
+def _rules(folder: str, *, asked: bool) -> PolicyDefinition | None:
+    """The rules; None where nobody named a folder, and there is none of the usual name."""
     from decision.cli.policies import read_rules
 
-    return read_rules(folder) if Path(folder).is_dir() else None
+    if Path(folder).is_dir():
+        return read_rules(folder)
+    if asked:
+        raise click.UsageError(f"--rules: there is no folder {folder}")
+    return None
 
 
-def _draw(file: Path, found: Answer, shown: Shown) -> None:
+def _draw(file: Path, found: Answer, shown: Shown, *, as_png: bool) -> None:
     """Writes each chart that has something in it."""
     from decision.console.language import Language
+    from decision.console.png import png_of
     from decision.console.report_charts import picture_file
 
     charts = [chart for chart in shown.charts if chart.rows]
@@ -134,7 +155,8 @@ def _draw(file: Path, found: Answer, shown: Shown) -> None:
         raise Fail(f"there is nothing to draw: {file} is not written")
     for number, chart in enumerate(charts, 1):
         own = file if number == 1 else file.with_name(f"{file.stem}-{number}{file.suffix}")
-        own.write_text(picture_file(chart, Language("en"), found.timezone), "utf-8")
+        svg = picture_file(chart, Language("en"), found.timezone)
+        own.write_bytes(png_of(svg) if as_png else svg.encode())
         say(f"{own} written")
 
 

@@ -58,7 +58,7 @@ def date_ticks(
         midnight = at.hour == 0
         if at >= begin and (by_hour is None or at.hour % by_hour == 0):
             text = (
-                format_date(at, "MMMd" if locale.language == "zh" else "MMM d", locale=locale)
+                format_date(at, "MMMd日" if locale.language == "zh" else "MMM d", locale=locale)
                 if midnight
                 else format_time(at, "HH:mm", locale=locale, tzinfo=own)
             )

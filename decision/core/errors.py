@@ -29,11 +29,11 @@ NextbestError               everything below; any other exception is a defect
     ModelError                  a model version that must not serve
     Moved                       the customer was merged while a delivery was recorded
     NoCommand                   bytes of an append-only file that are no command
+    NoFont                      letters of a picture that no font of this machine has
     NoSuchCustomer              a scenario's customer that experiments exclude
     NotAsSaid                   a delivery that another process has changed meanwhile
     NotFound                    what was asked for does not exist
     NothingFound                an archive without the events that were asked for
-        NoSuchEvents                events of a name that never came; has the nearest
     Overloaded                  more to do than can be done in time; try again later
     PackagesMissing             packages of an extra that are not installed
     PageError                   an answer of the console that is an error page

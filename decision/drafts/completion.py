@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from decision.drafts.policy_names import PolicyNames, noun_of
 from decision.drafts.yaml_position import ITEM, Position, position_at
 from decision.rulebook.json_schema import rules_schema
+from decision.rulebook.policy_names import PolicyNames, noun_of
 from decision.scenarios.json_schema import scenarios_schema
 
 Schema = Mapping[str, Any]
@@ -95,7 +95,7 @@ class Hover(msgspec.Struct, frozen=True, kw_only=True):
 def complete(file: str, text: str, line: int, column: int, names: PolicyNames) -> Completion:
     """The candidates at a line and column, from 1, of a file, which need not be valid.
 
-    >>> from decision.drafts.policy_names import names_in
+    >>> from decision.rulebook.policy_names import names_in
     >>> names = names_in({"a.yaml": "channels: {push: {}}\\n"})
     >>> text = "messages:\\n  tea:\\n    channels: [p"
     >>> [one.insert for one in complete("b.yaml", text, 3, 17, names).candidates]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from click.testing import Result
 
 from decision.analytics.reports import KINDS
+from decision.console.png import NoFont, png_of
 from tests.analytics.reports.made import Done, decided, write, write_decisions
 from tests.analytics.reports.whole import RULES, write_whole
 
@@ -102,6 +105,49 @@ def test_each_chart_of_a_page_is_a_file_of_its_own(
             file.unlink()
 
 
+def test_a_png_is_the_picture_of_the_svg_with_its_letters(
+    tmp_path: Path, run: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [
+        "report",
+        "funnel",
+        "--log",
+        str(shop(tmp_path / "log")),
+        "--steps",
+        "page_view,purchase",
+    ]
+    svg, png = tmp_path / "a.svg", tmp_path / "a.png"
+    done = run(*asked, "--svg", str(svg), "--png", str(png))
+    assert done.exit_code == 0 and f"{png} written" in done.stderr
+    root = fromstring(svg.read_text("utf-8"))
+    data = png.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    assert (width, height) == (2 * int(root.attrib["width"]), 2 * int(root.attrib["height"]))
+    without = re.sub("<text.*?</text>", "", svg.read_text("utf-8"))
+    assert len(png_of(without)) < len(data) / 2
+    monkeypatch.setattr("decision.console.png._fonts_here", tuple)
+    with pytest.raises(NoFont, match="no font of this machine has the letters 优惠券: install"):
+        png_of(svg.read_text("utf-8").replace("purchase", "优惠券"))
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_counted(
+    tmp_path: Path, run: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["report", "funnel", "--log", str(tmp_path), "--steps", "page_view,purchase"]
+    for option in ("--png", "--svg", "--html"):
+        refused = run(*asked, option, str(tmp_path / "none" / "a"))
+        assert refused.exit_code == 2 and "there is no folder" in refused.stderr
+    refused = run(*asked, "--rules", str(tmp_path / "ruls"))
+    assert refused.exit_code == 2 and "--rules: there is no folder" in refused.stderr
+    monkeypatch.setattr(
+        "decision.installation.find_spec", lambda name: None if name == "resvg_py" else 1
+    )
+    refused = run(*asked, "--png", str(tmp_path / "a.png"))
+    assert (
+        refused.exit_code == 1 and "--png needs resvg_py; install what is missing" in refused.stderr
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_asked_names_the_option(
     whole: Path, tmp_path: Path, run: Invoke, kind: str
@@ -112,7 +158,7 @@ def test_what_cannot_be_asked_names_the_option(
     assert '--timezone: Asia/Shangai is not a time zone; did you mean "Asia/Shanghai"' in " ".join(
         refused.stderr.split()
     )
-    nothing = run(*words(kind, tmp_path))
+    nothing = run(*words(kind, whole / "log"), "--log", str(tmp_path))
     assert nothing.exit_code == 1 and "nextbest archive --out" in nothing.stderr
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from decision.drafts.completion import MOST, Completion, Hover, complete, hover
-from decision.drafts.policy_names import PolicyNames, names_in
 from decision.drafts.yaml_position import position_at
+from decision.rulebook.policy_names import PolicyNames, names_in
 from decision.rulebook.reader import SECTIONS, load_folder
 from decision.rulebook.yaml_source import Node, read_yaml
 

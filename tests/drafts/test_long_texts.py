@@ -15,8 +15,8 @@ import pytest
 
 from decision.drafts.completion import complete, hover
 from decision.drafts.line_diff import MOST_KEPT, diff_files, matches
-from decision.drafts.policy_names import names_in
 from decision.drafts.three_way import merge
+from decision.rulebook.policy_names import names_in
 
 SECONDS = 120
 N = 200_000

@@ -23,6 +23,8 @@ from decision.core.errors import InputError, meant
 from decision.core.local_days import BEGIN, END
 from decision.core.said import Said
 
+ANY: Final = "any"
+"""In place of a type of event: every one but those about messages."""
 CUSTOMER: Final = "customer"
 """The time zone that is each customer's own."""
 
@@ -30,20 +32,32 @@ Q = TypeVar("Q", bound="Question")
 
 
 Names = Literal[
-    "", "events", "funnels", "metrics", "experiments", "journeys", "messages", "zones"
+    "", "events", "called", "properties", "fields", "channels", "placements", "messages",
+    "journeys", "funnels", "metrics", "experiments", "variants", "zones",
 ]  # fmt: skip
-"""Of what an option has names: forms offer those of the policy."""
+"""Of what an option has names: forms offer those of the policy, and `naming` checks them.
+
+`called` are events, or values of the property by which these are called; `fields` are properties
+of events (`event.device`), or fields of customers.
+"""
 
 
 def about(
-    text: str, metavar: str = "TEXT", *, positional: bool = False, of: Names = "", **limits: Any
+    text: str,
+    metavar: str = "TEXT",
+    *,
+    positional: bool = False,
+    of: Names = "",
+    afterwards: bool = False,
+    **limits: Any,
 ) -> Meta:
     """The help of an option, what its value is called, and the limits of a number.
 
     `positional`: a command takes it without the name of the option, as in `report journey welcome`.
+    `afterwards`: events of such a name count after the range as well.
     The text is a key of the console's catalogues.
     """
-    extra = {"metavar": metavar, "positional": positional, "of": of}
+    extra = {"metavar": metavar, "positional": positional, "of": of, "afterwards": afterwards}
     return Meta(description=text, extra=extra, **limits)
 
 
@@ -86,6 +100,7 @@ class Option(NamedTuple):
     most: float | None = None
     positional: bool = False
     of: Names = ""
+    afterwards: bool = False
 
     @property
     def label(self) -> str:
@@ -131,6 +146,7 @@ def _option(field: msgspec.structs.FieldInfo) -> Option:
         most=meta.le,
         positional=(meta.extra or {}).get("positional", False),
         of=(meta.extra or {}).get("of", ""),
+        afterwards=(meta.extra or {}).get("afterwards", False),
     )
 
 

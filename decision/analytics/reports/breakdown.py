@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from decision.analytics.candidates.segment import segment_field, text_of
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import property_path
+from decision.analytics.reports.naming import fields_of_rules, unknown_name
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.archive.journal import files
 from decision.archive.registers import Registers
@@ -69,15 +70,19 @@ def name_customers(source: Source, field: Field, table: str) -> None:
 
     database = source.database
     names: list[tuple[str, str]] = []
+    there: set[str] = set()
     afterwards = 0
     database.execute(_query("nobody_named"))
     if files(source.archive, "replays"):
         database.view_dataset("replays", files(source.archive, "replays"))
         database.execute(_query("sights").format(table=table))
-        for customer, later, value in _values(source, field):
+        for customer, later, value in _values(source, field, there):
             afterwards += later and value is not None
             if value is not None:
                 names.append((customer, value))
+        known = {*there, *fields_of_rules(source)} if there and not names else None
+        if known and not any(f"{field.name}.".startswith(f"{one}.") for one in known):
+            raise unknown_name(source, "by", Said("field of customers"), field.name, sorted(there))
         columns = [pa.array([one[place] for one in names], pa.string()) for place in (0, 1)]
         database.connection.register("names", pa.table(columns, ["customer", "name"]))
         database.execute("INSERT INTO named SELECT * FROM names")
@@ -102,10 +107,14 @@ def name_customers(source: Source, field: Field, table: str) -> None:
         )
 
 
-def _values(source: Source, field: Field) -> Iterator[tuple[str, bool, str | None]]:
+def _values(
+    source: Source, field: Field, there: set[str]
+) -> Iterator[tuple[str, bool, str | None]]:
+    """(customer, seen afterwards, value); the names of all that they have are put into `there`."""
     registers = Registers(source.archive)
     for customer, seen, later in source.database.rows(_query("seen")):
         document = read_document(seen, registers)
+        there.update(f"{_CUSTOMER}{name}" for name in document.attributes)
         situation = Situation(document, "", seen["decided_us"], UTC)
         yield customer, later, text_of(field.read(situation))
 

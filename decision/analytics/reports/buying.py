@@ -15,6 +15,7 @@ from decision.analytics.behaviour import day_number
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import about
 from decision.analytics.reports.measures import MetricQuestion, measure, only_one
+from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.periods import date_rows
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core import calendar
@@ -30,11 +31,13 @@ AMOUNT: Final = "amount"
 class BuyingQuestion(MetricQuestion, frozen=True, kw_only=True):
     """What may be asked of purchases, or of any other event that comes again."""
 
-    event: Annotated[str, about("What a purchase is. Default: purchase.", "TYPE")] = ""
+    event: Annotated[str, about("What a purchase is. Default: purchase.", "TYPE", of="events")] = ""
     amount: Annotated[
         str,
         about(
-            "The property with the money, a number; a text is none. Default: amount.", "PROPERTY"
+            "The property with the money, a number; a text is none. Default: amount.",
+            "PROPERTY",
+            of="properties",
         ),
     ] = ""
 
@@ -62,7 +65,11 @@ def take_purchases(source: Source, question: BuyingQuestion) -> tuple[int, int]:
     """
     told = only_one(source, question.metric, event=question.event, amount=question.amount)
     event, path = told or measure(question.event or PURCHASE, question.amount or AMOUNT)
-    source.check_types("event", [event])
+    check(source, "events", "event", [event])
+    asked = question.amount
+    named = None if question.metric else asked or AMOUNT
+    if named is not None:
+        check_property(source, "amount" if asked else "", named, event)
     source.take(once=[event])
     date_rows(source, "happened", "dated")
     database, span = source.database, source.span

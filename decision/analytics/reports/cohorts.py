@@ -18,10 +18,11 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
-from decision.analytics.reports.asking import about
+from decision.analytics.reports.asking import ANY, about
 from decision.analytics.reports.breakdown import breakdown_of, largest, name_customers, name_of
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.measures import Measure, MetricQuestion, measure, only_one
+from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.periods import (
     PERIODS,
     Period,
@@ -31,7 +32,6 @@ from decision.analytics.reports.periods import (
     is_over,
     week_shift,
 )
-from decision.analytics.reports.retention import ANY
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.local_days import END
 from decision.core.said import Said
@@ -41,13 +41,27 @@ class CohortsQuestion(MetricQuestion, frozen=True, kw_only=True):
     """What may be asked of cohorts."""
 
     event: Annotated[
-        str, about("What begins: a type of event, or any but those about messages.", "TYPE")
+        str,
+        about(
+            "What begins: a type of event, or any but those about messages.", "TYPE", of="events"
+        ),
     ] = ANY
     does: Annotated[
-        str, about("What is counted afterwards. Left out: the same as --event.", "TYPE")
+        str,
+        about(
+            "What is counted afterwards. Left out: the same as --event.",
+            "TYPE",
+            of="events",
+            afterwards=True,
+        ),
     ] = ""
     amount: Annotated[
-        str, about("A property of what is counted, whose numbers are added: amount.", "PROPERTY")
+        str,
+        about(
+            "A property of what is counted, whose numbers are added: amount.",
+            "PROPERTY",
+            of="properties",
+        ),
     ] = ""
     by: Annotated[
         str,
@@ -55,6 +69,7 @@ class CohortsQuestion(MetricQuestion, frozen=True, kw_only=True):
             "Cohorts by a property of the event that began, or by a field of the customer as "
             "logged: event.source, customer.city. Left out: by when they began.",
             "FIELD",
+            of="fields",
         ),
     ] = ""
     period: Annotated[Period, about("How long a period is, by the calendar. Default: week.")] = (
@@ -137,8 +152,11 @@ def make(source: Source, question: CohortsQuestion) -> Cohorts:
     if counted is None:
         counted = measure(question.does or question.event, question.amount)
     types = list(dict.fromkeys((question.event, counted.event)))
-    if named := [one for one in types if one != ANY]:
-        source.check_types("event", named)
+    check(source, "events", "event", types, afterwards=True)
+    if question.amount:
+        check_property(
+            source, "amount", question.amount, "" if counted.event == ANY else counted.event
+        )
     source.take(before=source.span.begin, after=END, once=() if ANY in types else types)
     date_rows(source, "happened", "dated")
     _begin(source, question)

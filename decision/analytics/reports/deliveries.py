@@ -52,7 +52,7 @@ class DeliveriesQuestion(Question, frozen=True, kw_only=True):
             "What rows are of. A gateway is known where it reported something. Default: channel."
         ),
     ] = "channel"
-    channel: Annotated[str, about("Of this channel alone.", "NAME")] = ""
+    channel: Annotated[str, about("Of this channel alone.", "NAME", of="channels")] = ""
     groups: Annotated[int, about("How many groups, the largest first.", "N", ge=1, le=1000)] = 25
 
 

@@ -59,7 +59,10 @@ class ExperimentQuestion(Measures, frozen=True, kw_only=True):
     ] = ""
     control: Annotated[
         str,
-        about("The variant to compare with. Left out: the one named control, else the first."),
+        about(
+            "The variant to compare with. Left out: the one named control, else the first.",
+            of="variants",
+        ),
     ] = ""
     strata: Annotated[
         Literal["placement", "week", ""],

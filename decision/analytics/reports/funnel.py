@@ -30,6 +30,7 @@ from decision.analytics.reports.breakdown import (
     name_of,
 )
 from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.naming import check
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.clock import SECOND
 from decision.core.errors import InputError
@@ -48,7 +49,11 @@ class Steps(Question, frozen=True, kw_only=True):
 
     steps: Annotated[
         list[str],
-        about("Types of events, with commas between: page_view,cart_add,purchase.", of="events"),
+        about(
+            "Types of events, with commas between: page_view,cart_add,purchase.",
+            of="events",
+            afterwards=True,
+        ),
     ] = msgspec.field(default_factory=list)
     funnel: Annotated[
         str, about("The steps, time and order of one of funnels: of the rules.", of="funnels")
@@ -65,7 +70,11 @@ class Steps(Question, frozen=True, kw_only=True):
     ] = ""
     exclude: Annotated[
         list[str],
-        about("Types of events that end a chain when they come before its last step.", of="events"),
+        about(
+            "Types of events that end a chain when they come before its last step.",
+            of="events",
+            afterwards=True,
+        ),
     ] = msgspec.field(default_factory=list)
 
 
@@ -78,6 +87,7 @@ class FunnelQuestion(Steps, frozen=True, kw_only=True):
             "Broken down by a property of the event that began it, or by a field of the customer "
             "as logged: event.device, customer.city. A customer is in one group.",
             "FIELD",
+            of="fields",
         ),
     ] = ""
     groups: Annotated[int, about("How many groups, the largest first.", "N", ge=1, le=1000)] = 25
@@ -133,7 +143,6 @@ def steps_of(source: Source, question: Steps) -> Asked:
 
     Raises:
         InputError: they are none, or no such funnel is in the rules.
-        NothingFound: none of them ever came.
     """
     steps, within, order = question.steps, question.within, question.order
     if question.funnel:
@@ -164,7 +173,8 @@ def steps_of(source: Source, question: Steps) -> Asked:
             "exclude",
             Said("%(step)s is a step as well; take it out of one of them", step=min(both)),
         )
-    source.check_types("steps", steps)
+    check(source, "events", "steps", steps[:1])
+    check(source, "events", "steps", steps, afterwards=True)
     asked = duration("within", within or "7d")
     return Asked(steps, asked, order or "ordered", question.exclude)
 

@@ -11,10 +11,9 @@ from typing import Annotated, Final
 from decision.analytics.journeys import StepReport, counted, ends_of, known_journeys, seconds_of
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
-from decision.analytics.reports.asking import Question, about, nearest
+from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.analytics.segments import NothingFound
 from decision.archive.journal import files
 from decision.core.clock import SECOND
 from decision.core.errors import InputError
@@ -60,20 +59,9 @@ def make(source: Source, question: JourneyQuestion) -> Journey:
     database, span, name = source.database, source.span, question.name
     database.view_dataset("all_journeys", files(source.archive, "journeys"), "journeys")
     database.execute(_query("own").format(begin=span.begin, end=span.end))
-    known = known_journeys(database, "all_journeys")
     if not name:
-        there = ", ".join(known[:8])
+        there = ", ".join(known_journeys(database, "all_journeys")[:8])
         raise InputError("name", Said("name a journey; there are %(names)s", names=there))
-    if name not in known:
-        raise NothingFound(
-            Said(
-                "%(archive)s has no journey %(name)s; it has %(there)s%(nearest)s",
-                archive=source.archive,
-                name=name[:60],
-                there=", ".join(known[:8]),
-                nearest=nearest(name, known),
-            )
-        )
     rules = source.policy.journeys if source.policy else ()
     order = [step.name for one in rules if one.name == name for step in one.steps]
     found = counted(database, name, order)

@@ -10,6 +10,7 @@ import msgspec
 
 from decision.analytics.reports.answering import Answer, Shown
 from decision.analytics.reports.asking import Option, Question, asked, options_of, range_of
+from decision.analytics.reports.naming import check_names, check_range
 from decision.analytics.reports.source import Source, open_source
 from decision.analytics.reports.watching import watched
 from decision.core.definition import PolicyDefinition
@@ -106,6 +107,8 @@ def report_on(
     with open_source(archive, span, policy) as source:
         opened(source)
         with watched(source.database, progress):
+            check_range(source)
+            check_names(source, question)
             answer = kind.make(source, question)
         if write is not None and kind.customers is not None:
             with replacing(write) as file:

@@ -23,7 +23,8 @@ class MetricQuestion(Question, frozen=True, kw_only=True):
     """A question that may name a metric of the rules."""
 
     metric: Annotated[
-        str, about("One of metrics: of the rules: its event and its value count.", "NAME")
+        str,
+        about("One of metrics: of the rules: its event and its value count.", "NAME", of="metrics"),
     ] = ""
 
 

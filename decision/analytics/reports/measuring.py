@@ -10,6 +10,7 @@ import msgspec
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import Question, about, duration
 from decision.analytics.reports.measures import metric_named
+from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.archive.journal import files
 from decision.archive.log_columns import Amount
@@ -35,10 +36,18 @@ class Measures(Question, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=list)
     event: Annotated[
         str,
-        about("In place of metrics: the share of customers with this event.", "TYPE", of="events"),
+        about(
+            "In place of metrics: the share of customers with this event.",
+            "TYPE",
+            of="events",
+            afterwards=True,
+        ),
     ] = ""
     value: Annotated[
-        str, about("With --event: the sum of this property for each customer.", "PROPERTY")
+        str,
+        about(
+            "With --event: the sum of this property for each customer.", "PROPERTY", of="properties"
+        ),
     ] = ""
     within: Annotated[
         str, about("How long after counts: 48h, 7d. Left out: as the metric says.", "TIME")
@@ -50,7 +59,6 @@ def metrics_of(source: Source, question: Measures) -> list[Metric]:
 
     Raises:
         InputError: there are none, or not that one.
-        NothingFound: none of their events ever came.
     """
     within = duration("within", question.within) if question.within else None
     if question.event:
@@ -80,7 +88,10 @@ def metrics_of(source: Source, question: Measures) -> list[Metric]:
                 "amount, within: 7d}}, or give an event"
             ),
         )
-    source.check_types("event", [one.event for one in found])
+    check(source, "events", "event", [one.event for one in found], afterwards=True)
+    for one in found:
+        if one.value:
+            check_property(source, "value" if question.value else "", one.value, one.event)
     if within is not None:
         found = [msgspec.structs.replace(one, within=within) for one in found]
     return found

@@ -33,15 +33,19 @@ class PathsQuestion(Question, frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default_factory=list)
     after: Annotated[
-        str, about("Paths begin with the first of this in a visit.", "NAME", of="events")
+        str, about("Paths begin with the first of this in a visit.", "NAME", of="called")
     ] = ""
-    before: Annotated[str, about("Paths end with the first of this.", "NAME", of="events")] = ""
+    before: Annotated[str, about("Paths end with the first of this.", "NAME", of="called")] = ""
     exclude: Annotated[
-        list[str], about("Names that are left out, as if they had not happened.", of="events")
+        list[str], about("Names that are left out, as if they had not happened.", of="called")
     ] = msgspec.field(default_factory=list)
     by: Annotated[
         str,
-        about("Events are called by this property, where they have it: event.page.", "FIELD"),
+        about(
+            "Events are called by this property, where they have it: event.page.",
+            "FIELD",
+            of="fields",
+        ),
     ] = ""
     gap: Annotated[str, about("The pause that ends a visit. Default: 30m.", "TIME")] = ""
     steps: Annotated[int, about("The length of a path, at most.", "N", ge=2, le=20)] = 5
@@ -81,7 +85,6 @@ class Paths(Answer, frozen=True, kw_only=True):
 
 def make(source: Source, question: PathsQuestion) -> Paths:
     """Counts paths."""
-    source.check_types("types", question.types)
     gap = duration("gap", question.gap or "30m")
     source.take(once=question.types)
     database, span = source.database, source.span

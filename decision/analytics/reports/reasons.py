@@ -38,7 +38,9 @@ from decision.core.said import Said
 class ReasonsQuestion(Question, frozen=True, kw_only=True):
     """What may be asked of reasons."""
 
-    placement: Annotated[str, about("Decisions of this placement alone.", "NAME")] = ""
+    placement: Annotated[
+        str, about("Decisions of this placement alone.", "NAME", of="placements")
+    ] = ""
     period: Annotated[Period, about("How long a period is, by the calendar. Default: day.")] = "day"
 
 

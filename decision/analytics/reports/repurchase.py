@@ -38,6 +38,7 @@ class RepurchaseQuestion(BuyingQuestion, frozen=True, kw_only=True):
             "Broken down by what was bought, or by a field of the customer as logged: "
             "event.category, customer.city.",
             "FIELD",
+            of="fields",
         ),
     ] = ""
     groups: Annotated[int, about("How many groups, the largest first.", "N", ge=1, le=1000)] = 25

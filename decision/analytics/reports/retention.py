@@ -18,7 +18,7 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
-from decision.analytics.reports.asking import Question, about
+from decision.analytics.reports.asking import ANY, Question, about
 from decision.analytics.reports.breakdown import (
     Breakdown,
     breakdown_of,
@@ -41,8 +41,6 @@ from decision.core.errors import InputError
 from decision.core.local_days import END
 from decision.core.said import Said
 
-ANY: Final = "any"
-
 
 class RetentionQuestion(Question, frozen=True, kw_only=True):
     """What may be asked of retention."""
@@ -55,7 +53,12 @@ class RetentionQuestion(Question, frozen=True, kw_only=True):
     ] = ANY
     returns: Annotated[
         str,
-        about("What counts as coming back. Left out: the same as --event.", "TYPE", of="events"),
+        about(
+            "What counts as coming back. Left out: the same as --event.",
+            "TYPE",
+            of="events",
+            afterwards=True,
+        ),
     ] = ""
     period: Annotated[Period, about("How long a period is, by the calendar. Default: week.")] = (
         "week"
@@ -81,6 +84,7 @@ class RetentionQuestion(Question, frozen=True, kw_only=True):
             "Broken down by a property of the event that began, or by a field of the customer as "
             "logged: event.source, customer.city.",
             "FIELD",
+            of="fields",
         ),
     ] = ""
     groups: Annotated[int, about("With --by: how many, the largest first.", "N", ge=1, le=1000)] = (
@@ -134,9 +138,6 @@ def make(source: Source, question: RetentionQuestion) -> Retention:
     slots, columns = _slots(question)
     by = breakdown_of(question.by)
     first = question.cohort == "first"
-    named = [one for one in (question.event, question.returns) if one and one != ANY]
-    if named:
-        source.check_types("event", named)
     source.take(before=source.span.begin if first else 0, after=END)
     _begin(source, question, by)
     together: dict[int, list[int]] = {}

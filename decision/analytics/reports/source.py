@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.asking import CUSTOMER, Range, nearest
+from decision.analytics.reports.asking import CUSTOMER, Range
 from decision.analytics.reports.zones import known_zones
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
@@ -21,9 +21,8 @@ from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
-from decision.core.errors import InputError
 from decision.core.local_days import BEGIN, END
-from decision.core.said import Joined, Said, marked
+from decision.core.said import Said, marked
 
 PACKAGE: Final = "decision.analytics.reports"
 _DATASETS: Final = {
@@ -31,15 +30,6 @@ _DATASETS: Final = {
     "decisions": marked("decisions"),
     "journeys": marked("journeys"),
 }
-
-
-class NoSuchEvents(NothingFound):
-    """None of the types of events that an option names ever came; `option` is its name."""
-
-    def __init__(self, option: str, archive: Path, detail: Said) -> None:
-        super().__init__(f"{archive}: {detail}")
-        self.option = option
-        self.detail = detail
 
 
 @contextmanager
@@ -58,7 +48,8 @@ class Source:
     """The views that reports count from.
 
     `happened` (customer, type, us, event_id, properties) has the events, `decided` the decisions
-    that somebody was given, `zoned` the ranges of customers in their own time zone.
+    that somebody was given, `zoned` the ranges of customers in their own time zone. `incomplete` is
+    what the answer says of itself; `named` is kept for `naming`.
     """
 
     def __init__(
@@ -77,6 +68,7 @@ class Source:
             database.view_dataset("archived", [], "events")
         database.execute(_query("zoned"))
         self.incomplete: list[str] = []
+        self.named: dict[str, Mapping[str, tuple[int, int, int]]] = {}
         if span.zone == CUSTOMER:
             self._know_zones()
 
@@ -164,59 +156,18 @@ class Source:
             )
         )
 
-    @cached_property
-    def types(self) -> dict[str, int]:
-        """The types of all events, those of which there are most first."""
-        return dict(self.database.rows(_query("types")))
-
-    def check_types(self, option: str, names: Sequence[str]) -> None:
-        """Says of which of some types there is no event.
-
-        Raises:
-            InputError: one of them is never in a log.
-            NothingFound: there is none of any of them.
-        """
-        derived = {one.name: one for one in self.policy.events} if self.policy else {}
-        for name in names:
-            if name in derived and name not in self.types:
-                raise InputError(
-                    option,
-                    Said(
-                        "%(name)s is a derived event, and not in the log; use %(of)s, of which it "
-                        "is made",
-                        name=name[:60],
-                        of=derived[name].of,
-                    ),
-                )
-        self.need("events")
-        missing = [name for name in dict.fromkeys(names) if name not in self.types]
-        said = [
-            Said(
-                "no event %(name)s ever came%(there)s",
-                name=name[:60],
-                there=nearest(name, self.types),
-            )
-            for name in missing
-        ]
-        if said and len(missing) == len(set(names)):
-            raise NoSuchEvents(
-                option,
-                self.archive,
-                Said(
-                    "%(said)s (it has %(there)s)",
-                    said=Joined("; ", said),
-                    there=", ".join(list(self.types)[:8]),
-                ),
-            )
-        self.incomplete += said
+    def note(self, text: Said) -> None:
+        """Adds a sentence to what the answer says of itself, once."""
+        if text not in self.incomplete:
+            self.incomplete.append(text)
 
     @cached_property
-    def reach(self) -> tuple[int, int]:
-        """From when the archive has events, and up to when it has records of anything.
+    def ends(self) -> list[tuple[int, int]]:
+        """From when to when the archive has records: first of events, then of what else there is.
 
-        Where it has no events, from when it has decisions or steps of journeys.
+        Up to when an event came in counts as well.
         """
-        found = [] if not self._paths else self.database.rows(_query("reach"))
+        found = self.database.rows(_query("reach")) if self._paths else []
         for dataset, moment in (("decisions", "decided_at"), ("journeys", "at")):
             dates = sorted({path.parent.name for path in files(self.archive, dataset)})
             ends = {*dates[:1], *dates[-1:]}
@@ -225,8 +176,23 @@ class Source:
                 self.database.view_dataset(f"reach_{dataset}", paths, dataset)
                 query = _query("reach_of").format(dataset=f"reach_{dataset}", moment=moment)
                 found += self.database.rows(query)
-        since = found[0][0] if self._paths else min((one[0] for one in found), default=0)
-        return since, max((one[1] for one in found), default=0)
+        return [(since, until) for since, until in found if since is not None]
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """From when the archive has events, and up to when it has records of anything.
+
+        Where it has no events, from when it has decisions or steps of journeys.
+        """
+        since = self.ends[0][0] if self._paths else min((one for one, _ in self.ends), default=0)
+        return since, max((one for _, one in self.ends), default=0)
+
+    @property
+    def outside(self) -> bool:
+        """Whether the range has nothing of the archive."""
+        since, until = min((one for one, _ in self.ends), default=0), self.reach[1]
+        begin, end = self.span.begin - self.span.shift, self.span.end + self.span.shift
+        return bool(self.ends) and (end <= since or begin > until)
 
     def about(self, kind: str) -> dict[str, Any]:
         """What every answer says of the range and of the archive."""

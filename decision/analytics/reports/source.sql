@@ -42,9 +42,6 @@ SELECT * EXCLUDE (begin_us, end_us) FROM (
 LEFT JOIN (SELECT customer, begin_us, end_us FROM zoned) USING (customer)
 WHERE us >= coalesce(begin_us, {begin}) AND us < coalesce(end_us, {end});
 
--- name: types
-SELECT type, count(*) FROM archived GROUP BY type ORDER BY count(*) DESC, type;
-
 -- name: zoned
 -- The range of customers whose time zone is known, where the range is in each customer's own.
 CREATE TEMP TABLE zoned (customer VARCHAR, zone VARCHAR, begin_us BIGINT, end_us BIGINT);

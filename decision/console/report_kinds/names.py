@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from decision.core.definition import PolicyDefinition
-from decision.drafts.policy_names import names_in
+from decision.rulebook.policy_names import names_in
 
 _MOST: Final = 300
 
@@ -18,8 +18,12 @@ def names_of(policy: PolicyDefinition | None, zone: str) -> dict[str, list[str]]
     events = {one.event for one in policy.metrics}
     events |= {step for one in policy.funnels for step in one.steps}
     events |= set(names_in(policy.files).of("event_types")) - {one.name for one in policy.events}
+    listed = sorted(events, key=lambda name: (name.startswith("message."), name))
     found = {
-        "events": sorted(events, key=lambda name: (name.startswith("message."), name)),
+        "events": listed,
+        "called": listed,
+        "channels": [one.name for one in policy.channels],
+        "placements": [one.name for one in policy.placements],
         "funnels": [one.name for one in policy.funnels],
         "metrics": [one.name for one in policy.metrics],
         "experiments": [one.name for one in policy.experiments],

@@ -11,7 +11,6 @@ from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
 from decision.analytics.reports import KINDS, Kind, Report, kind_named, report_on
-from decision.analytics.reports.source import NoSuchEvents
 from decision.console.answers import Answer, redirect
 from decision.console.archive import AGAIN
 from decision.console.console import Console, on, path_text
@@ -115,8 +114,6 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
                     own["archived_until"] = answer.answer.archived_until
             except InputError as error:
                 own["error"] = error
-            except NoSuchEvents as error:
-                own["error"] = InputError(error.option, error.detail)
             except PackagesMissing as error:
                 own["missing"] = str(error)
             except (NextbestError, OSError) as error:

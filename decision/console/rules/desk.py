@@ -17,10 +17,10 @@ from decision.console.language import N_
 from decision.console.visitors import visitor_of
 from decision.drafts.draft import Draft, DraftChanged, DraftRefused
 from decision.drafts.drafts import Drafts
-from decision.drafts.policy_names import PolicyNames, names_in
 from decision.drafts.rehearsals import RehearsalFailed, Rehearsals
 from decision.engine.worker import run_in_worker
 from decision.rulebook.diagnostics import Diagnostic
+from decision.rulebook.policy_names import PolicyNames, names_in
 from decision.server.drafting import why_read_only
 
 LARGEST_FORM: Final = 16 * 1024 * 1024

@@ -29,8 +29,8 @@ from decision.drafts.completion import complete, hover
 from decision.drafts.draft import Draft, checked_file
 from decision.drafts.editing import DraftFile, SaveConflict
 from decision.drafts.files import FileConflict, merge_file
-from decision.drafts.policy_names import PolicyNames
 from decision.drafts.texts import beside
+from decision.rulebook.policy_names import PolicyNames
 
 _LONG: Final = {"scope": "edit", "largest": LARGEST_FORM}
 _JSON: Final = "application/json"

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from decision.analytics.reports import answer_to, kind_named
 from decision.archive.layout import schema_of
 from decision.archive.replays import document_json
-from decision.core.definition import PolicyDefinition
+from decision.core.definition import Funnel, PolicyDefinition
 from decision.core.document import Document
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -53,6 +53,13 @@ def write(archive: Path, events: Iterable[Done], received: datetime | None = Non
     for day, rows in days.items():
         write_rows(archive, "events", day, rows)
     return archive
+
+
+@cache
+def knowing(*events: str) -> PolicyDefinition:
+    """Rules that name these types of events."""
+    funnel = Funnel(name="known", source="", steps=events, within=1)
+    return PolicyDefinition(version="v", funnels=(funnel,))
 
 
 @cache

@@ -119,7 +119,7 @@ def test_reasons_are_those_of_the_decisions_of_each_period(tmp_path: Path) -> No
     for one in found.periods:
         assert one.decisions == one.selected + one.fallback + one.none
         assert sum(one.reasons.values()) == one.fallback + one.none
-    nowhere = report("reasons", archive, placement="nowhere")
+    nowhere = report("reasons", archive, from_="2027-01-01")
     assert (nowhere.decisions, nowhere.periods) == (0, [])
 
 

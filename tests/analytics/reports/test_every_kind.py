@@ -15,6 +15,7 @@ import pytest
 from decision.analytics.reports import KINDS, answer_to
 from decision.analytics.segments import NothingFound
 from decision.archive.erasing import erase_from_archive
+from decision.core.errors import InputError
 from decision.progress import Silent
 from tests.analytics.reports.made import NOON, merge
 from tests.analytics.reports.whole import PEOPLE, given_of, policy, write_whole
@@ -127,6 +128,79 @@ def test_a_range_without_anything_is_an_honest_answer(kind: str, archive: Archiv
     assert before.customers == 0
     for one in (found, before):
         assert KINDS[kind].show(one).said
+        assert any("the archive goes from 2026-11-20 " in text for text in one.incomplete)
+
+
+NAMES = {
+    "events": ("purchas", "wish"),
+    "called": ("purchas", "wish"),
+    "properties": ("amuont", ""),
+    "fields": ("event.devise", ""),
+    "channels": ("emial", "sms"),
+    "placements": ("outbond", "silent"),
+    "journeys": ("welcom", "never"),
+    "funnels": ("by", ""),
+    "metrics": ("revnue", ""),
+    "experiments": ("copy-tset", ""),
+    "variants": ("shrot", ""),
+    "zones": ("Asia/Shangai", ""),
+}
+"""Of what an option has names → one that is misspelt, and one of the rules that is in no row."""
+FORMS = {"TIME", "DATE", "SHARE", "NUMBER", "N,…", "TIME,…"}
+"""What the values of other options look like, which are no names."""
+
+
+def naming(kind: str, name: str, value: str) -> dict[str, str]:
+    """The example of a kind with an option, and without those that say the same."""
+    given = given_of(kind)
+    if name in ("metric", "funnel"):
+        given = {one: text for one, text in given.items() if one == "name"}
+    return given | ({"event": "purchase"} if name == "value" else {}) | {name: value}
+
+
+@every_kind
+def test_a_name_that_neither_the_rules_nor_the_archive_know_is_an_error_with_the_nearest(
+    kind: str, archive: Archive
+) -> None:
+    for option in KINDS[kind].options:
+        if option.type in (int, bool) or option.choices:
+            continue
+        assert option.of or option.metavar in FORMS, f"{option.name}: of what is it a name?"
+        if option.of:
+            misspelt = NAMES[option.of][0]
+            with pytest.raises(InputError, match="; did you mean") as error:
+                answer_to(
+                    KINDS[kind], naming(kind, option.name, misspelt), archive("whole"), policy()
+                )
+            assert error.value.path == option.name
+
+
+@every_kind
+def test_a_name_of_the_rules_that_is_in_no_row_is_a_true_zero_with_a_sentence(
+    kind: str, archive: Archive
+) -> None:
+    for option in KINDS[kind].options:
+        if option.of and (name := NAMES[option.of][1]):
+            given = naming(
+                kind, option.name, f"{name},purchase" if option.name == "steps" else name
+            )
+            found = answer_to(KINDS[kind], given, archive("whole"), policy())
+            said = [str(text) for text in found.incomplete]
+            assert any(name in text and "ever came" in text for text in said), (option.name, said)
+
+
+def test_a_name_with_rows_before_the_range_says_when_the_latest_was(archive: Archive) -> None:
+    for kind, given, said in (
+        ("deliveries", {"channel": "push"}, "no message by push came since 2026-11-24 06:00"),
+        ("reasons", {"placement": "outbound"}, "no decision at outbound came since"),
+        ("journey", {"name": "welcome"}, "no run of welcome came since"),
+    ):
+        asked = {**given, "from": "2026-11-24T06:00:00+00:00"}
+        found = answer_to(KINDS[kind], asked, archive("whole"), policy())
+        assert found.customers == 0
+        assert any(
+            text.startswith(said) and "latest is of 2026-11" in text for text in found.incomplete
+        ), found.incomplete
 
 
 @every_kind

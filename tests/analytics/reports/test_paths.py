@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decision.core.errors import InputError
-from tests.analytics.reports.made import Done, cases, report, write
+from tests.analytics.reports.made import Done, cases, knowing, report, write
 
 Event = tuple[int, str]
 
@@ -69,8 +69,8 @@ def test_paths_are_those_of_a_plain_walk(
     events = [Done("other", "message.sent", 0)]
     events += [Done(f"c-{n}", kind, at) for n, own in enumerate(people) for at, kind in own]
     found = report(
-        "paths", write(tmp_path_factory.mktemp("archive"), events), gap=f"{gap}s", steps=steps,
-        after=after, before=before, exclude=exclude, top=1000,
+        "paths", write(tmp_path_factory.mktemp("archive"), events), knowing(*"abcd"),
+        gap=f"{gap}s", steps=steps, after=after, before=before, exclude=exclude, top=1000,
     )  # fmt: skip
     wanted = [way for own in people for way in ways(own, gap, steps, after, before, exclude)]
     counted = Counter(map(tuple, wanted))
@@ -120,6 +120,6 @@ def test_the_most_frequent_come_first_and_nothing_is_an_honest_answer(tmp_path: 
     assert (found.paths, found.ways) == (3, 2)
     with pytest.raises(InputError, match=r"by: customer\.city is not in the archive"):
         report("paths", archive, by="customer.city")
-    nothing = report("paths", archive, after="z")
+    nothing = report("paths", archive, knowing("z"), after="z")
     assert (nothing.paths, nothing.top, nothing.edges) == (0, [], [])
     assert any("no path is like that" in text for text in nothing.incomplete)

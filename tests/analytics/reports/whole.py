@@ -24,7 +24,10 @@ purposes: {tips: {consent: opt_out}}
 channels:
   email: {cost: 0.01, reservation: {expires_after: 2d}}
   push: {cost: 0.5}
-placements: {outbound: {channels: [email, push], delivery: gateway}}
+  sms: {cost: 0.1}
+placements:
+  outbound: {channels: [email, push], delivery: gateway}
+  silent: {channels: [sms], delivery: gateway}
 messages:
   news: {purpose: tips, channels: [email], value: 1, content: {title: News}, budget: {total: 50, per_day: 9}}
   offer: {purpose: tips, channels: [push], value: 2, content: {title: Offer}}
@@ -34,6 +37,7 @@ metrics: {revenue: {event: purchase, value: amount}}
 funnels: {buy: {steps: [page_view, purchase], within: 7d}}
 journeys:
   welcome: {start: {event: page_view}, steps: {hello: {ask: outbound}, done: {end: finished}}}
+  never: {start: {event: wish}, steps: {hello: {ask: outbound}, done: {end: finished}}}
 """
 PEOPLE = [f"c-{number}" for number in range(12)]
 _HOUR = timedelta(hours=1)
