@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from decision.archive.journal import UnreadableFile, files
-from decision.core.clock import from_micros
+from decision.core.clock import from_micros, to_micros
 from decision.core.ports import BlobStore
 from decision.store.erasures import ArchiveRemoval, Note, note, notes
 
@@ -50,18 +51,35 @@ async def note_missed(blobs: BlobStore, folder: Path, group: str, now: int) -> N
             await note_archive(blobs, erasure, ArchiveNote(folder, group, ids), now)
 
 
+def erasures_in(folder: Path) -> dict[str, int]:
+    """Pseudonym → when customers were erased last (microseconds), by an archive.
+
+    Raises:
+        UnreadableFile: one of its files is damaged.
+    """
+    found: dict[str, int] = {}
+    for row in _rows(folder, ["customer_id", "at"]):
+        at = to_micros(row["at"])
+        found[row["customer_id"]] = max(at, found.get(row["customer_id"], at))
+    return found
+
+
 def _archived(folder: Path) -> Counter[str]:
     """How many records of each erasure are in the archive."""
+    details = (json.loads(row["detail"]) for row in _rows(folder, ["detail"]))
+    return Counter(str(detail.get("erasure", "")) for detail in details)
+
+
+def _rows(folder: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The records of erasures in the archive."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found: Counter[str] = Counter()
     for path in files(folder, "changes"):
         try:
-            table = pq.read_table(path, columns=["detail"], filters=pc.field("kind") == "erasure")
+            own = pc.field("kind") == "erasure"
+            table = pq.read_table(path, columns=[*columns], filters=own)
         except (pa.ArrowException, OSError) as error:
             raise UnreadableFile(f"{path} cannot be read: {error}") from error
-        for detail in table.column(0).to_pylist():
-            found[str(json.loads(detail).get("erasure", ""))] += 1
-    return found
+        yield from table.to_pylist()

@@ -41,6 +41,8 @@ COMMANDS = {
     "export": "Write all that is known of a customer, as lines of JSON.",
     "erase": "Erase a customer: from the store, and from an archive on disk.",
     "audit": "Show who changed what for good, and who looked customers up.",
+    "backup": "Write all that the store has to one file.",
+    "restore": "Put back a backup into an empty store.",
     "key": "Make, list and revoke API keys.",
     "archive": "Move the log from Redis to Parquet files, exactly once.",
     "import-log": "Import decisions made elsewhere, with propensities and outcomes.",
@@ -79,6 +81,8 @@ _PANELS = [
             "export",
             "erase",
             "audit",
+            "backup",
+            "restore",
         ],
     },
     {

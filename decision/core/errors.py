@@ -21,6 +21,7 @@ NextbestError               everything below; any other exception is a defect
             ArchiveBusy                 another process is writing it
             ArchiveChanged              somebody was erased while it was read; read it again
             UnreadableFile              one of its files is damaged
+        BackupError                 a backup that cannot be used, or a store it cannot go to
         RunError                    a run of an audience that cannot be continued
         Unanswered                  it cannot be read in time
     GatewaySettingsError        a gateways file; has its diagnostics

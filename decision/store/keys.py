@@ -70,6 +70,7 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{health}:trial              stream  one entry, for the same purpose
     nb:{health}:loss               string  JSON: the latest loss of data, and when it was noticed;
                                            goes after a day
+    nb:{health}:incomplete         string  there while a backup is put back: no server starts
     nb:{health}:rights             any     for the moment in which rights are tried
     nb:{health}:servers            hash    server → when it told of itself last (microseconds), and
                                            JSON: host, port, software, policy, model
@@ -140,7 +141,7 @@ class Keys:
         self.budget_first_end = f"{prefix}{{budget}}:first"
 
     def health(self, name: str) -> str:
-        """`mark`, `beats`, `clocks`, `trial`, `loss`, `rights`, `servers`."""
+        """`mark`, `beats`, `clocks`, `trial`, `loss`, `incomplete`, `rights`, `servers`."""
         return f"{self.prefix}{{health}}:{name}"
 
     def customer(self, customer_id: str) -> CustomerKeys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decision.store.in_redis.blobs import RedisBlobs
 from decision.store.in_redis.budgets import RedisBudgets
+from decision.store.in_redis.copying import RedisCopying
 from decision.store.in_redis.counts import RedisCounts
 from decision.store.in_redis.coupons import RedisCoupons
 from decision.store.in_redis.customers import RedisCustomers
@@ -19,6 +20,7 @@ from decision.store.in_redis.servers import RedisServers
 
 
 class RedisStore(
+    RedisCopying,
     RedisDocuments,
     RedisCustomers,
     RedisBudgets,

@@ -1,0 +1,1 @@
+"""Backups: all that the store has, in one file, and put back."""
