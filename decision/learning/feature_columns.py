@@ -75,7 +75,7 @@ class FeatureColumns:
 
     def __init__(self, features: Sequence[Feature], matrix: Matrix) -> None:
         self._features = features
-        self._matrix = matrix
+        self.matrix = matrix
         self._coders = [CategoryCoder() if one.kind == "categorical" else None for one in features]
         self.seen = tuple(SeenValues() for _ in features)
 
@@ -87,7 +87,7 @@ class FeatureColumns:
         # Rows that follow each other are filled where they are.
         whole = rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
         shape = (len(rows), len(self._features))
-        block = self._matrix[rows[0] : rows[-1] + 1] if whole else np.empty(shape)
+        block = self.matrix[rows[0] : rows[-1] + 1] if whole else np.empty(shape)
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             column = columns.get(feature.name)
             if column is None or column.null_count == len(column):
@@ -98,7 +98,7 @@ class FeatureColumns:
         if others is not None and len(others.keys):
             self._put_others(block, others)
         if not whole:
-            self._matrix[rows] = block
+            self.matrix[rows] = block
 
     def _put_others(self, block: Matrix, others: Any) -> None:
         places = {feature.name: place for place, feature in enumerate(self._features)}
@@ -115,7 +115,7 @@ class FeatureColumns:
         """The categories of the first `fit` rows; all rows have their codes afterwards."""
         coded = [(place, coder) for place, coder in enumerate(self._coders) if coder is not None]
         counts = [coder.counted(np.empty(0)) for _, coder in coded]
-        for block in _blocks(self._matrix[:fit]):
+        for block in _blocks(self.matrix[:fit]):
             for number, (place, coder) in enumerate(coded):
                 counts[number] += coder.counted(block[:, place])
         categories, finals = {}, []
@@ -124,7 +124,7 @@ class FeatureColumns:
             self.seen[place].distinct = coder.distinct
             categories[self._features[place].name] = values
             finals.append(final)
-        for block in _blocks(self._matrix):
+        for block in _blocks(self.matrix):
             for (place, _), final in zip(coded, finals, strict=True):
                 codes = block[:, place]
                 known = np.where(np.isnan(codes), len(final) - 1, codes)

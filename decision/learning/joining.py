@@ -1,17 +1,18 @@
-"""Joins decisions with outcomes in DuckDB: which rows count, and their labels.
+"""Joins decisions with outcomes in DuckDB: which rows count, and then their labels.
 
 Only narrow columns are read. What does not fit into the given memory spills to a scratch folder.
+The two steps are apart, so that features can be read while outcomes are joined.
 Unlike in `evaluation.log`, a contact that was released and never seen is left out (the model should
 learn from what customers saw), and each row waits for the goal window of its own message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,8 @@ from decision.core.definition import Goal
 from decision.core.event_effects import RELEASING
 from decision.core.machines import SEEN
 from decision.learning.attribution import MANY, credits_of, never_seen
-from decision.learning.control_rows import ControlRows, control_rows, lay_out
+from decision.learning.control_rows import control_rows, lay_out
+from decision.learning.counted_rows import CountedRows, Responses, in_order_of, present
 from decision.learning.left_out import (
     ELSEWHERE,
     FILE,
@@ -37,60 +39,31 @@ from decision.learning.left_out import (
     UNWEIGHED,
     LogFiles,
     count_left_out,
+    repeats,
 )
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
-from decision.scoring.notes import Note
 
 _NONE: Final = -1
 """The number of a message that no selection has."""
+_NUMBERED: Final = f"CASE WHEN log.message IS NOT NULL THEN coalesce(messages.number, {_NONE}) END"
+"""SQL of the number of the message that an outcome names."""
 
 
-class JoinedRows(msgspec.Struct, kw_only=True):
-    """The rows that count, in order of time: the place of each (`row` of `file`), and its label.
-
-    `closes_at` (microseconds) is when the first of the open windows closes. `left_out` is the
-    number of selections and of outcomes that do not count, by reason.
-    """
-
-    file: NDArray[np.int64]
-    row: NDArray[np.int64]
-    at: NDArray[np.int64]
-    label: NDArray[np.float64]
-    probability: NDArray[np.float64]
-    position: NDArray[np.int32]
-    messages: list[str]
-    message: NDArray[np.int32]
-    channels: list[str]
-    channel: NDArray[np.int32]
-    fold: NDArray[np.int8] | None
-    control: ControlRows | None = None
-    closes_at: int | None = None
-    left_out: dict[str, int]
-    notes: tuple[Note, ...] = ()
-
-
-def join(
-    sources: LogFiles,
-    spec: Spec,
-    goals: Mapping[str, Goal],
-    *,
-    memory: int,
-    scratch: Path,
-    until: int | None = None,
-) -> JoinedRows:
-    """The rows that count; `memory` (bytes) limits what DuckDB uses.
-
-    `until` (microseconds) is the time up to which the log is complete; default: its latest entry.
+@contextmanager
+def joining(
+    sources: LogFiles, spec: Spec, goals: Mapping[str, Goal], *, memory: int, scratch: Path
+) -> Iterator[Join]:
+    """A join of these files, until the context ends; `memory` (bytes) limits what DuckDB uses.
 
     Raises:
-        TrainingError: a file cannot be read.
+        TrainingError: a file cannot be read; also from within the context.
     """
     import duckdb
 
     try:
         with open_database(memory, scratch / "join") as database:
-            return _Join(database, sources, spec, goals).run(until)
+            yield Join(database, sources, spec, goals)
     except duckdb.Error as error:
         raise TrainingError(_culprit(sources, str(error))) from None
 
@@ -101,8 +74,8 @@ def _culprit(sources: LogFiles, reason: str) -> str:
     return damaged(paths) or f"the log cannot be joined: {reason.splitlines()[0]}"
 
 
-class _Join:
-    """One join: each step makes temporary tables for the next."""
+class Join:
+    """One join: each step makes temporary tables for the next. One thread at a time uses it."""
 
     def __init__(
         self, database: Database, sources: LogFiles, spec: Spec, goals: Mapping[str, Goal]
@@ -132,16 +105,29 @@ class _Join:
             if paths := getattr(sources, name):
                 database.view_files(name, paths)
 
-    def run(self, until: int | None) -> JoinedRows:
+    def rows(self, until: int | None = None) -> CountedRows:
+        """The rows that count: the first step.
+
+        `until` (microseconds) is the time up to which the log is complete; default: its latest
+        entry.
+        """
         if self._sources.changes:
             self._follow_merges()
         self._lay_out_names()
         self._lay_out_decisions()
         self._lay_out_outcomes()
-        known_until = self._latest() if until is None else until
-        self._judge(known_until)
-        self._label()
+        self._judge(self._latest() if until is None else until)
         return self._collect()
+
+    def responses(self, rows: CountedRows) -> Responses:
+        """What customers did about these rows: the second step."""
+        self._lay_out_entries()
+        label = self._label(rows)
+        left_out, notes = count_left_out(self._database, self._sources, self._types)
+        control = None
+        if self._uplift:
+            control = control_rows(self._database, rows.place, rows.silence, rows.given)
+        return Responses(label=label, control=control, left_out=left_out, notes=notes)
 
     def _own(self) -> str:
         """The id that the customer has now."""
@@ -185,23 +171,34 @@ class _Join:
             self._database.connection.executemany(into, rows)
 
     def _lay_out_decisions(self) -> None:
-        """Table `decisions`: every row, with its goal, and its `place` in the archive."""
+        """Table `decisions`: every row, with its goal, its `place` in the archive, and, as far as
+        the row alone tells, `why` it does not count."""
         position = "position" if self._sources.has_position else "NULL"
         elsewhere = self._lay_out_scope()
         begun = "event_type" if self._sources.has_event_type else "NULL"
         arms = "silence, given" if self._uplift else "NULL AS silence, NULL AS given"
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
-            SELECT file_index::BIGINT * {FILE} + file_row_number::BIGINT AS place, decision_id,
-                   epoch_us(decided_at) AS moment, {self._own()} AS customer,
-                   messages.number AS message, channels.number AS channel,
-                   CAST(selection_probability AS DOUBLE) AS probability,
-                   CAST({position} AS INTEGER) AS position, event, within,
-                   {elsewhere} AS elsewhere,
-                   {begun} IS NOT DISTINCT FROM goal AS begun,
-                   hash(decision_id, log.message, log.channel) AS tie, {arms}
-            FROM decision_files AS log LEFT JOIN messages USING (message)
-            LEFT JOIN channels USING (channel) {self._merges}""")
+            SELECT * EXCLUDE (elsewhere), CASE
+                WHEN message IS NULL THEN NULL
+                WHEN decision_id IS NULL OR customer IS NULL OR moment IS NULL OR channel IS NULL
+                     THEN '{INCOMPLETE}'
+                WHEN NOT (probability > 0 AND probability <= 1) THEN '{IMPOSSIBLE}'
+                WHEN {self._weighed} AND probability IS NULL THEN '{UNWEIGHED}'
+                WHEN event IS NULL THEN '{NO_GOAL}'
+                WHEN elsewhere THEN '{ELSEWHERE}'
+            END AS why
+            FROM (
+                SELECT file_index::BIGINT * {FILE} + file_row_number::BIGINT AS place, decision_id,
+                       epoch_us(decided_at) AS moment, {self._own()} AS customer,
+                       messages.number AS message, channels.number AS channel,
+                       CAST(selection_probability AS DOUBLE) AS probability,
+                       CAST({position} AS INTEGER) AS position, event, within,
+                       {elsewhere} AS elsewhere,
+                       {begun} IS NOT DISTINCT FROM goal AS begun,
+                       hash(decision_id, log.message, log.channel) AS tie, {arms}
+                FROM decision_files AS log LEFT JOIN messages USING (message)
+                LEFT JOIN channels USING (channel) {self._merges})""")
 
     def _lay_out_scope(self) -> str:
         """In SQL, whether a row is of another scope. What was not said belongs to all purposes."""
@@ -221,29 +218,30 @@ class _Join:
         return " OR ".join(f"({reason})" for reason in reasons) or "FALSE"
 
     def _lay_out_outcomes(self) -> None:
-        """View `about` (what happened to contacts), table `entries` (what may be a response)."""
-        sql, sources = self._sql, self._sources
-        sql(
-            "CREATE TEMP TABLE entries (customer VARCHAR, type TINYINT, moment BIGINT, "
-            "decision_id VARCHAR, message INTEGER)"
-        )
-        sql("CREATE TEMP VIEW happened AS SELECT *, rowid AS id FROM entries")
-        if not sources.outcomes:
-            sql(
+        """View `about`: what happened to contacts."""
+        if not self._sources.outcomes:
+            self._sql(
                 "CREATE TEMP TABLE outcomes (decision_id VARCHAR, message VARCHAR, type VARCHAR, "
                 '"at" TIMESTAMPTZ, customer_id VARCHAR, event_id VARCHAR)'
             )
-        message = f"CASE WHEN log.message IS NOT NULL THEN coalesce(messages.number, {_NONE}) END"
-        sql(
-            f"CREATE TEMP VIEW about AS SELECT decision_id, {message} AS message, type, "
-            'epoch_us("at") AS moment, customer_id, event_id '
+        self._sql(
+            f"CREATE TEMP VIEW about AS SELECT decision_id, {_NUMBERED} AS message, type "
             "FROM outcomes AS log LEFT JOIN messages USING (message)"
         )
+
+    def _lay_out_entries(self) -> None:
+        """Table `entries`: what may be a response, of outcomes with the event's own id."""
+        sql, sources = self._sql, self._sources
+        sql(
+            "CREATE TEMP TABLE entries (customer VARCHAR, type TINYINT, moment BIGINT, "
+            "decision_id VARCHAR, message INTEGER, customer_id VARCHAR, event_id VARCHAR)"
+        )
+        sql("CREATE TEMP VIEW happened AS SELECT *, rowid AS id FROM entries")
         # In place of a join, so that other rows are left out while the file is read.
         wanted = f"type IN ({', '.join(map(_quoted, self._types)) or 'NULL'})"
         sql(
             f'INSERT INTO entries SELECT {self._own()}, types.number, epoch_us("at"), decision_id, '
-            f"{message} FROM outcomes AS log JOIN types USING (type) "
+            f"{_NUMBERED}, customer_id, event_id FROM outcomes AS log JOIN types USING (type) "
             f"LEFT JOIN messages USING (message) {self._merges} WHERE {wanted}"
         )
         if sources.events:
@@ -251,10 +249,10 @@ class _Join:
             people = f" AND {BY_PEOPLE}" if seen else ""
             # An event about a contact is in both datasets; outcomes say which contact.
             sql(
-                f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL '
-                f"FROM (SELECT * FROM events WHERE {wanted}{people}) AS log "
+                f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, '
+                f"NULL, NULL FROM (SELECT * FROM events WHERE {wanted}{people}) AS log "
                 f"JOIN types USING (type) {self._merges} WHERE NOT EXISTS "
-                f"(SELECT 1 FROM outcomes AS one WHERE {wanted} AND "
+                "(SELECT 1 FROM entries AS one WHERE "
                 "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
             )
 
@@ -266,46 +264,77 @@ class _Join:
             column = "received_at" if self._sources.has_received_at else "at"
             queries.append(f'SELECT epoch_us(max("{column}")) FROM events')
         else:
-            queries.append("SELECT max(moment) FROM about")
+            queries.append('SELECT epoch_us(max("at")) FROM outcomes')
         return max(self._value(query) or 0 for query in queries)
 
     def _judge(self, until: int) -> None:
-        """Table `judged`: selections, with the reason why they do not count, or NULL."""
+        """View `judged`: selections, with the reason why they do not count, or NULL."""
         sql = self._sql
-        sql("""
+        if repeats(self._database, "SELECT tie FROM decisions WHERE message IS NOT NULL"):
+            self._judge_twice()
+        gone = f" UNION ALL SELECT decision_id, NULL, '{RELEASING[0]}' FROM {IDS_NOT_GIVEN}"
+        about = "(SELECT decision_id, message, type FROM about"
+        about += (gone if self._sources.changes else "") + ")"
+        given = "(SELECT * FROM decisions WHERE message IS NOT NULL)"
+        sql(f"""
+            UPDATE decisions SET why = '{NOT_GIVEN}' WHERE (why IS NULL OR why = '{ELSEWHERE}')
+            AND place IN ({never_seen(given, about)})""")
+        still_open = f"why IS NULL AND moment + within > {until}"
+        sql(f"""
+            CREATE TEMP VIEW judged AS
+            SELECT * REPLACE (CASE WHEN {still_open} THEN '{OPEN}' ELSE why END AS why)
+            FROM decisions WHERE message IS NOT NULL""")
+
+    def _judge_twice(self) -> None:
+        """Of rows alike the first one counts."""
+        self._sql("""
             CREATE TEMP TABLE twice AS
             SELECT decision_id, message, channel, min(place) AS first FROM decisions
             WHERE message IS NOT NULL AND tie IN
                   (SELECT tie FROM decisions WHERE message IS NOT NULL
                    GROUP BY tie HAVING count(*) > 1)
             GROUP BY ALL HAVING count(*) > 1""")
-        gone = f" UNION ALL SELECT decision_id, NULL, '{RELEASING[0]}' FROM {IDS_NOT_GIVEN}"
-        about = "(SELECT decision_id, message, type FROM about"
-        about += (gone if self._sources.changes else "") + ")"
-        given = "(SELECT * FROM decisions WHERE message IS NOT NULL)"
-        sql(f"CREATE TEMP TABLE withheld AS {never_seen(given, about)}")
-        sql(
-            f"""
-            CREATE TEMP TABLE judged AS
-            SELECT one.*, CASE
-                WHEN one.decision_id IS NULL OR customer IS NULL OR moment IS NULL
-                     OR one.channel IS NULL THEN '{INCOMPLETE}'
-                WHEN one.place <> twice.first THEN '{TWICE}'
-                WHEN NOT (probability > 0 AND probability <= 1) THEN '{IMPOSSIBLE}'
-                WHEN $weighed AND probability IS NULL THEN '{UNWEIGHED}'
-                WHEN event IS NULL THEN '{NO_GOAL}'
-                WHEN withheld.place IS NOT NULL THEN '{NOT_GIVEN}'
-                WHEN elsewhere THEN '{ELSEWHERE}'
-                WHEN moment + within > $until THEN '{OPEN}'
-            END AS why
-            FROM decisions AS one LEFT JOIN twice USING (decision_id, message, channel)
-            LEFT JOIN withheld ON one.place = withheld.place
-            WHERE message IS NOT NULL""",
-            {"weighed": self._weighed, "until": until},
+        self._sql(f"""
+            UPDATE decisions SET why = '{TWICE}' WHERE why IS DISTINCT FROM '{INCOMPLETE}'
+            AND place IN (SELECT place FROM decisions
+                          JOIN twice USING (decision_id, message, channel) WHERE place <> first)""")
+
+    def _collect(self) -> CountedRows:
+        # As in `folds`.
+        fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
+        found = self._relation(f"""
+            SELECT place, moment, tie, message, channel, probability, position,
+                   ({fold})::TINYINT AS fold, silence, given
+            FROM judged WHERE why IS NULL""").to_arrow_table()
+        position = found.column("position").fill_null(1).to_numpy()
+        place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
+        order = in_order_of(moment, tie, position, place)
+
+        def column(name: str) -> Any:
+            return found.column(name).to_numpy()[order]
+
+        place = place[order]
+        messages, message = present(self._messages, column("message"))
+        channels, channel = present(self._channels, column("channel"))
+        closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
+        return CountedRows(
+            place=place,
+            by_place=np.argsort(place, kind="stable"),
+            at=column("moment"),
+            probability=column("probability"),
+            position=position[order].astype(np.int32),
+            messages=messages,
+            message=message,
+            channels=channels,
+            channel=channel,
+            fold=column("fold") if self._folds else None,
+            silence=column("silence") if self._uplift else None,
+            given=column("given") if self._uplift else None,
+            closes_at=self._value(closes),
         )
 
-    def _label(self) -> None:
-        """Table `reached`: the places of selections with a response, and how much of one.
+    def _label(self, rows: CountedRows) -> NDArray[np.float64]:
+        """How much of a response each row has.
 
         What was given but does not count, as it is too young or has no usable probability, has its
         own responses all the same.
@@ -317,68 +346,17 @@ class _Join:
         most = "SELECT max(n) FROM (SELECT count(*) AS n FROM happened GROUP BY customer, type)"
         many = (self._value(most) or 0) > MANY
         credits = credits_of(self._attribution, touches, "happened", many=many)
-        self._sql(f"CREATE TEMP TABLE reached AS {credits}")
-
-    def _collect(self) -> JoinedRows:
-        # As in `folds`.
-        fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
-        found = self._relation(f"""
-            SELECT place, moment, tie, message, channel, probability, position,
-                   ({fold})::TINYINT AS fold, silence, given, coalesce(credit, 0) AS label
-            FROM judged LEFT JOIN reached USING (place) WHERE why IS NULL""").to_arrow_table()
-        position = found.column("position").fill_null(1).to_numpy()
-        place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
-        order = _in_order(moment, tie, position, place)
-
-        def column(name: str) -> Any:
-            return found.column(name).to_numpy()[order]
-
-        place = place[order]
-        messages, message = _present(self._messages, found.column("message").to_numpy())
-        channels, channel = _present(self._channels, found.column("channel").to_numpy())
-        left_out, notes = count_left_out(self._database, self._sources, self._types)
-        control = None
-        if self._uplift:
-            control = control_rows(self._database, place, column("silence"), column("given"))
-        closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
-        return JoinedRows(
-            file=place // FILE,
-            row=place % FILE,
-            at=column("moment"),
-            label=column("label").astype(np.float64),
-            probability=column("probability"),
-            position=position[order].astype(np.int32),
-            messages=messages,
-            message=message[order],
-            channels=channels,
-            channel=channel[order],
-            fold=column("fold") if self._folds else None,
-            control=control,
-            closes_at=self._value(closes),
-            left_out=left_out,
-            notes=notes,
-        )
-
-
-def _in_order(*keys: NDArray[Any]) -> NDArray[np.intp]:
-    """The order by all keys, the first one first, in which most rows are nearly sorted already."""
-    order = np.argsort(keys[0], kind="stable")
-    first = keys[0][order]
-    alike = first[1:] == first[:-1]
-    places = np.flatnonzero(np.append(alike, False) | np.append(False, alike))
-    some = order[places]
-    order[places] = some[np.lexsort([key[some] for key in reversed(keys)])]
-    return order
+        reached = self._relation(credits).to_arrow_table()
+        label = np.zeros(len(rows))
+        if len(rows):
+            place, credit = (reached.column(name).to_numpy() for name in ("place", "credit"))
+            every = rows.place[rows.by_place]
+            found = np.minimum(np.searchsorted(every, place), len(every) - 1)
+            counts = every[found] == place
+            label[rows.by_place[found[counts]]] = credit[counts]
+        return label
 
 
 def _quoted(text: str) -> str:
     """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _present(names: Sequence[str], numbers: NDArray[Any]) -> tuple[list[str], NDArray[np.int32]]:
-    """The names that occur, in order, and the index of each row's name among them."""
-    found = np.flatnonzero(np.bincount(numbers, minlength=len(names)))
-    place = np.zeros(len(names), np.int32)
-    place[found] = np.arange(len(found), dtype=np.int32)
-    return [names[each] for each in found.tolist()], place[numbers]

@@ -89,7 +89,7 @@ class SeenValues:
         elif pa.types.is_dictionary(kind) or pa.types.is_string(kind):
             self._count("texts", known)
             if len(self._examples) < MOST_EXAMPLES:
-                self._keep(values.slice(0, 10 * MOST_EXAMPLES).to_pylist())
+                self._keep(values.slice(0, 10 * MOST_EXAMPLES).unique().to_pylist())
         elif not pa.types.is_null(kind):
             self._count("others", known)
 

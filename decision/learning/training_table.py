@@ -6,7 +6,7 @@ that one. Merged customers are one customer. Rows that are left out are counted 
 
 DuckDB joins the narrow columns (`joining`) in bounded memory, and finds the rows that count, with
 their places in the archive and in time. Then the features are read in batches, directly into their
-rows of the matrix, which is the only thing as large as the log.
+rows of the matrix, which is the only thing as large as the log; meanwhile outcomes are joined.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from decision.archive.policies import read_policy
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
 from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
+from decision.learning.counted_rows import CountedRows, Responses
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
-from decision.learning.joining import JoinedRows, join
-from decision.learning.left_out import OPEN, LogFiles
+from decision.learning.joining import joining
+from decision.learning.left_out import FILE, OPEN, LogFiles
 from decision.learning.notices import notices_on_goals, notices_on_weights
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
@@ -41,8 +42,9 @@ from decision.progress import SILENT, Progress
 from decision.scoring.features import Feature, Matrix
 
 BATCH: Final = 16_384
-_READ_AHEAD: Final = 256 << 20
-"""Bytes of features that are read before they are used, about."""
+_READ_AHEAD: Final = 64 << 20
+"""Bytes of features that are read before they are used, about: more costs more memory than it saves
+time."""
 MOST_IN_MEMORY: Final = 0.35
 """A matrix larger than this share of the machine's memory is kept in a file."""
 _NEEDED: Final = {
@@ -104,10 +106,18 @@ def examples_of_log(
                 sources = _with_control(log, sources)
             if spec.scope.purpose is not None:
                 sources = msgspec.structs.replace(sources, purposes=_purposes(log))
-            with _Ahead(sources.decisions, in_order(spec)) as batches:
-                joined = join(sources, spec, goals, memory=room // 4, scratch=place, until=until)
-                move(0.4)
-                examples = _examples(log, batches, joined, spec, goals, room, place, move)
+            with (
+                _Ahead(sources.decisions, in_order(spec)) as batches,
+                joining(sources, spec, goals, memory=room // 4, scratch=place) as join,
+                ThreadPoolExecutor(1) as beside,
+            ):
+                rows = join.rows(until)
+                responses = beside.submit(join.responses, rows)
+                move(0.2)
+                matrix = _room(len(rows), len(spec.features), room, place)
+                columns = FeatureColumns(in_order(spec), matrix)
+                _fill(batches, rows, columns, move)
+                examples = _examples(log, columns, rows, responses.result(), spec, goals)
         yield examples
 
 
@@ -187,55 +197,49 @@ def _with_control(log: Path, sources: LogFiles) -> LogFiles:
 
 def _examples(
     log: Path,
-    batches: _Ahead,
-    joined: JoinedRows,
+    columns: FeatureColumns,
+    rows: CountedRows,
+    responses: Responses,
     spec: Spec,
     goals: Mapping[str, Goal],
-    room: int,
-    scratch: Path,
-    move: Move,
 ) -> Examples:
-    count, features = len(joined.label), in_order(spec)
-    if not count and joined.closes_at is not None and joined.left_out.get(OPEN):
+    count, features, control = len(rows), in_order(spec), responses.control
+    if not count and rows.closes_at is not None and responses.left_out.get(OPEN):
         raise TrainingError(
-            f"every goal window is still open: none of {joined.left_out[OPEN]:,} selections has a "
-            f"known outcome before {from_micros(joined.closes_at).isoformat()}; after that, "
+            f"every goal window is still open: none of {responses.left_out[OPEN]:,} selections has "
+            f"a known outcome before {from_micros(rows.closes_at).isoformat()}; after that, "
             "archive and train again (if nothing was logged since, say how far the log goes: "
             "--until)"
         )
-    matrix = _room(count, len(features), room, scratch)
-    columns = FeatureColumns(features, matrix)
-    _fill(batches, joined, columns, move)
-    control = joined.control
     if control is not None and control.row_of:
         fill_from_replays(log, features, control, columns)
     fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
     categories = columns.settle(fit)
-    notes = [*joined.notes, *notices_on_goals(spec, goals)]
-    weight, left_out = None, dict(joined.left_out)
+    notes = [*responses.notes, *notices_on_goals(spec, goals)]
+    weight = None
     if spec.weights is not None and count:
-        weight = inverse_propensity(joined.probability, spec.weights.clip)
-        notes += notices_on_weights(joined.probability, spec.weights.clip)
+        weight = inverse_propensity(rows.probability, spec.weights.clip)
+        notes += notices_on_weights(rows.probability, spec.weights.clip)
     return Examples(
         features=features,
         categories=categories,
-        matrix=matrix,
-        label=joined.label,
-        messages=joined.messages,
-        message=joined.message,
-        channels=joined.channels,
-        channel=joined.channel,
+        matrix=columns.matrix,
+        label=responses.label,
+        messages=rows.messages,
+        message=rows.message,
+        channels=rows.channels,
+        channel=rows.channel,
         fit=fit,
         judge=judge,
         weight=weight,
-        time=joined.at,
-        probability=joined.probability,
-        position=joined.position,
-        fold=joined.fold,
+        time=rows.at,
+        probability=rows.probability,
+        position=rows.position,
+        fold=rows.fold,
         silence=None if control is None else control.silence,
         given=None if control is None else control.given,
         offered={} if control is None else control.offered,
-        left_out=left_out,
+        left_out=responses.left_out,
         notes=tuple(notes),
         seen=columns.seen,
     )
@@ -295,30 +299,28 @@ class _Ahead:
                 row += len(batch)
 
 
-def _fill(batches: _Ahead, joined: JoinedRows, columns: FeatureColumns, move: Move) -> None:
+def _fill(batches: _Ahead, counted: CountedRows, columns: FeatureColumns, move: Move) -> None:
     """Puts the features of the rows that count into the matrix, file by file."""
     import pyarrow as pa
 
-    batches.wanted = frozenset(np.unique(joined.file).tolist())
-    order = np.lexsort((joined.row, joined.file))
-    file, row = joined.file[order], joined.row[order]
-    bounds = {one: np.searchsorted(file, (one, one + 1)) for one in batches.wanted}
+    order = counted.by_place
+    place = counted.place[order]
+    files_of_rows = place // FILE
+    first_ones = np.flatnonzero(np.diff(files_of_rows, prepend=-1))
+    batches.wanted = frozenset(files_of_rows[first_ones].tolist())
     for batch in batches:
-        if batch.file not in bounds:
-            continue
-        begin, end = bounds[batch.file]
-        own, rows = row[begin:end], batch.rows
-        low, high = np.searchsorted(own, (batch.row, batch.row + len(rows)))
+        rows, first = batch.rows, batch.file * FILE + batch.row
+        low, high = np.searchsorted(place, (first, first + len(rows)))
         if high > low:
             if high - low < len(rows):
-                rows = rows.take(pa.array(own[low:high] - batch.row))
+                rows = rows.take(pa.array(place[low:high] - first))
             fields = {}
             if "features" in rows.schema.names:
                 struct = rows.column("features")
                 fields = dict(zip(struct.type.names, struct.flatten(), strict=True))
             others = rows.column(OTHER) if OTHER in rows.schema.names else None
-            columns.fill(order[begin + low : begin + high], fields, others)
-        move(0.4 + 0.6 * (begin + high) / max(1, len(order)))
+            columns.fill(order[low:high], fields, others)
+        move(0.2 + 0.8 * high / max(1, len(order)))
 
 
 def _batches(path: Path, features: Sequence[str]) -> Iterator[Any]:
