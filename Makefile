@@ -19,7 +19,7 @@ endif
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test clocks dask mlflow bandits uplift docs check bench instructions soak package clients typescript console console-check format lock clean
+.PHONY: help demo test clocks dask mlflow bandits uplift chart docs check bench instructions soak package clients typescript console console-check format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,12 @@ bandits: $(VENV)/.stamp-dev ## learn beside Vowpal Wabbit: regret on five proble
 uplift: $(VENV)/.stamp-dev ## learn uplift beside scikit-uplift, on Hillstrom's campaign
 	@[ -d $(VENV)/uplift ] || $(PIP) install --target $(VENV)/uplift scikit-uplift
 	@PYTHONPATH=$(VENV)/uplift $(BIN)/python -W ignore -m benchmarks.hillstrom $(ARGS)
+
+# Helm, by its library, and Kubernetes' schemas: together 350 MB, so in a folder of their own.
+CHART := helm-python-sdk==0.2.2 kubernetes-validate==1.37.0
+chart: $(VENV)/.stamp-dev ## render the Helm chart, and check it against Kubernetes' schemas
+	@[ -d $(VENV)/chart ] || $(PIP) install --target $(VENV)/chart $(CHART)
+	@PYTHONPATH=$(VENV)/chart $(BIN)/python -m pytest -q tests/charts $(ARGS)
 
 # Its tools are in a folder of their own, so that tests need none of them.
 docs: $(VENV)/.stamp-docs ## build the documentation as a site, in build/site
