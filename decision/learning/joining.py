@@ -39,7 +39,7 @@ from decision.learning.left_out import (
     UNWEIGHED,
     LogFiles,
     count_left_out,
-    repeats,
+    lay_out_alike,
 )
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
@@ -270,7 +270,8 @@ class Join:
     def _judge(self, until: int) -> None:
         """View `judged`: selections, with the reason why they do not count, or NULL."""
         sql = self._sql
-        if repeats(self._database, "SELECT tie FROM decisions WHERE message IS NOT NULL"):
+        ties = "SELECT tie FROM decisions WHERE message IS NOT NULL"
+        if lay_out_alike(self._database, ties):
             self._judge_twice()
         gone = f" UNION ALL SELECT decision_id, NULL, '{RELEASING[0]}' FROM {IDS_NOT_GIVEN}"
         about = "(SELECT decision_id, message, type FROM about"
@@ -290,9 +291,7 @@ class Join:
         self._sql("""
             CREATE TEMP TABLE twice AS
             SELECT decision_id, message, channel, min(place) AS first FROM decisions
-            WHERE message IS NOT NULL AND tie IN
-                  (SELECT tie FROM decisions WHERE message IS NOT NULL
-                   GROUP BY tie HAVING count(*) > 1)
+            WHERE message IS NOT NULL AND tie IN (SELECT hash FROM alike)
             GROUP BY ALL HAVING count(*) > 1""")
         self._sql(f"""
             UPDATE decisions SET why = '{TWICE}' WHERE why IS DISTINCT FROM '{INCOMPLETE}'

@@ -11,6 +11,7 @@ rows of the matrix, which is the only thing as large as the log; meanwhile outco
 
 from __future__ import annotations
 
+import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,7 +42,7 @@ from decision.learning.table import TrainingError
 from decision.progress import SILENT, Progress
 from decision.scoring.features import Feature, Matrix
 
-BATCH: Final = 16_384
+BATCH: Final = 32_768
 _READ_AHEAD: Final = 64 << 20
 """Bytes of features that are read before they are used, about: more costs more memory than it saves
 time."""
@@ -246,9 +247,17 @@ def _examples(
 
 
 def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
-    """An empty matrix: in memory, or in a file that the system pages in and out."""
-    if rows * columns * 8 <= MOST_IN_MEMORY * memory:
+    """An empty matrix: in memory, or in a file that the system pages in and out.
+
+    Its pages are small: the first touch of a huge one costs a virtual machine that gives free ones
+    back to its host four times as much.
+    """
+    size = rows * columns * 8
+    if not size:
         return np.empty((rows, columns))
+    if size <= MOST_IN_MEMORY * memory:
+        private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return np.frombuffer(private).reshape(rows, columns)
     return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns))
 
 
