@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from hypothesis import HealthCheck, settings
 
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
 from tests.cluster.servers import Cluster, Watched, why_not
+
+# Images of containers set it; then each of the hundreds of processes that tests start compiles every
+# module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # LightGBM's threads wait beside other tests
 
 # How long an example takes tells of the machine's load, and never fails a test.
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
