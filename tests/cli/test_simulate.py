@@ -420,7 +420,7 @@ def archive(run, rules, redis_url, prefix, tmp_path) -> Path:
         engine = Engine(store, EngineSettings(seed="logged"))
         engine.use(await build_snapshot(definition, None, store, START))
         draw = random.Random(7)
-        for hour in range(0, 30 * 24, 3):
+        for hour in range(10 * 24):
             customer, at = f"c-{hour % 40}", START + timedelta(hours=hour)
             if hour < 120:
                 consents = {"marketing": {"*": "granted"}}
