@@ -260,6 +260,8 @@ def _trust(report: EvaluationReport) -> str:
 
 def show_retention(curves: Retention) -> None:
     """Prints the curves as a table."""
+    from decision.evaluation.retention import FEW
+
     what = "any event" if curves.event == "any" else curves.event
     click.echo(
         f"Share of customers with {what} in each week after their first decision; "
@@ -277,6 +279,9 @@ def show_retention(curves: Retention) -> None:
             interval = f"{week.interval[0]:+.1%} … {week.interval[1]:+.1%}"
         table.add_row(str(week.week), *_share(week.treated), *_share(week.holdout), gap, interval)
     console().print(table)
+    if curves.holdout and curves.few:
+        weeks = ", ".join(map(str, curves.few))
+        click.echo(f"Fewer than {FEW} customers on a side in week {weeks}: such shares say little.")
     if not curves.holdout:
         click.echo("No customer is in a control group: give the rules an experiment with `share`.")
 

@@ -10,13 +10,12 @@ import rich_click as click
 
 from decision.cli.options import json_option, log_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, Fail, busy, console, on_terminal, print_json, say
-from decision.core.clock import SECOND, rough_duration
 from decision.installation import require
 from decision.progress import SILENT
 
 if TYPE_CHECKING:
     from decision.analytics.reports import Kind, Option
-    from decision.analytics.reports.answering import Answer, Column, Shown
+    from decision.analytics.reports.answering import Answer, Shown
     from decision.core.definition import PolicyDefinition
 
 
@@ -164,6 +163,11 @@ def _print(found: Answer, shown: Shown) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from decision.analytics.reports.answering import moment_text
+    from decision.console.language import Language
+    from decision.console.report_cells import cell
+
+    english = Language("en")
     for sentence in (*shown.warnings, *shown.said):
         click.echo(sentence)
     click.echo(f"{range_text(found)}; {found.customers:,} customers, {found.events:,} events")
@@ -181,12 +185,12 @@ def _print(found: Answer, shown: Shown) -> None:
             )
         for row in table.rows:
             cells = zip(row, table.columns, strict=True)
-            printed.add_row(*(escape(cell(value, column)) for value, column in cells))
+            printed.add_row(*(escape(cell(value, column, english)) for value, column in cells))
         console().print(printed)
     for text in found.incomplete:
         click.echo(f"not complete: {text}")
     if found.archived_until is not None:
-        click.echo(f"archived until {found.archived_until:%Y-%m-%d %H:%M:%SZ}")
+        click.echo(f"archived until {moment_text(found.archived_until, found.timezone)}")
 
 
 def range_text(found: Answer) -> str:
@@ -195,21 +199,3 @@ def range_text(found: Answer) -> str:
 
     begin, end = (local(at, found.timezone) for at in (found.from_, found.until))
     return f"{begin or 'the beginning'} to {end or 'the end'} ({found.timezone})"
-
-
-def cell(value: str | float | None, column: Column) -> str:
-    """A value as text.
-
-    >>> from decision.analytics.reports.answering import Column
-    >>> cell(0.25, Column("of all", "share")), cell(1200, Column("n")), cell(None, Column("n"))
-    ('25.0%', '1,200', '')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if column.form == "share":
-        return f"{value:.1%}"
-    if column.form == "seconds":
-        return rough_duration(round(value * SECOND))
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"

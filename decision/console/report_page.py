@@ -6,10 +6,10 @@ from typing import Final
 
 from markupsafe import Markup
 
-from decision.analytics.reports.answering import Answer, Column, Shown, local
+from decision.analytics.reports.answering import Answer, Column, Shown, local, moment_text
 from decision.console.language import Language
+from decision.console.report_cells import cell
 from decision.console.report_charts import STYLE, figures
-from decision.core.clock import SECOND, rough_duration
 
 _STYLE: Final = """
 :root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
@@ -49,7 +49,7 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
         body = Markup("").join(
             Markup("<tr>{}</tr>").format(
                 Markup("").join(
-                    Markup("<td{}>{}</td>").format(_class(column), _cell(value, column, language))
+                    Markup("<td{}>{}</td>").format(_class(column), cell(value, column, language))
                     for value, column in zip(row, table.columns, strict=True)
                 )
             )
@@ -63,7 +63,9 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
     parts += [Markup("<p>Not complete: {}</p>").format(text) for text in found.incomplete]
     if found.archived_until is not None:
         parts.append(
-            Markup("<p>Archived until {}</p>").format(f"{found.archived_until:%Y-%m-%d %H:%M:%SZ}")
+            Markup("<p>Archived until {}</p>").format(
+                moment_text(found.archived_until, found.timezone)
+            )
         )
     return Markup(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -74,15 +76,3 @@ def report_page(kind: str, summary: str, found: Answer, shown: Shown) -> str:
 
 def _class(column: Column) -> Markup:
     return Markup("") if column.form == "text" else Markup(' class="number"')
-
-
-def _cell(value: str | float | None, column: Column, language: Language) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if column.form == "share":
-        return language.percent(value)
-    if column.form == "seconds":
-        return rough_duration(round(value * SECOND))
-    return language.number(value, 0 if float(value).is_integer() else 2)

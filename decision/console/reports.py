@@ -21,6 +21,7 @@ from decision.console.visitors import visitor_of
 from decision.core.clock import from_micros
 from decision.core.errors import NextbestError
 from decision.core.local_days import bounds
+from decision.evaluation.retention import FEW
 from decision.installation import require
 
 PATH: Final = "/console/reports"
@@ -88,6 +89,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             dates=not chosen_range(form, _EVERYTHING),
             by=[(name, say(text)) for name, text in BY.items()],
             most=MOST,
+            few=FEW,
             weeks=form.number("weeks", 8, 1, 52),
             days=form.number("days", 28, 1, 365),
             archive=console.settings.archive,

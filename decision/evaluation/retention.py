@@ -28,6 +28,8 @@ from decision.learning.metrics import wilson
 
 WEEK: Final = 7 * DAY
 ANY: Final = "any"
+FEW: Final = 30
+"""Of fewer customers, one more or less moves a share by more than three points."""
 BY: Final = ("placement", "message", "channel")
 """What curves can be broken down by; a customer without any has the name ""."""
 
@@ -82,6 +84,12 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     by: str | None = None
     groups: list[Group] = []
+
+    @property
+    def few(self) -> list[int]:
+        """The weeks in which an arm has customers, but so few that its share says little."""
+        arms = [(one.week, arm) for one in self.weeks for arm in (one.treated, one.holdout)]
+        return sorted({week for week, arm in arms if arm is not None and arm.customers < FEW})
 
 
 def newcombe(one: Share, other: Share) -> tuple[float, float]:

@@ -470,12 +470,12 @@ export class Client extends Base {
    * Scope: `reports`.
    */
   async reportDeliveries(
-    options: Options & { by?: "channel" | "message" | "placement" | "gateway" | undefined; channel?: string | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
+    options: Options & { by?: "channel" | "message" | "placement" | "gateway" | undefined; channel?: string | undefined; message?: string | undefined; period?: "day" | "week" | "month" | undefined; groups?: number | undefined; from?: string | undefined; until?: string | undefined; timezone?: string | undefined } = {},
   ): Promise<Deliveries> {
     return await this.json<Deliveries>(
       {
         method: "GET",
-        target: target("/v1/reports/deliveries", {}, { by: options.by, channel: options.channel, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
+        target: target("/v1/reports/deliveries", {}, { by: options.by, channel: options.channel, message: options.message, period: options.period, groups: options.groups, from: options.from, until: options.until, timezone: options.timezone }),
         repeatable: true,
       },
       options,

@@ -346,7 +346,10 @@ export interface DecisionRequest {
   deadline_ms?: number | null | undefined;
 }
 
-/** `all` has no name; `groups` are the largest. */
+/**
+ * `all` has no name; `groups` are the largest. `queued_since` is the choice of the oldest message
+ * that waits; null: none does.
+ */
 export interface Deliveries {
   kind: string;
   from: string | null;
@@ -362,6 +365,8 @@ export interface Deliveries {
   groups: DeliveryCounts[];
   times: DeliveryTime[];
   reasons: DeliveryReason[];
+  periods: DeliveryPeriod[];
+  queued_since: string | null;
 }
 
 /** What may be asked of deliveries. */
@@ -371,6 +376,8 @@ export interface DeliveriesQuestion {
   timezone: string;
   by: "channel" | "gateway" | "message" | "placement";
   channel: string;
+  message: string;
+  period: "day" | "month" | "week";
   groups: number;
 }
 
@@ -397,11 +404,27 @@ export interface DeliveryCounts {
   unsubscribed: number;
 }
 
-/** Why messages `failed` or were `dropped`, in the words of the provider or of nextbest. */
+/** The messages that were chosen in the period which starts on `begins`, by state. */
+export interface DeliveryPeriod {
+  begins: string;
+  queued: number;
+  sent: number;
+  failed: number;
+  dropped: number;
+  unknown: number;
+}
+
+/**
+ * Why messages `failed` or were `dropped`, in the words of the provider or of nextbest.
+ *
+ * `name` is that of the group. `latest` is when the last of them was chosen.
+ */
 export interface DeliveryReason {
+  name: string | null;
   state: string;
   reason: string | null;
   messages: number;
+  latest: string;
 }
 
 /**
@@ -769,7 +792,8 @@ export interface Interval {
  * `entered` are the runs that started in the range, of `customers`; `under_way` those of them that
  * have not ended, `refused` those that were not to start. `ends` is reason → runs.
  * `seconds_to_goal` is share of those that reached the goal → how long they took at most; `events`
- * are writes to runs.
+ * are writes to runs. `latest` is when the last run started, `under_way_since` when the oldest did
+ * that has not ended.
  */
 export interface Journey {
   kind: string;
@@ -788,6 +812,8 @@ export interface Journey {
   ends: Record<string, number>;
   steps: StepReport[];
   seconds_to_goal: Record<string, number> | null;
+  latest: string | null;
+  under_way_since: string | null;
 }
 
 /** What may be asked of a journey. */

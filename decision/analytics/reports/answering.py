@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
@@ -37,6 +37,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Form = Literal["text", "number", "share", "seconds"]
+
+
+class Shaded(str):
+    """A text of a table with a share of 1, which pages show as a shade behind it."""
+
+    __slots__ = ("share",)
+    share: float
+
+    def __new__(cls, text: str, share: float) -> Self:
+        made = super().__new__(cls, text)
+        made.share = share
+        return made
 
 
 class Column(NamedTuple):
@@ -85,6 +97,19 @@ class Shown(NamedTuple):
     tables: Sequence[Table]
     charts: Sequence[Bars | OverTime] = ()
     warnings: Sequence[str] = ()
+
+
+def moment_text(at: datetime, timezone: str, *, named: bool = True) -> str:
+    """A time as people read it, in a time zone, else in UTC; `named`: it says in which.
+
+    >>> from datetime import UTC
+    >>> moment_text(datetime(2026, 11, 20, 16, 5, tzinfo=UTC), "Asia/Shanghai")
+    '2026-11-21 00:05 (Asia/Shanghai)'
+    """
+    zone = calendar.known_zone(timezone)
+    name = "UTC" if zone is None else timezone
+    text = f"{at.astimezone(calendar.zone(name)):%Y-%m-%d %H:%M}"
+    return f"{text} ({name})" if named else text
 
 
 def local(at: datetime | None, timezone: str) -> str:

@@ -99,9 +99,14 @@ def make(source: Source, question: BudgetsQuestion) -> Budgets:
         ]
     if not burns:
         source.incomplete.append(Said("the rules have no budgets; name their folder with --rules"))
-    if span.begin > BEGIN and any(one.per is None for one in burns):
+    late = [one.name for one in burns if _began(source, one.per) < span.begin]
+    if late:
         source.incomplete.append(
-            Said("of budgets without a period only what was spent in the range is told")
+            Said(
+                "the range begins within the periods of %(names)s: only what was spent in the "
+                "range is told of them",
+                names=", ".join(dict.fromkeys(late)),
+            )
         )
     return Budgets(
         **source.about("budgets"),
@@ -132,13 +137,12 @@ def _burn(
     source: Source, budget: CompiledBudget, spent: Mapping[int, int], days: list[int]
 ) -> BudgetBurn:
     assert source.policy is not None
-    zone = calendar.zone(source.span.home)
-    now = min(source.span.end - 1, source.reach[1]) if source.span.end < END else source.reach[1]
+    now = _now(source)
     today = _day(now, source.span.home)
     first, end = 0, END
     if budget.per is not None:
-        starts = source.policy.settings.week_starts
-        first = _day(calendar.period_start(budget.per, now, zone, starts), source.span.home)
+        zone, starts = calendar.zone(source.span.home), source.policy.settings.week_starts
+        first = _day(_began(source, budget.per), source.span.home)
         end = calendar.period_end(budget.per, now, zone, starts)
     total = sum(amount for day, amount in spent.items() if first <= day <= today)
     since = max(today - _RATE_DAYS, min(days, default=today))
@@ -162,6 +166,19 @@ def _burn(
     )
 
 
+def _now(source: Source) -> int:
+    """The end of the range, or of the archive."""
+    return min(source.span.end - 1, source.reach[1])
+
+
+def _began(source: Source, per: CalendarPeriod | None) -> int:
+    """When the period began that goes on at the end, in microseconds; 0: with the archive."""
+    if per is None or source.policy is None:
+        return BEGIN
+    zone, starts = calendar.zone(source.span.home), source.policy.settings.week_starts
+    return calendar.period_start(per, _now(source), zone, starts)
+
+
 def _day(at: int, zone: str) -> int:
     moment: datetime = from_micros(at).astimezone(calendar.zone(zone))
     return moment.toordinal() - _EPOCH.toordinal()
@@ -183,7 +200,7 @@ def show(found: Budgets) -> Shown:
         [
             one.name,
             Said(_PER[one.per]),
-            one.unit,
+            Said(TIMES) if one.unit == TIMES else one.unit,
             one.spent,
             one.limit,
             one.spent / one.limit if one.limit else None,
@@ -193,14 +210,16 @@ def show(found: Budgets) -> Shown:
         for one in found.budgets
     ]
     soon = sum(one.spent_at is not None for one in found.budgets)
-    said = Said(
-        "%(n)s of %(all)s budgets will be spent before their period is over, at this rate",
-        n=f"{soon:,}",
-        all=f"{len(found.budgets):,}",
-    )
-    bars = [(one.name, one.spent / one.limit) for one in found.budgets if one.limit]
+    said = Said("the rules have no budgets")
+    if found.budgets:
+        said = Said(
+            "%(n)s of %(all)s budgets will be spent before their period is over, at this rate",
+            n=f"{soon:,}",
+            all=f"{len(found.budgets):,}",
+        )
+    bars = [(_called(one), one.spent / one.limit) for one in found.budgets if one.limit]
     charts = [Bars(Said("Spent of the limit"), bars, percent=True)]
-    daily = [Column(Said("day"), "text"), *(Column(one.name) for one in found.budgets)]
+    daily = [Column(Said("day"), "text"), *(Column(_called(one)) for one in found.budgets)]
     by_day: list[Row] = [
         [f"{day}", *(one.days[place] for one in found.budgets)]
         for place, day in enumerate(found.days)
@@ -209,6 +228,11 @@ def show(found: Budgets) -> Shown:
     if found.budgets:
         tables.append(Table(Said("Spent each day"), daily, by_day))
     return Shown([said], tables, charts)
+
+
+def _called(one: BudgetBurn) -> str:
+    """Its name, and its period: a message may have one budget in all and one each day."""
+    return Said("%(name)s (%(per)s)", name=one.name, per=Said(_PER[one.per]))
 
 
 _PER: Final = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from decision.analytics.behaviour import day_number
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import about
-from decision.analytics.reports.measures import MetricQuestion, measure, only_one
+from decision.analytics.reports.event_amounts import MetricQuestion, measure, only_one
 from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.periods import date_rows
 from decision.analytics.reports.source import PACKAGE, Source

@@ -20,8 +20,8 @@ from decision.analytics.queries import queries
 from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
 from decision.analytics.reports.asking import ANY, about
 from decision.analytics.reports.breakdown import breakdown_of, largest, name_customers, name_of
+from decision.analytics.reports.event_amounts import Measure, MetricQuestion, measure, only_one
 from decision.analytics.reports.kind import Kind
-from decision.analytics.reports.measures import Measure, MetricQuestion, measure, only_one
 from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.periods import (
     PERIODS,

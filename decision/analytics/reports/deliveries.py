@@ -8,19 +8,38 @@ is over, and nothing was ever told. Opens and clicks of programs do not count.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
+from decision.analytics.reports.answering import (
+    Answer,
+    Bars,
+    Column,
+    OverTime,
+    Row,
+    Shown,
+    Table,
+    moment_text,
+)
 from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.breakdown import name_of
 from decision.analytics.reports.contacts import take_contacts
 from decision.analytics.reports.kind import Kind
+from decision.analytics.reports.periods import (
+    PERIODS,
+    Period,
+    date_rows,
+    first_day,
+    week_shift,
+)
+from decision.analytics.reports.reasons import reason_text
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.core.clock import SECOND
-from decision.core.said import Said, marked
+from decision.core.clock import SECOND, from_micros
+from decision.core.said import Counted, Said, marked
+from decision.core.schema import Moment
 
 _STATES: Final = {
     "queued": marked("queued"),
@@ -53,6 +72,8 @@ class DeliveriesQuestion(Question, frozen=True, kw_only=True):
         ),
     ] = "channel"
     channel: Annotated[str, about("Of this channel alone.", "NAME", of="channels")] = ""
+    message: Annotated[str, about("Of this message alone.", "NAME", of="messages")] = ""
+    period: Annotated[Period, about("How long a period is, by the calendar. Default: day.")] = "day"
     groups: Annotated[int, about("How many groups, the largest first.", "N", ge=1, le=1000)] = 25
 
 
@@ -91,28 +112,49 @@ class DeliveryTime(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryReason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why messages `failed` or were `dropped`, in the words of the provider or of nextbest."""
+    """Why messages `failed` or were `dropped`, in the words of the provider or of nextbest.
 
+    `name` is that of the group. `latest` is when the last of them was chosen.
+    """
+
+    name: str | None
     state: str
     reason: str | None
     messages: int
+    latest: Moment
+
+
+class DeliveryPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """The messages that were chosen in the period which starts on `begins`, by state."""
+
+    begins: date
+    queued: int
+    sent: int
+    failed: int
+    dropped: int
+    unknown: int
 
 
 class Deliveries(Answer, frozen=True, kw_only=True):
-    """`all` has no name; `groups` are the largest."""
+    """`all` has no name; `groups` are the largest. `queued_since` is the choice of the oldest
+    message that waits; null: none does."""
 
     query: DeliveriesQuestion
     all: DeliveryCounts
     groups: list[DeliveryCounts]
     times: list[DeliveryTime]
     reasons: list[DeliveryReason]
+    periods: list[DeliveryPeriod]
+    queued_since: Moment | None
 
 
 def make(source: Source, question: DeliveriesQuestion) -> Deliveries:
     """Counts what became of messages."""
     events = take_contacts(source)
     database = source.database
-    given = {"channel": question.channel or None}
+    given = {"channel": question.channel or None, "message": question.message or None}
+    database.execute(_query("own"), given)
+    date_rows(source, "own_contacts", "dated_contacts")
     names = list(msgspec.structs.fields(DeliveryCounts))[1:]
 
     def counts(name: str | None, row: tuple[Any, ...]) -> DeliveryCounts:
@@ -120,18 +162,16 @@ def make(source: Source, question: DeliveriesQuestion) -> Deliveries:
         return DeliveryCounts(name=name, **told)
 
     query = _query("counts")
-    together = database.rows(query.format(by="NULL"), {**given, "most": 1})
+    together = database.rows(query.format(by="NULL"), {"most": 1})
     row: tuple[Any, ...] = together[0] if together else (None, *[0] * (len(names) + 1))
     customers, whole = row[1], row[2:]
-    rows = database.rows(query.format(by=question.by), {**given, "most": question.groups + 1})
+    rows = database.rows(query.format(by=question.by), {"most": question.groups + 1})
     if len(rows) > question.groups:
         source.incomplete.append(Said("smaller groups are left out"))
     found = counts(None, whole)
-    if found.queued:
-        source.incomplete.append(
-            Said("%(n)s messages are still waiting, or nobody told yet", n=f"{found.queued:,}")
-        )
-    [times] = database.rows(_query("times"), given)
+    since = database.value(_query("waiting"))
+    _say(source, found, since)
+    [times] = database.rows(_query("times"))
     return Deliveries(
         **source.about("deliveries"),
         query=question,
@@ -150,10 +190,51 @@ def make(source: Source, question: DeliveriesQuestion) -> Deliveries:
             if messages
         ],
         reasons=[
-            DeliveryReason(state=state, reason=reason, messages=messages)
-            for state, reason, messages in database.rows(_query("reasons"), given)
+            DeliveryReason(
+                name=name, state=state, reason=reason, messages=messages, latest=from_micros(last)
+            )
+            for name, state, reason, messages, last in database.rows(
+                _query("reasons").format(by=question.by)
+            )
         ],
+        periods=_periods(source, question),
+        queued_since=None if since is None else from_micros(since),
     )
+
+
+def _say(source: Source, found: DeliveryCounts, since: int | None) -> None:
+    if since is not None:
+        source.incomplete.append(
+            Counted(
+                "%(n)s message is still waiting, or nobody told yet: chosen %(time)s",
+                "%(n)s messages are still waiting, or nobody told yet: the oldest chosen %(time)s",
+                found.queued,
+                time=moment_text(from_micros(since), source.span.home),
+            )
+        )
+    if found.unknown:
+        source.incomplete.append(
+            Counted(
+                "of %(n)s message nothing was ever told, and its reservation is over: is it the "
+                "provider who does not report, or the app?",
+                "of %(n)s messages nothing was ever told, and their reservations are over: is it "
+                "the provider who does not report, or the app?",
+                found.unknown,
+            )
+        )
+
+
+def _periods(source: Source, question: DeliveriesQuestion) -> list[DeliveryPeriod]:
+    """The states by period, those between the first and the last without messages included."""
+    given = {"period": question.period, "week_shift": week_shift(source)}
+    rows = {number: counts for number, *counts in source.database.rows(_query("periods"), given)}
+    return [
+        DeliveryPeriod(
+            begins=first_day(source, question.period, number),
+            **dict(zip(_STATES, rows.get(number, [0] * len(_STATES)), strict=True)),
+        )
+        for number in range(min(rows), max(rows) + 1)
+    ] if rows else []  # fmt: skip
 
 
 def show(found: Deliveries) -> Shown:
@@ -162,7 +243,7 @@ def show(found: Deliveries) -> Shown:
     columns += [Column(Said(text)) for text in (*_STATES.values(), *_LATER.values())]
     rows: list[Row] = [
         [
-            Said("all") if one is found.all else name_of(one.name),
+            Said("all") if one is found.all else _name(found, one.name),
             one.chosen,
             *(getattr(one, name) for name in (*_STATES, *_LATER)),
         ]
@@ -183,18 +264,48 @@ def show(found: Deliveries) -> Shown:
             )
         )
     if found.reasons:
-        why = [Column(Said("state"), "text"), Column(Said("reason"), "text")]
+        why = [Column(Said(text), "text") for text in (_BY[found.query.by], "state", "reason")]
         told = [
-            (Said(_STATES[one.state]), name_of(one.reason), one.messages) for one in found.reasons
+            (
+                _name(found, one.name),
+                Said(_STATES[one.state]),
+                reason_text(one.reason),
+                one.messages,
+                moment_text(one.latest, found.timezone, named=False),
+            )
+            for one in found.reasons
         ]
-        tables.append(Table(Said("Why not"), [*why, Column(Said("messages"))], told))
+        why += [Column(Said("messages")), Column(Said("the latest"), "text")]
+        tables.append(Table(Said("Why not"), why, told))
+    by_period: list[Row] = [
+        [f"{one.begins}", *(getattr(one, name) for name in _STATES)] for one in found.periods
+    ]
+    named = [Column(Said(PERIODS[found.query.period]), "text")]
+    named += [Column(Said(text)) for text in _STATES.values()]
+    tables.append(Table(Said("When they were chosen"), named, by_period))
     said = Said(
         "%(sent)s of %(n)s messages were sent",
         sent=f"{found.all.sent:,}",
         n=f"{found.all.chosen:,}",
     )
     bars = [(Said(text), getattr(found.all, name)) for name, text in (_STATES | _LATER).items()]
-    return Shown([said], tables, [Bars(Said("Messages"), bars)])
+    over_time = OverTime(
+        Said("When they were chosen"),
+        [one.begins for one in found.periods],
+        [
+            (Said(text), [getattr(one, name) for one in found.periods])
+            for name, text in _STATES.items()
+            if getattr(found.all, name)
+        ],
+        stacked=True,
+    )
+    return Shown([said], tables, [Bars(Said("Messages"), bars), over_time])
+
+
+def _name(found: Deliveries, name: str | None) -> str:
+    if name is None and found.query.by == "gateway":
+        return Said("no gateway reported")
+    return name_of(name)
 
 
 _BY: Final = {

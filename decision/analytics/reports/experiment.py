@@ -28,15 +28,15 @@ from decision.analytics.reports.comparing import (
 from decision.analytics.reports.exposed import assign, control_of, everybody, open_decisions
 from decision.analytics.reports.figures import figure, interval, p_text
 from decision.analytics.reports.kind import Kind
-from decision.analytics.reports.measuring import (
+from decision.analytics.reports.planning import Plan, best_plan, plans
+from decision.analytics.reports.source import PACKAGE, Source
+from decision.analytics.reports.unit_metrics import (
     Measures,
     known_until,
     measure,
     metrics_of,
     take_events,
 )
-from decision.analytics.reports.planning import Plan, best_plan, plans
-from decision.analytics.reports.source import PACKAGE, Source
 from decision.analytics.sample_ratio import ALPHA as RATIO_ALPHA
 from decision.analytics.sample_ratio import p_value
 from decision.analytics.segments import NothingFound
@@ -328,6 +328,7 @@ def _differences(found: ExperimentReport) -> Table:
         Column(Said("its mean"), "text"),
         Column(Said("of the control"), "text"),
         Column(Said("difference"), "text"),
+        Column(Said("adjusted by"), "text"),
         Column(Said("always valid"), "text"),
         Column(Said("relative"), "text"),
         Column(Said("p"), "text"),
@@ -343,6 +344,7 @@ def _differences(found: ExperimentReport) -> Table:
                 figure(one.mean, percent),
                 figure(one.control_mean, percent),
                 figure(best.estimate if best else None, percent),
+                _adjustment(one, found.query.strata),
                 interval(best.always if best else None, percent),
                 interval(relative.always if relative else None, True),
                 p_text(one.holm),
@@ -350,6 +352,13 @@ def _differences(found: ExperimentReport) -> Table:
         )
     title = Said("Against %(control)s; p is always valid, by Holm", control=group(found.control))
     return Table(title, columns, rows)
+
+
+def _adjustment(one: Comparison, strata: str) -> str:
+    """By what a difference is not simply that of the two means beside it."""
+    if one.adjusted is None or not (strata or one.variance_removed):
+        return ""
+    return Said("CUPED, %(strata)s", strata=Said(strata)) if strata else Said("CUPED")
 
 
 def _others(found: ExperimentReport) -> Table:

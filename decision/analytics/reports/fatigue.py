@@ -21,14 +21,14 @@ from decision.analytics.reports.asking import about, duration
 from decision.analytics.reports.exposed import open_decisions
 from decision.analytics.reports.figures import figure, interval
 from decision.analytics.reports.kind import Kind
-from decision.analytics.reports.measuring import (
+from decision.analytics.reports.source import PACKAGE, Source
+from decision.analytics.reports.unit_metrics import (
     Measures,
     known_until,
     measure,
     metrics_of,
     take_events,
 )
-from decision.analytics.reports.source import PACKAGE, Source
 from decision.analytics.weighing import Weighed, weighed
 from decision.core.definition import Metric
 from decision.core.errors import InputError

@@ -6,18 +6,28 @@ the rules, where these have the journey. Runs of customers who were merged go on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from decision.analytics.journeys import StepReport, counted, ends_of, known_journeys, seconds_of
 from decision.analytics.queries import queries
-from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
+from decision.analytics.reports.answering import (
+    Answer,
+    Bars,
+    Column,
+    Row,
+    Shown,
+    Table,
+    moment_text,
+)
 from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.archive.journal import files
-from decision.core.clock import SECOND
+from decision.core.clock import SECOND, from_micros
 from decision.core.errors import InputError
-from decision.core.said import Said, lasting_about, marked
+from decision.core.said import Joined, Said, lasting_about, marked
+from decision.core.schema import Moment
 
 _COUNTS: Final = (
     marked("asked"),
@@ -27,6 +37,22 @@ _COUNTS: Final = (
     marked("skipped"),
     marked("here"),
 )
+
+
+_ENDS: Final = (
+    marked("goal"),
+    marked("stopped"),
+    marked("finished"),
+    marked("step_removed"),
+    marked("journey_removed"),
+    marked("unreadable_date"),
+    marked("no_time"),
+    marked("loop"),
+    marked("merged"),
+    marked("erased"),
+    marked("cancelled"),
+)
+"""Why runs end by themselves; rules name other ends."""
 
 
 class JourneyQuestion(Question, frozen=True, kw_only=True):
@@ -41,7 +67,8 @@ class Journey(Answer, frozen=True, kw_only=True):
     """`entered` are the runs that started in the range, of `customers`; `under_way` those of them
     that have not ended, `refused` those that were not to start. `ends` is reason → runs.
     `seconds_to_goal` is share of those that reached the goal → how long they took at most; `events`
-    are writes to runs.
+    are writes to runs. `latest` is when the last run started, `under_way_since` when the oldest did
+    that has not ended.
     """
 
     query: JourneyQuestion
@@ -51,6 +78,8 @@ class Journey(Answer, frozen=True, kw_only=True):
     ends: dict[str, int]
     steps: list[StepReport]
     seconds_to_goal: dict[str, float] | None
+    latest: Moment | None
+    under_way_since: Moment | None
 
 
 def make(source: Source, question: JourneyQuestion) -> Journey:
@@ -68,6 +97,8 @@ def make(source: Source, question: JourneyQuestion) -> Journey:
     if found.under_way:
         source.incomplete.append(Said("some runs have not ended: conversions may still rise"))
     [(customers, rows)] = database.rows(_query("totals"), {"journey": name})
+    [times] = database.rows(_query("started"))
+    latest, since = (None if one is None else from_micros(one) for one in times)
     return Journey(
         **source.about("journey"),
         query=question,
@@ -79,6 +110,8 @@ def make(source: Source, question: JourneyQuestion) -> Journey:
         ends=ends_of(database),
         steps=found.steps,
         seconds_to_goal=seconds_of(database),
+        latest=latest,
+        under_way_since=since,
     )
 
 
@@ -96,7 +129,7 @@ def show(found: Journey) -> Shown:
     for step in found.steps:
         asks = step.kind == "ask"
         counts = (step.asked, step.selected, step.nothing, step.held, step.skipped)
-        ended = ", ".join(f"{why} {count:,}" for why, count in step.ended.items())
+        ended = _ends(step.ended)
         rows.append(
             [
                 step.step,
@@ -108,7 +141,6 @@ def show(found: Journey) -> Shown:
                 ended,
             ]
         )
-    ends = ", ".join(f"{why} {count:,}" for why, count in found.ends.items())
     said = [
         Said(
             "%(name)s: %(n)s runs started; under way: %(under_way)s; refused: %(refused)s",
@@ -117,8 +149,19 @@ def show(found: Journey) -> Shown:
             under_way=f"{found.under_way:,}",
             refused=f"{found.refused:,}",
         ),
-        Said("ended: %(ends)s", ends=ends or Said("none")),
+        Said("ended: %(ends)s", ends=_ends(found.ends) if found.ends else Said("none")),
     ]
+    if found.latest is not None:
+        said.append(
+            Said("the latest run started %(time)s", time=moment_text(found.latest, found.timezone))
+        )
+    if found.under_way_since is not None:
+        said.append(
+            Said(
+                "the oldest that is under way started %(time)s",
+                time=moment_text(found.under_way_since, found.timezone),
+            )
+        )
     if found.seconds_to_goal is not None:
         half, most = (
             lasting_about(int(found.seconds_to_goal[share] * SECOND)) for share in ("p50", "p90")
@@ -128,6 +171,17 @@ def show(found: Journey) -> Shown:
         )
     bars = Bars(Said("Runs by step"), [(one.step, one.entered) for one in found.steps])
     return Shown(said, [Table(Said("Steps"), columns, rows)], [bars])
+
+
+def _ends(counts: Mapping[str, int]) -> str:
+    """Reasons with their numbers; names of the rules stay as they are."""
+    return Joined(
+        ", ",
+        [
+            Said("%(why)s %(n)s", why=Said(why) if why in _ENDS else why, n=f"{count:,}")
+            for why, count in counts.items()
+        ],
+    )
 
 
 def _query(name: str) -> str:

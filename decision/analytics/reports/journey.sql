@@ -12,3 +12,7 @@ WHERE epoch_us(started) >= coalesce(begin_us, {begin})
 
 -- name: totals
 SELECT count(DISTINCT customer), count(*) FROM journeys WHERE journey = $journey AND refused IS NULL;
+
+-- name: started
+-- When the latest run of those counted started, and the oldest that has not ended.
+SELECT max(started), min(started) FILTER (ended IS NULL) FROM runs;

@@ -44,6 +44,8 @@ from decision.core.schema import Moment
 _TENTHS: Final = 10
 _STEP: Final = 30
 _YEAR: Final = 365
+_NOBODY_LEFT: Final = 0.98
+"""From this share of customers on, who are said to be still customers, the answer warns."""
 
 
 class LifetimeQuestion(BuyingQuestion, frozen=True, kw_only=True):
@@ -153,7 +155,22 @@ def make(source: Source, question: LifetimeQuestion) -> LifetimeValue:
             )
         else:
             spending = fit_spending(own.frequency, np.nan_to_num(found.average))
+    if buying is not None and (once := len(found.customer_id) - again):
+        source.incomplete.append(
+            Said(
+                "%(n)s customers bought once: whether they have left cannot be told from that, and "
+                "the model counts them as still customers",
+                n=f"{once:,}",
+            )
+        )
     told = None if buying is None else _told(found, buying, spending, days, yearly)
+    if told is not None and len(told.alive) and float(told.alive.mean()) > _NOBODY_LEFT:
+        source.incomplete.append(
+            Said(
+                "the model finds hardly anybody who has left: customers came back too seldom, or "
+                "the time is too short; do not rely on who is still a customer"
+            )
+        )
     return LifetimeValue(
         **source.about("lifetime-value"),
         query=question,

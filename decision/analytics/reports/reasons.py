@@ -32,7 +32,33 @@ from decision.analytics.reports.periods import (
     week_shift,
 )
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.core.said import Said
+from decision.core.said import Said, marked
+
+_CODES: Final = (
+    marked("inactive"),
+    marked("not_in_placement"),
+    marked("not_eligible"),
+    marked("no_consent"),
+    marked("suppressed"),
+    marked("unreachable"),
+    marked("quiet_hours"),
+    marked("reply_window_closed"),
+    marked("rule_excluded"),
+    marked("capped"),
+    marked("budget_spent"),
+    marked("too_long"),
+    marked("holdout"),
+    marked("below_threshold"),
+    marked("outranked"),
+)
+"""The reason codes, which are also keys of catalogues: pages say them in the reader's language."""
+
+
+def reason_text(code: str | None) -> str:
+    """A reason code as people read it, or what a provider wrote."""
+    if not code:
+        return Said("not told")
+    return Said(code) if code in _CODES else code
 
 
 class ReasonsQuestion(Question, frozen=True, kw_only=True):
@@ -104,6 +130,14 @@ def make(source: Source, question: ReasonsQuestion) -> Reasons:
         )
         for number in range(min(outcomes), max(outcomes) + 1)
     ] if outcomes else []  # fmt: skip
+    degraded = dict(database.rows(_query("degraded"), given))
+    for part, decisions in degraded.items():
+        source.note(
+            Said(
+                "%(n)s decisions were made without %(part)s: look at the server's health",
+                n=f"{decisions:,}", part=part,
+            )
+        )  # fmt: skip
     return Reasons(
         **source.about("reasons"),
         query=question,
@@ -114,7 +148,7 @@ def make(source: Source, question: ReasonsQuestion) -> Reasons:
         fallback=whole["fallback"],
         none=whole["none"],
         reasons=_sorted(why),
-        degraded=dict(database.rows(_query("degraded"), given)),
+        degraded=degraded,
         periods=periods,
     )
 
@@ -128,7 +162,7 @@ def show(found: Reasons) -> Shown:
     named = list(found.reasons)
     columns = [Column(Said(PERIODS[found.query.period]), "text"), Column(Said("decisions"))]
     columns += [Column(Said("selected")), Column(Said("fallback")), Column(Said("none"))]
-    columns += [Column(name or "?") for name in named]
+    columns += [Column(reason_text(name)) for name in named]
     rows: list[Row] = [
         [
             f"{one.begins}{'' if one.complete else '*'}",
@@ -142,13 +176,13 @@ def show(found: Reasons) -> Shown:
     ]
     silent = found.decisions - found.selected
     whole = [
-        (name or "?", count, count / silent if silent else None)
+        (reason_text(name), count, count / silent if silent else None)
         for name, count in found.reasons.items()
     ]
     why = [
         Column(Said("reason"), "text"),
         Column(Said("decisions")),
-        Column(Said("of all"), "share"),
+        Column(Said("of those without a message"), "share"),
     ]
     said = Said(
         "%(n)s of %(all)s decisions selected no message",
@@ -159,6 +193,9 @@ def show(found: Reasons) -> Shown:
         Table(Said("Reasons"), why, whole),
         Table(Said("Over time; * is not over yet"), columns, rows),
     ]
+    if found.degraded:
+        lacked = [Column(Said("made without"), "text"), Column(Said("decisions"))]
+        tables.append(Table(Said("Made without"), lacked, list(found.degraded.items())))
     bars = Bars(Said("Decisions by reason"), [(name, count) for name, count, _ in whole])
     return Shown([said], tables, [bars])
 

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from decision.analytics.queries import queries
-from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
+from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shaded, Shown, Table
 from decision.analytics.reports.asking import ANY, Question, about
 from decision.analytics.reports.breakdown import (
     Breakdown,
@@ -40,6 +40,7 @@ from decision.analytics.reports.source import PACKAGE, Source
 from decision.core.errors import InputError
 from decision.core.local_days import END
 from decision.core.said import Said
+from decision.evaluation.retention import FEW
 
 
 class RetentionQuestion(Question, frozen=True, kw_only=True):
@@ -151,6 +152,10 @@ def make(source: Source, question: RetentionQuestion) -> Retention:
     if any(not cell.complete for one in cohorts for cell in one.cells):
         source.incomplete.append(
             Said("periods that are not over are marked, and not in the line of all")
+        )
+    if any(0 < one.customers < FEW for one in cohorts):
+        source.incomplete.append(
+            Said("cohorts of fewer than %(n)s customers: a share of so few says little", n=FEW)
         )
     if question.count == "on_or_after":
         source.incomplete.append(Said("who has not come back may still do so later"))
@@ -313,7 +318,9 @@ def show(found: Retention) -> Shown:
 
 
 def _text(cell: RetentionCell) -> str:
-    return "" if cell.share is None else f"{cell.share:.1%}{'' if cell.complete else '*'}"
+    if cell.share is None:
+        return ""
+    return Shaded(f"{cell.share:.1%}{'' if cell.complete else '*'}", cell.share)
 
 
 def _query(name: str) -> str:

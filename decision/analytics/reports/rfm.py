@@ -13,7 +13,15 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from decision.analytics.reports.answering import Answer, Bars, Column, Row, Shown, Table
+from decision.analytics.reports.answering import (
+    Answer,
+    Bars,
+    Column,
+    Row,
+    Shown,
+    Table,
+    moment_text,
+)
 from decision.analytics.reports.buying import Buyers, BuyingQuestion, buyers, take_purchases
 from decision.analytics.reports.kind import Attributes, Kind
 from decision.analytics.reports.source import Source
@@ -183,7 +191,7 @@ def show(found: Rfm) -> Shown:
     said = Said(
         "%(n)s customers, as of %(time)s",
         n=f"{found.customers:,}",
-        time=f"{found.moment:%Y-%m-%d %H:%M:%SZ}",
+        time=moment_text(found.moment, found.timezone),
     )
     tables = [Table(Said("Segments"), columns, rows), Table(Said("Bins"), named, grid)]
     return Shown([said], tables, [Bars(Said("Customers by segment"), bars)])

@@ -26,14 +26,14 @@ from decision.analytics.reports.asking import about
 from decision.analytics.reports.exposed import assign, open_decisions, policies_of
 from decision.analytics.reports.figures import figure, interval
 from decision.analytics.reports.kind import Kind
-from decision.analytics.reports.measuring import (
+from decision.analytics.reports.source import PACKAGE, Source
+from decision.analytics.reports.unit_metrics import (
     Measures,
     known_until,
     measure,
     metrics_of,
     take_events,
 )
-from decision.analytics.reports.source import PACKAGE, Source
 from decision.analytics.sample_ratio import ALPHA as RATIO_ALPHA
 from decision.analytics.sample_ratio import p_value
 from decision.analytics.segments import NothingFound
@@ -138,7 +138,7 @@ def make(source: Source, question: RoiQuestion) -> Roi:
     for name in [*totals, *sorted((held.keys() | drawn.keys()) - totals.keys() - {""})]:
         own = totals.get(name, Totals(0, 0, 0.0))
         lines.append(_line(name, own, touched.get(name, 0.0), held.get(name), drawn.get(name)))
-    _say(source, lines, question.by, mismatch=mismatch)
+    _say(source, lines, mismatch=mismatch)
     span = {"begin": source.span.begin, "end": source.span.end}
     [(people, events)] = source.database.rows(_query("counted"), span)
     return Roi(
@@ -284,7 +284,7 @@ def _line(name: str | None, totals: Totals, touched: float, held: Any, drawn: An
     )
 
 
-def _say(source: Source, lines: list[RoiLine], by: By, *, mismatch: bool) -> None:
+def _say(source: Source, lines: list[RoiLine], *, mismatch: bool) -> None:
     kinds = {one.identified for one in lines}
     if mismatch:
         source.incomplete.append(
@@ -294,13 +294,7 @@ def _say(source: Source, lines: list[RoiLine], by: By, *, mismatch: bool) -> Non
             )
         )
     elif kinds == {None}:
-        source.incomplete.append(
-            Said(
-                "there is no control group and no drawn silence with enough customers: last touch "
-                "alone is shown, which counts what would have come anyway; write experiments: "
-                "{holdout: {share: 5%, seed: h-1}}"
-            )
-        )
+        source.incomplete.append(_why_not_known(source))
     if "holdout" in kinds:
         source.incomplete.append(
             Said(
@@ -318,6 +312,25 @@ def _say(source: Source, lines: list[RoiLine], by: By, *, mismatch: bool) -> Non
                 n=FEW,
             )
         )
+
+
+def _why_not_known(source: Source) -> Said:
+    """Why last touch alone is shown, and what to do."""
+    groups = [one for one in source.policy.experiments if not one.variants] if source.policy else []
+    if groups:
+        return Said(
+            "the control groups of the rules (%(names)s) do not have %(n)s customers yet who did "
+            "it, and silence was not drawn: last touch alone is shown, which counts what would "
+            "have come anyway; take a longer range, or give the control group a larger share",
+            names=", ".join(one.name for one in groups),
+            n=FEWEST,
+        )
+    return Said(
+        "the rules have no control group, and silence was not drawn: last touch alone is shown, "
+        "which counts what would have come anyway; add a control group to a rule file, under "
+        "experiments: holdout: {share: 5%, seed: holdout-1, keeps: [service]}, where keeps are the "
+        "purposes it still hears of"
+    )
 
 
 def show(found: Roi) -> Shown:

@@ -20,7 +20,7 @@ from decision.console.language import N_
 from decision.console.report_charts import picture_file
 from decision.console.report_kinds.counting import Reports, Waiting
 from decision.console.report_kinds.names import names_of
-from decision.console.report_kinds.question import PATH, Asked, as_json
+from decision.console.report_kinds.question import PATH, WORDED, Asked, as_json
 from decision.console.report_kinds.shown import shown_report
 from decision.console.span import RANGES
 from decision.console.streamed import gone
@@ -81,6 +81,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             form=asked.form(error),
             names=await console.work(partial(offered, policy.version if policy else "")),
             path=PATH,
+            worded=WORDED,
             ranges=[
                 (say(text), asked.link(range=name, from_="", until=""))
                 for name, text in RANGES.items()

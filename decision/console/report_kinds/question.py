@@ -12,6 +12,7 @@ import msgspec
 from decision.analytics.reports import Kind, Option
 from decision.analytics.reports.asking import Question, asked, range_of
 from decision.console.forms import Form
+from decision.console.language import N_
 from decision.console.rendering import link
 from decision.console.span import DAYS, RANGES
 from decision.core import calendar
@@ -20,6 +21,18 @@ from decision.core.errors import InputError
 
 PATH: Final = "/console/reports"
 RANGE: Final = "range"
+WORDED: Final = (
+    N_("day"),
+    N_("week"),
+    N_("month"),
+    N_("channel"),
+    N_("message"),
+    N_("placement"),
+    N_("gateway"),
+    N_("category"),
+    N_("journey"),
+)
+"""Choices of options that forms say in words; of others the help speaks by their names."""
 _EVERYTHING: Final = "all"
 _LONGEST: Final = 500
 _DATE: Final = len("2026-11-21")

@@ -7,12 +7,15 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from decision.analytics.reports.answering import Answer, Column, Shown, Table, local
+from decision.analytics.reports.answering import Answer, Column, Shaded, Shown, Table, local
 from decision.console.language import N_, Language
+from decision.console.report_cells import cell
 from decision.console.report_charts import figures
-from decision.core.clock import SECOND
-from decision.core.said import Said, lasting_about
+from decision.core.said import Said
 
+_SHADES: Final = 5
+_SHORT: Final = 24
+"""Letters of a text that is not broken."""
 ROWS: Final = 200
 """Rows of a table on the page; all are in the JSON."""
 
@@ -20,12 +23,12 @@ ROWS: Final = 200
 class ShownTable(NamedTuple):
     """`columns` as the macro of tables takes them; the first of a row is its name.
 
-    `left_out` are rows that are not on the page.
+    A cell is its text and its class. `left_out` are rows that are not on the page.
     """
 
     title: str
     columns: Sequence[str | tuple[str, str]]
-    rows: Sequence[Sequence[tuple[str, bool]]]
+    rows: Sequence[Sequence[tuple[str, str]]]
     left_out: int
 
 
@@ -52,6 +55,15 @@ def shown_report(
         [_table(one, language) for one in shown.tables],
         [_sentence(one, language) for one in incomplete],
     )
+
+
+def _class(value: str | float | None, text: str, column: Column) -> str:
+    """The class of a cell: figures and short texts stay in one line; a share is a shade."""
+    if isinstance(value, Shaded):
+        return f"number shade-{min(_SHADES, int(value.share * _SHADES) + 1)}"
+    if column.form != "text":
+        return "number"
+    return "long" if len(text) > _SHORT else "short"
 
 
 def about(found: Answer, language: Language) -> str:
@@ -85,28 +97,10 @@ def _table(table: Table, language: Language) -> ShownTable:
     ]
     rows = [
         [
-            (cell(value, column, language), column.form != "text")
+            (text := cell(value, column, language), _class(value, text, column))
             for value, column in zip(row, table.columns, strict=True)
         ]
         for row in table.rows[:ROWS]
     ]
     left_out = max(0, len(table.rows) - ROWS)
     return ShownTable(_sentence(table.title, language), columns, rows, left_out)
-
-
-def cell(value: str | float | None, column: Column, language: Language) -> str:
-    """A value as text.
-
-    >>> english = Language("en")
-    >>> cell(0.25, Column("of all", "share"), english), cell(None, Column("n"), english)
-    ('25.0%', '')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return language.say(value)
-    if column.form == "share":
-        return language.percent(value)
-    if column.form == "seconds":
-        return language.say(lasting_about(round(value * SECOND)))
-    return language.number(value, 0 if float(value).is_integer() else 2)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from decision.analytics.reports import KINDS
+from decision.console.language import Language
 from decision.core.definition import PolicyDefinition
 from decision.rulebook.reader import load_files
 from tests.analytics.reports.made import NOON, decided, report, write_decisions, write_rows
@@ -80,7 +82,26 @@ def test_each_message_is_in_one_state_and_times_and_reasons_are_told(archive: Pa
     assert times == {"sent": (60 + 240) / 2, "opened": 600}
     by = report("deliveries", archive, rules(), by="gateway", channel="email")
     assert {(group.name, group.sent) for group in by.groups} == {("mail", 1), (None, 0)}
-    assert any("1 messages are still waiting" in text for text in found.incomplete)
+    waits, unheard = found.incomplete
+    assert "1 message is still waiting" in waits and "chosen 2026-11-20 12:03 (UTC)" in waits
+    assert "of 1 message nothing was ever told" in unheard
+    assert found.queued_since == NOON + timedelta(minutes=3)
+
+
+def test_messages_are_counted_by_when_they_were_chosen_and_why_not_by_group(
+    archive: Path,
+) -> None:
+    found = report("deliveries", archive, rules())
+    days = {f"{one.begins}": (one.sent, one.unknown) for one in found.periods}
+    assert days == {"2026-11-18": (0, 1), "2026-11-19": (0, 0), "2026-11-20": (2, 0)}
+    assert [(why.name, why.reason) for why in found.reasons] == [
+        ("email", "mailbox full"), ("push", "no_consent"),
+    ]  # fmt: skip
+    assert (
+        sum(one.sent for one in report("deliveries", archive, rules(), message="news").periods) == 2
+    )
+    said = Language("zh").say(KINDS["deliveries"].show(found).tables[2].rows[1][2])
+    assert said == "未获同意"
 
 
 def test_budgets_count_what_was_not_given_back_and_when_they_are_spent(archive: Path) -> None:
@@ -92,6 +113,8 @@ def test_budgets_count_what_was_not_given_back_and_when_they_are_spent(archive: 
     assert (per_day.per, per_day.spent) == ("day", 3)
     assert (month.shared, month.unit, month.spent, month.limit) == (True, "CNY", 3.0, 10.0)
     assert sum(month.days) == 3.0 and len(month.days) == len(found.days)
+    late = report("budgets", archive, rules(), from_="2026-11-19")
+    assert any("within the periods of news, month: only" in text for text in late.incomplete)
     none = report("budgets", archive)
     assert none.budgets == [] and any("no budgets" in text for text in none.incomplete)
 

@@ -138,6 +138,7 @@ NAMES = {
     "fields": ("event.devise", ""),
     "channels": ("emial", "sms"),
     "placements": ("outbond", "silent"),
+    "messages": ("ofer", "unsent"),
     "journeys": ("welcom", "never"),
     "funnels": ("by", ""),
     "metrics": ("revnue", ""),

@@ -76,7 +76,11 @@ def test_without_a_control_group_last_touch_is_shown_and_marked(tmp_path: Path) 
     found = report("roi", tmp_path, without)
     assert [one.identified for one in found.lines] == [None, None]
     assert line(found, "push").last_touch > 0 and line(found, "push").incremental is None
-    assert any("there is no control group" in one for one in found.incomplete)
+    assert any("add a control group to a rule file" in one for one in found.incomplete)
+    few = report("roi", tmp_path, policy(tmp_path, RULES, "v1"), until="2026-11-20T12:00:01+00:00")
+    assert any(
+        "the control groups of the rules (hold) do not have" in one for one in few.incomplete
+    )
     shown = KINDS["roi"].show(found)
     assert "only last touch" in shown.said[0]
     assert "not incremental" in "".join(column.name for column in shown.tables[0].columns)

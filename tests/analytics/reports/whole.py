@@ -31,6 +31,7 @@ placements:
 messages:
   news: {purpose: tips, channels: [email], value: 1, content: {title: News}, budget: {total: 50, per_day: 9}}
   offer: {purpose: tips, channels: [push], value: 2, content: {title: Offer}}
+  unsent: {purpose: tips, channels: [sms], value: 1, content: {title: Never}}
 budgets:
   month: {of: {channel: [email, push]}, spend: 20, per: calendar month}
 metrics: {revenue: {event: purchase, value: amount}}

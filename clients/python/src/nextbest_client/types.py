@@ -399,9 +399,13 @@ Deliveries = TypedDict(
         "groups": "list[DeliveryCounts]",
         "times": "list[DeliveryTime]",
         "reasons": "list[DeliveryReason]",
+        "periods": "list[DeliveryPeriod]",
+        "queued_since": str | None,
     },
 )
-"""`all` has no name; `groups` are the largest."""
+"""`all` has no name; `groups` are the largest. `queued_since` is the choice of the oldest message
+that waits; null: none does.
+"""
 
 DeliveriesQuestion = TypedDict(
     "DeliveriesQuestion",
@@ -411,6 +415,8 @@ DeliveriesQuestion = TypedDict(
         "timezone": str,
         "by": Literal["channel", "gateway", "message", "placement"],
         "channel": str,
+        "message": str,
+        "period": Literal["day", "month", "week"],
         "groups": int,
     },
 )
@@ -443,12 +449,29 @@ class DeliveryCounts(TypedDict):
 
 
 @final
-class DeliveryReason(TypedDict):
-    """Why messages `failed` or were `dropped`, in the words of the provider or of nextbest."""
+class DeliveryPeriod(TypedDict):
+    """The messages that were chosen in the period which starts on `begins`, by state."""
 
+    begins: str
+    queued: int
+    sent: int
+    failed: int
+    dropped: int
+    unknown: int
+
+
+@final
+class DeliveryReason(TypedDict):
+    """Why messages `failed` or were `dropped`, in the words of the provider or of nextbest.
+
+    `name` is that of the group. `latest` is when the last of them was chosen.
+    """
+
+    name: str | None
     state: str
     reason: str | None
     messages: int
+    latest: str
 
 
 @final
@@ -885,11 +908,14 @@ Journey = TypedDict(
         "ends": dict[str, int],
         "steps": "list[StepReport]",
         "seconds_to_goal": dict[str, float] | None,
+        "latest": str | None,
+        "under_way_since": str | None,
     },
 )
 """`entered` are the runs that started in the range, of `customers`; `under_way` those of them that
 have not ended, `refused` those that were not to start. `ends` is reason → runs. `seconds_to_goal`
 is share of those that reached the goal → how long they took at most; `events` are writes to runs.
+`latest` is when the last run started, `under_way_since` when the oldest did that has not ended.
 """
 
 JourneyQuestion = TypedDict(

@@ -9,7 +9,7 @@ import msgspec
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import Question, about, duration
-from decision.analytics.reports.measures import metric_named
+from decision.analytics.reports.event_amounts import metric_named
 from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.archive.journal import files
@@ -128,4 +128,4 @@ def known_until(source: Source) -> int:
 
 
 def _query(name: str) -> str:
-    return queries(PACKAGE, "measuring.sql")[name]
+    return queries(PACKAGE, "unit_metrics.sql")[name]
