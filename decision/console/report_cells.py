@@ -27,12 +27,18 @@ def cell(value: str | float | None, column: Column, language: Language) -> str:
     if isinstance(value, str):
         return language.say(value)
     if column.form == "share":
-        small = 0 < abs(value) < _LEAST
-        return (
-            f"{'<' if value > 0 else '>-'}{language.percent(_LEAST)}"
-            if small
-            else language.percent(value)
-        )
+        return share_text(value, language)
     if column.form == "seconds":
         return language.say(lasting_about(round(value * SECOND)))
     return language.number(value, 0 if float(value).is_integer() else 2)
+
+
+def share_text(value: float, language: Language) -> str:
+    """A share of 1 in percent. One that is too small to show is not 0.
+
+    >>> share_text(0.0, Language("en")), share_text(-0.0004, Language("en"))
+    ('0.0%', '>-0.1%')
+    """
+    if 0 < abs(value) < _LEAST:
+        return f"{'<' if value > 0 else '>-'}{language.percent(_LEAST)}"
+    return language.percent(value)

@@ -17,6 +17,7 @@ from decision.analytics.reports.answering import Bars, OverTime
 from decision.console.charts import HEIGHT, Series, band, stacked
 from decision.console.charts import WIDTH as WIDE
 from decision.console.language import Language, zone_of
+from decision.console.report_cells import share_text
 
 WIDTH: Final = 560
 STYLE: Final = (
@@ -86,10 +87,10 @@ def _height(chart: Bars) -> int:
 def _bars(chart: Bars, language: Language) -> Markup:
     """A bar for each row, its name above it, its number beside it."""
     rows = [(language.say(name), value) for name, value in chart.rows[:MOST]]
-    most = max((value for _, value in rows), default=0) or 1
+    most = max((chart.most, *(value for _, value in rows))) or 1
     parts = []
     for place, (name, value) in enumerate(rows):
-        number = language.percent(value) if chart.percent else _number(value, language)
+        number = share_text(value, language) if chart.percent else _number(value, language)
         parts.append(
             Markup(
                 '<text x="0" y="{}"><title>{}</title>{}</text>'

@@ -58,4 +58,11 @@ def test_a_report_is_asked_by_keyboard_and_a_mistake_is_put_right_where_it_is(
         watched.check_access("an answer")
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wide <= 0
+        watched.go("/console/reports/retention/found?event=page_view&period=day&periods=2")
+        expect(page.locator("td.shade-1")).not_to_have_count(0)
+        watched.check_access("cells with a shade")
+        watched.go("/console/experiments")
+        expect(page.locator(".brings [hx-get]")).to_have_count(0)
+        expect(page.locator(".brings dd p")).not_to_have_count(0)
+        watched.check_access("what experiments bring")
         watched.check()

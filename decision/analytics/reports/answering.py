@@ -36,11 +36,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     incomplete: list[str]
 
 
-Form = Literal["text", "number", "share", "seconds"]
+Form = Literal["text", "figure", "number", "share", "seconds"]
 
 
 class Shaded(str):
-    """A text of a table with a share of 1, which pages show as a shade behind it."""
+    """A text of a table with a share of the most in it, 0 to 1: pages put a shade behind it."""
 
     __slots__ = ("share",)
     share: float
@@ -52,7 +52,7 @@ class Shaded(str):
 
 
 class Column(NamedTuple):
-    """A column of a table; `share` is of 1, `seconds` is a time."""
+    """A column of a table; `share` is of 1, `seconds` is a time, a `figure` one that is a text."""
 
     name: str
     form: Form = "number"
@@ -71,11 +71,12 @@ class Table(NamedTuple):
 
 
 class Bars(NamedTuple):
-    """A chart: one bar for each name."""
+    """A chart: one bar for each name; `most`: what the whole width is, else the longest bar."""
 
     title: str
     rows: Sequence[tuple[str, float]]
     percent: bool = False
+    most: float = 0.0
 
 
 class OverTime(NamedTuple):

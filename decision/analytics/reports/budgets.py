@@ -190,7 +190,7 @@ def show(found: Budgets) -> Shown:
         Column(Said("budget"), "text"),
         Column(Said("per"), "text"),
         Column(Said("unit"), "text"),
-        Column(Said("spent")),
+        Column(Said("spent so far")),
         Column(Said("limit")),
         Column(Said("of the limit"), "share"),
         Column(Said("each day")),
@@ -218,7 +218,7 @@ def show(found: Budgets) -> Shown:
             all=f"{len(found.budgets):,}",
         )
     bars = [(_called(one), one.spent / one.limit) for one in found.budgets if one.limit]
-    charts = [Bars(Said("Spent of the limit"), bars, percent=True)]
+    charts = [Bars(Said("Spent of the limit"), bars, percent=True, most=1.0)]
     daily = [Column(Said("day"), "text"), *(Column(_called(one)) for one in found.budgets)]
     by_day: list[Row] = [
         [f"{day}", *(one.days[place] for one in found.budgets)]

@@ -325,13 +325,13 @@ def _differences(found: ExperimentReport) -> Table:
     columns = [
         Column(Said("metric"), "text"),
         Column(Said("variant"), "text"),
-        Column(Said("its mean"), "text"),
-        Column(Said("of the control"), "text"),
-        Column(Said("difference"), "text"),
+        Column(Said("its mean"), "figure"),
+        Column(Said("of the control"), "figure"),
+        Column(Said("difference"), "figure"),
         Column(Said("adjusted by"), "text"),
-        Column(Said("always valid"), "text"),
-        Column(Said("relative"), "text"),
-        Column(Said("p"), "text"),
+        Column(Said("always valid"), "figure"),
+        Column(Said("relative"), "figure"),
+        Column(Said("p"), "figure"),
     ]
     rows = []
     for one in found.comparisons:
@@ -366,9 +366,9 @@ def _others(found: ExperimentReport) -> Table:
     columns = [
         Column(Said("metric"), "text"),
         Column(Said("variant"), "text"),
-        Column(Said("one look"), "text"),
-        Column(Said("p"), "text"),
-        Column(Said("without CUPED"), "text"),
+        Column(Said("one look"), "figure"),
+        Column(Said("p"), "figure"),
+        Column(Said("without CUPED"), "figure"),
         Column(Said("variance removed"), "share"),
     ]
     rows = []
@@ -392,12 +392,12 @@ def _planned_table(found: ExperimentReport) -> Table:
     columns = [
         Column(Said("metric"), "text"),
         Column(Said("variant"), "text"),
-        Column(Said("mean now"), "text"),
-        Column(Said("difference"), "text"),
+        Column(Said("mean now"), "figure"),
+        Column(Said("difference"), "figure"),
         Column(Said("customers")),
-        Column(Said("days"), "text"),
+        Column(Said("days"), "figure"),
         Column(Said("customers, always valid")),
-        Column(Said("days, always valid"), "text"),
+        Column(Said("days, always valid"), "figure"),
     ]
     rows = [
         (

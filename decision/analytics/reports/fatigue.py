@@ -244,10 +244,10 @@ def _table(one: FatigueWindow) -> Table:
     columns = [
         Column(Said("contacts before"), "text"),
         Column(Said("contacts")),
-        Column(Said("response (raw)"), "text"),
-        Column(Said("unsubscribed (raw)"), "text"),
-        Column(Said("one more changes the response by"), "text"),
-        Column(Said("unsubscribes by"), "text"),
+        Column(Said("response (raw)"), "figure"),
+        Column(Said("unsubscribed (raw)"), "figure"),
+        Column(Said("one more changes the response by"), "figure"),
+        Column(Said("unsubscribes by"), "figure"),
         Column(Said("effective sample")),
     ]
     rows = [

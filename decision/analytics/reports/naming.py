@@ -122,7 +122,7 @@ def unknown_name(
         Said("; there are %(names)s", names=", ".join(names[:_LISTED])) if names else ""
     )
     text = Said(
-        "neither the rules nor %(archive)s have the %(noun)s %(name)s%(there)s",
+        'neither the rules nor %(archive)s have the %(noun)s "%(name)s"%(there)s',
         archive=source.archive, noun=noun, name=name[:60], there=there,
     )  # fmt: skip
     return InputError(option, text)

@@ -295,8 +295,14 @@ def show(found: Retention) -> Shown:
     columns = [Column(period, "text"), Column(Said("customers"))]
     columns += [Column(name, "text") for name in found.columns]
     size = sum(one.customers for one in found.cohorts)
-    rows: list[Row] = [[Said("all"), size, *map(_text, found.all)]]
-    rows += [[f"{one.begins}", one.customers, *map(_text, one.cells)] for one in found.cohorts]
+    sure = [one for one in found.cohorts if one.customers >= FEW] or found.cohorts
+    most = max((cell.share or 0.0 for one in sure for cell in one.cells), default=0.0) or 1.0
+
+    def texts(cells: Sequence[RetentionCell]) -> list[str]:
+        return [_text(one, most) for one in cells]
+
+    rows: list[Row] = [[Said("all"), size, *texts(found.all)]]
+    rows += [[f"{one.begins}", one.customers, *texts(one.cells)] for one in found.cohorts]
     shares = [
         (Said("%(period)s %(n)s", period=period, n=name), cell.share or 0.0)
         for name, cell in zip(found.columns, found.all, strict=True)
@@ -311,16 +317,17 @@ def show(found: Retention) -> Shown:
     if found.groups:
         named = [Column(found.query.by, "text"), *columns[1:]]
         own: list[Row] = [
-            (name_of(one.name), one.customers, *map(_text, one.cells)) for one in found.groups
+            (name_of(one.name), one.customers, *texts(one.cells)) for one in found.groups
         ]
         tables.append(Table(Said("By %(field)s", field=found.query.by), named, own))
     return Shown([said], tables, [Bars(Said("All cohorts"), shares, percent=True)])
 
 
-def _text(cell: RetentionCell) -> str:
+def _text(cell: RetentionCell, most: float) -> str:
     if cell.share is None:
         return ""
-    return Shaded(f"{cell.share:.1%}{'' if cell.complete else '*'}", cell.share)
+    text = f"{cell.share:.1%}{'' if cell.complete else '*'}"
+    return Shaded(text, min(1.0, cell.share / most))
 
 
 def _query(name: str) -> str:

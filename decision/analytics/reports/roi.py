@@ -352,12 +352,12 @@ def show(found: Roi) -> Shown:
     columns = [
         Column(Said(_NAMES[found.query.by]), "text"),
         Column(Said("contacts")),
-        Column(Said("cost"), "text"),
-        Column(Said("last touch (not incremental)"), "text"),
-        Column(Said("incremental"), "text"),
-        Column(Said("always valid"), "text"),
-        Column(Said("per customer"), "text"),
-        Column(Said("cost of all"), "text"),
+        Column(Said("cost"), "figure"),
+        Column(Said("last touch (not incremental)"), "figure"),
+        Column(Said("incremental"), "figure"),
+        Column(Said("always valid"), "figure"),
+        Column(Said("per customer"), "figure"),
+        Column(Said("cost of all"), "figure"),
         Column(Said("ROI"), "share"),
         Column(Said("known by"), "text"),
     ]

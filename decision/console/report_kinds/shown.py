@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -81,8 +82,17 @@ def about(found: Answer, language: Language) -> str:
 
 
 def _sentence(text: str, language: Language) -> str:
-    """A text with a large first letter; a name stays as it is."""
-    return _first_large(language.say(text)) if isinstance(text, Said) else text
+    """A text with a large first letter; a name stays as it is, also where it begins the text.
+
+    >>> [_sentence(Said("%(name)s: ended", name=one), Language("en")) for one in ("a", Said("b"))]
+    ['a: ended', 'B: ended']
+    """
+    if not isinstance(text, Said):
+        return text
+    begins = re.match(r"%\((\w+)\)s", text.template)
+    name = begins is not None and not isinstance(text.values.get(begins[1]), Said)
+    said = language.say(text)
+    return said if name else _first_large(said)
 
 
 def _first_large(text: str) -> str:
@@ -90,9 +100,15 @@ def _first_large(text: str) -> str:
 
 
 def _table(table: Table, language: Language) -> ShownTable:
+    shaded = {
+        place
+        for row in table.rows[:ROWS]
+        for place, value in enumerate(row)
+        if isinstance(value, Shaded)
+    }
     columns = [
-        name if column.form == "text" else (name, "number")
-        for column in table.columns
+        (name, "number") if column.form != "text" or place in shaded else name
+        for place, column in enumerate(table.columns)
         for name in [_sentence(column.name, language)]
     ]
     rows = [

@@ -252,7 +252,7 @@ def test_what_cannot_be_asked_names_the_nearest_and_what_there_is(
         assert error.value.path == path
     with pytest.raises(InputError, match="the rules have no metrics"):
         report("experiment", archive, None, name="copy")
-    with pytest.raises(InputError, match='the event purchas; did you mean "purchase"'):
+    with pytest.raises(InputError, match='the event "purchas"; did you mean "purchase"'):
         report("experiment", archive, rules_, name="copy", event="purchas")
     none = report("experiment", archive, rules_, name="copy", from_="2030-01-01")
     assert none.customers == 0 and "no customer of short can be counted" in none.conclusions[0]

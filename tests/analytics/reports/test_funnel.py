@@ -216,7 +216,7 @@ def test_with_the_customers_own_time_zones_each_has_their_own_days(tmp_path: Pat
         ({"steps": "view,buy", "funnel": "buy"}, "funnel: give its name or steps, not both"),
         ({"funnel": "buy"}, 'funnel: "buy" is not a funnel of the policy'),
         ({"steps": ",".join(["view"] * 21)}, "steps: there are 21"),
-        ({"steps": "view,buyy"}, 'have the event buyy; did you mean "buy"'),
+        ({"steps": "view,buyy"}, 'have the event "buyy"; did you mean "buy"'),
         ({"steps": "view,buy", "groups": "0"}, "groups: write a whole number from 1 to 1000"),
     ],
 )
