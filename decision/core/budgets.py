@@ -51,6 +51,13 @@ class Unit(NamedTuple):
         return f"{self.counter}/{self.message}/{self.amount}"
 
 
+class BudgetCount(NamedTuple):
+    """How much is taken of a counter, and how much is held by processes that may still take it."""
+
+    taken: int
+    held: int = 0
+
+
 def unit_named(name: str) -> Unit:
     """The unit of a name; a counter's own name is one contact of its message.
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.budgets import BudgetCount
 from decision.core.clock import HOUR
 from decision.core.counts import CountStore
 from decision.core.coupons import CouponStore
@@ -372,8 +373,12 @@ class AliasStore(Protocol):
 class BudgetStore(Protocol):
     """Counters with a limit, outside any customer. `DocumentStore.read` reads them.
 
-    What is taken are units: see `core.budgets`, whose names they have.
+    What is taken are units: see `core.budgets`, whose names they have. A token is the id of the
+    decision that takes. Of several processes each may hold some units, which nobody has taken yet.
     """
+
+    async def prepare_budgets(self) -> None:
+        """Does what the first decision that takes would otherwise wait for."""
 
     async def take_budgets(
         self,
@@ -403,6 +408,10 @@ class BudgetStore(Protocol):
 
     async def expire_budgets(self, now: int, *, timeout: float | None = None) -> None:
         """Gives back what was taken for reservations that have ended by now."""
+
+    async def budget_counts(self, counters: Sequence[str]) -> dict[str, BudgetCount]:
+        """How much is taken of each counter, and how much of it processes hold, for people to look
+        at. `DocumentStore.read` counts as taken what other processes hold."""
 
 
 class LogStore(Protocol):

@@ -17,7 +17,8 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     """One budget in its present period; `name` is that of its message, or one of `budgets:`.
 
     `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is what
-    may be spent by now. Without a period (`per` null) it is of all time.
+    may be spent by now. Of what is not spent, servers hold `held` for their next decisions, in the
+    same unit. Without a period (`per` null) it is of all time.
     """
 
     name: str
@@ -26,6 +27,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     spent: float
     limit: float
     freed: float
+    held: float = 0
     per: CalendarPeriod | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -47,7 +49,7 @@ async def budget_views(runtime: Runtime, among: int | None = None) -> list[Budge
         return []
     try:
         await store.expire_budgets(now)
-        spent = (await store.read("", budgets=tuple(limits))).budgets
+        counts = await store.budget_counts(tuple(limits))
     except StoreUnavailable:
         return None
     found = []
@@ -58,9 +60,10 @@ async def budget_views(runtime: Runtime, among: int | None = None) -> list[Budge
                 name=budget.name,
                 of="budgets" if budget.shared else "message",
                 unit=budget.unit,
-                spent=budget.amount_of(spent[counter]),
+                spent=budget.amount_of(counts[counter].taken),
                 limit=budget.amount_of(budget.amount),
                 freed=budget.amount_of(limit.amount),
+                held=budget.amount_of(counts[counter].held),
                 per=budget.per,
                 since=from_micros(limit.start) if budget.per else None,
                 until=from_micros(limit.end) if budget.per else None,

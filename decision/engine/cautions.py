@@ -153,10 +153,10 @@ async def _overspent_budgets(policy: Policy, store: Store, now: int) -> tuple[st
     if not limits:
         return ()
     await store.expire_budgets(now)
-    spent = (await store.read("", budgets=tuple(limits))).budgets
+    counts = await store.budget_counts(tuple(limits))
     found = []
     for counter, limit in limits.items():
-        budget, taken = limit.budget, spent.get(counter, 0)
+        budget, taken = limit.budget, counts[counter].taken
         if taken > budget.amount:
             name = budget.name if budget.shared else counter
             found.append(

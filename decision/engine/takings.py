@@ -29,6 +29,7 @@ async def note_budgets(store: Store) -> None:
         StoreUnavailable: the store does not answer.
     """
     await store.put_blob(BUDGETS_USED, b"1")
+    await store.prepare_budgets()
 
 
 async def read_takings(store: Store) -> Takings:

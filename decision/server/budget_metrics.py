@@ -23,6 +23,7 @@ class BudgetMetrics:
             )
 
         self._spent = gauge("spent", "What is spent of a budget in its present period.")
+        self._held = gauge("held", "What servers hold of a budget for their next decisions.")
         self._freed = gauge("freed", "What may be spent by now.")
         self._limit = gauge("limit", "What may be spent in the whole period.")
         self._shown: set[tuple[str, str]] = set()
@@ -33,6 +34,7 @@ class BudgetMetrics:
         for labels in self._shown | shared.keys():
             one = shared.get(labels)
             self._spent.labels(*labels).set(one.spent if one else 0)
+            self._held.labels(*labels).set(one.held if one else 0)
             self._freed.labels(*labels).set(one.freed if one else 0)
             self._limit.labels(*labels).set(one.limit if one else 0)
         self._shown |= shared.keys()

@@ -38,8 +38,13 @@ async def open_store(settings: ServerSettings, *, start: bool = True) -> AsyncIt
         embedded = WatchedRedis(EmbeddedRedis(HOME / "redis"))
         url = await asyncio.to_thread(embedded.start)
     try:
-        replicas = replicas_of(settings.durability)
-        store = RedisStore(url, prefix=settings.key_prefix, timeout=PATIENCE, replicas=replicas)
+        store = RedisStore(
+            url,
+            prefix=settings.key_prefix,
+            timeout=PATIENCE,
+            replicas=replicas_of(settings.durability),
+            budget_lease=settings.budget_lease_seconds,
+        )
         try:
             if start:
                 await store.start()
@@ -92,8 +97,12 @@ def serving_engine(settings: ServerSettings) -> Engine:
     url = settings.redis_url
     if url is None:
         url = WatchedRedis(EmbeddedRedis()).start()  # ended with the process
-    replicas = replicas_of(settings.durability)
-    store = RedisStore(url, prefix=settings.key_prefix, replicas=replicas)
+    store = RedisStore(
+        url,
+        prefix=settings.key_prefix,
+        replicas=replicas_of(settings.durability),
+        budget_lease=settings.budget_lease_seconds,
+    )
     own = EngineSettings(
         seed=settings.seed,
         timeout=settings.timeout_ms / 1000,

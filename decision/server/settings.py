@@ -211,6 +211,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             "they do not in time, a decision says durability in degraded. none waits for none."
         ),
     ] = "none"
+    budget_lease_seconds: Annotated[
+        int,
+        _about(
+            "Servers hold units of budgets in portions, so that no decision waits for others. What "
+            "one held that was killed comes back after so long.",
+            ge=2,
+            le=3600,
+        ),
+    ] = 10
     key_prefix: Annotated[str, _about("What every Redis key starts with.")] = "nb:"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("Least level that is logged.")

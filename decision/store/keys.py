@@ -39,13 +39,19 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
                                            written before it, and gone after a second
     nb:{p114}:copy                 stream  the log while it is rewritten without removed entries
     nb:{p179}:a:email:li@mail.cn   string  the customer id that an alias leads to
-    nb:{budget}:n:<counter>        string  how much of a budget is taken: coupon:total,
-                                           coupon:2026-11-21, sms/CNY/month:2026-11-01 (millionths)
-    nb:{budget}:t:<token>          hash    the units that a decision took (`core.budgets`), each
+    nb:{budget}:n:<counter>        string  how much of a budget is taken, or leased to processes
+                                           (`leases`): coupon:total, coupon:2026-11-21,
+                                           sms/CNY/month:2026-11-01 (millionths)
+    nb:{budget}:leases             zset    leases by when they are over (ms of Redis' clock); 0
+                                           while one is settled
+    nb:{budget}:given:<lease>      hash    counter → how much the lease was given
+    nb:{p114}:leases               hash    <lease> where it is open here; <lease>/<counter> → how
+                                           much was taken of it here
+    nb:{p114}:t:<decision id>      hash    the units that a decision took (`core.budgets`), each
                                            with a rank (odd while taken); lives as long as the
                                            contacts are kept
-    nb:{budget}:ends               zset    <token>:<unit> of what comes back by itself, by when
-    nb:{budget}:first              string  the first of these times, in microseconds, or earlier
+    nb:{p114}:ends                 zset    <decision id>:<unit> of what comes back by itself, by
+                                           when, in microseconds
     nb:{coupon:spring-10}:…        various the codes of a pool, see `coupons.lua`
     nb:{coupons}:pools             hash    pool → '', of all to which codes were ever added
     nb:{register}:names            list    name by number, append-only (`register`)
@@ -86,7 +92,7 @@ import re
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from decision.core.identifiers import PARTITIONS, partition_of
+from decision.core.identifiers import PARTITIONS, partition_in, partition_of
 
 TOKEN_LASTS: Final = 3_600_000
 """Milliseconds for which a token that gave everything back is remembered."""
@@ -137,8 +143,7 @@ class Keys:
         self.parking = f"{prefix}{{outbound}}:parking"
         self.drafts = f"{prefix}{{history}}-drafts"
         self.pools = f"{prefix}{{coupons}}:pools"
-        self.budget_ends = f"{prefix}{{budget}}:ends"
-        self.budget_first_end = f"{prefix}{{budget}}:first"
+        self.budget_leases = f"{prefix}{{budget}}:leases"
 
     def health(self, name: str) -> str:
         """`mark`, `beats`, `clocks`, `trial`, `loss`, `incomplete`, `rights`, `servers`."""
@@ -204,8 +209,21 @@ class Keys:
     def budget(self, name: str) -> str:
         return f"{self.prefix}{{budget}}:n:{name}"
 
+    def given(self, lease: str) -> str:
+        """What a lease was given of budgets."""
+        return f"{self.prefix}{{budget}}:given:{lease}"
+
+    def leases(self, partition: int) -> str:
+        """The leases that are open in a partition, and what was taken of them."""
+        return f"{self._homes[partition]}leases"
+
+    def budget_ends(self, partition: int) -> str:
+        """When reservations of a partition end that give their units back."""
+        return f"{self._homes[partition]}ends"
+
     def token(self, token: str) -> str:
-        return f"{self.prefix}{{budget}}:t:{token}"
+        """What a decision took of budgets, in the partition of its id."""
+        return f"{self._homes[partition_in(token)]}t:{token}"
 
     def slots(self, channel: str) -> str:
         return f"{self.prefix}{{outbound}}:slots:{channel}"

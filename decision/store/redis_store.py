@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decision.store.in_redis.blobs import RedisBlobs
-from decision.store.in_redis.budgets import RedisBudgets
 from decision.store.in_redis.copying import RedisCopying
 from decision.store.in_redis.counts import RedisCounts
 from decision.store.in_redis.coupons import RedisCoupons
@@ -23,7 +22,6 @@ class RedisStore(
     RedisCopying,
     RedisDocuments,
     RedisCustomers,
-    RedisBudgets,
     RedisCoupons,
     RedisSending,
     RedisLog,

@@ -73,6 +73,7 @@ async def test_the_policy_tells_what_is_spent_of_every_budget(
             "spent": 1,
             "limit": 7,
             "freed": 7,
+            "held": 0,
             "since": None,
             "until": None,
         }
@@ -207,6 +208,10 @@ class AwayStore(MemoryStore):
     async def read(self, *args: Any, **kwargs: Any) -> Any:
         self._check()
         return await super().read(*args, **kwargs)
+
+    async def budget_counts(self, *args: Any) -> Any:
+        self._check()
+        return await super().budget_counts(*args)
 
     async def commit(self, *args: Any, **kwargs: Any) -> Any:
         self._check()

@@ -83,7 +83,7 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
         engine = await engine_on(store, then)
         await engine.decide(request(next(names)))
         points = await commands_of(proxy, lambda: engine.decide(request(next(names))))
-        assert {*points} >= {("GET", 1), ("HGET", 1), ("ZMSCORE", 1), ("MGET", 1)}
+        assert {*points} >= {("GET", 1), ("HGET", 1), ("ZMSCORE", 1)}
         assert {*points} >= {("EVALSHA", 1), ("EVALSHA", 2)}  # the budget, the commit
         for (name, nth), action in itertools.product(points, ACTIONS):
             customer = next(names)
@@ -113,7 +113,7 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
     assert ended == (0 if then == "release" else spent)  # nothing stays taken that ends
     print(f"\n{spent} of the budget spent on {tried + 2} contacts")
     print(f"\n{tried} fault points, {degraded} answered with silence")
-    assert tried >= 18
+    assert tried >= 15
 
 
 @pytest.mark.parametrize("then", ["count", "release"])
@@ -167,14 +167,14 @@ async def test_an_answer_without_the_decision_leaves_nothing_reserved_whatever_o
             held += 1
             assert await units(redis_store) == held, where
         await store.close()
-    assert len(points) >= 5
+    assert len(points) >= 4
 
 
 async def units(store: RedisStore) -> int:
     """How often the budget of `d` is taken; its money is what that costs."""
-    found = (await store.read("", budgets=("d:total", "money/EUR/ever"))).budgets
-    assert found["money/EUR/ever"] == found["d:total"] * 10_000
-    return found["d:total"]
+    found = await store.budget_counts(("d:total", "money/EUR/ever"))
+    assert found["money/EUR/ever"].taken == found["d:total"].taken * 10_000
+    return found["d:total"].taken
 
 
 async def test_an_event_is_recorded_once_whatever_operation_fails(

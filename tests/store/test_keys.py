@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from decision.core.identifiers import decision_id
 from decision.store.keys import Keys, event_digest
 
 
@@ -33,9 +34,11 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.log(0) == "shop:{p0}:log"
     assert keys.alias("email", "li@mail.cn") == "shop:{p179}:a:email:li@mail.cn"
     assert keys.budget("coupon:2026-11-21") == "shop:{budget}:n:coupon:2026-11-21"
-    assert keys.token("01J") == "shop:{budget}:t:01J"
-    assert keys.budget_ends == "shop:{budget}:ends"
-    assert keys.budget_first_end == "shop:{budget}:first"
+    assert keys.budget_leases == "shop:{budget}:leases"
+    assert keys.given("6f1a") == "shop:{budget}:given:6f1a"
+    assert keys.token(decision_id(0, 17, 0)) == f"shop:{{p17}}:t:{decision_id(0, 17, 0)}"
+    assert keys.leases(17) == "shop:{p17}:leases"
+    assert keys.budget_ends(17) == "shop:{p17}:ends"
     assert keys.pool("spring-10") == "shop:{coupon:spring-10}:"
     assert keys.pools == "shop:{coupons}:pools"
     assert keys.names == "shop:{register}:names"

@@ -12,6 +12,7 @@ from redis.crc import key_slot
 
 from decision.core.clock import HOUR
 from decision.core.errors import StoreUnavailable
+from decision.core.identifiers import partition_in
 from decision.core.ports import Committed
 from decision.store import EmbeddedRedis, RedisStore, codec
 from decision.store.commits import commit_digest
@@ -94,13 +95,8 @@ async def test_every_script_keeps_to_one_slot_of_a_cluster(redis_store: RedisSto
     keys = redis_store.keys
     for group in (
         list(keys.customer("c{1}")),
-        [
-            keys.token("t"),
-            keys.budget("a"),
-            keys.budget("{b}"),
-            keys.budget_ends,
-            keys.budget_first_end,
-        ],
+        [keys.budget("a"), keys.budget("{b}"), keys.budget_leases, keys.given("1")],
+        [keys.token("t"), keys.leases(partition_in("t")), keys.budget_ends(partition_in("t"))],
     ):
         assert len({key_slot(key.encode()) for key in group}) == 1
 

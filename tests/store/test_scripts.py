@@ -36,6 +36,16 @@ def run(redis_store: RedisStore, prefix: str) -> Run:
     return run
 
 
+@pytest.fixture
+def open_lease(redis_store: RedisStore, prefix: str) -> Callable[[], Awaitable[None]]:
+    """Opens the lease `lease` in the partition of the tests."""
+
+    async def opened() -> None:
+        await redis_store.connection.call(("HSET", f"{prefix}leases", "lease", 1), 5.0)
+
+    return opened
+
+
 def versions(*numbers: int) -> bytes:
     return pack("<3I", *numbers)
 
@@ -145,30 +155,73 @@ async def test_commit_writes_nothing_of_before_an_erasure(run: Run) -> None:
     assert is_entry(await run("commit", CUSTOMER, *second))
 
 
-async def test_budgets_are_taken_and_returned_once_for_each_token(run: Run) -> None:
-    two = ["token", "ends", "first", "a", "b"]
-    other = ["other", "ends", "first", "a"]
-    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 0, 9) == b"b"
-    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 1, 9) is None
-    assert await run("take_budgets", two, 60_000, "t", "a", 1, "", "b", 1, 9) is None
-    assert await run("take_budgets", other, 60_000, "o", "a", 1, "") == b"a"
-    for _ in range(2):
-        keys = ["token", "ends", "a", "b"]
-        assert await run("return_budgets", keys, 60_000, "t", "a", "b") == 1
-    assert await run("take_budgets", other, 60_000, "o", "a", 1, "") is None
+async def test_a_portion_shrinks_with_the_rest_and_never_exceeds_the_limit(run: Run) -> None:
+    """At most half an equal share of the rest; what is left comes back first."""
+    home = ["leases", "given:1", "n:a"]
+
+    def want(left: int, least: int, most: int) -> tuple[str | int, ...]:
+        return ("1", 10_000, "", "a", left, least, most, 100)
+
+    assert await run("lease_budgets", home, *want(0, 1, 9)) is None  # not registered
+    assert await run("lease_budgets", home[:2], "1", 10_000, "1") == [1, []]
+    assert await run("lease_budgets", home, *want(0, 1, 1000)) == [1, [], 50, 50]
+    assert await run("lease_budgets", home, *want(0, 1, 5)) == [1, [], 55, 5]
+    assert await run("lease_budgets", home[:2], "2", 10_000, "1") == [2, []]
+    assert await run("lease_budgets", home, *want(5, 1, 1000)) == [2, [], 62, 12]
+    assert await run("lease_budgets", home, *want(0, 38, 40)) == [2, [], 100, 38]
+    assert await run("lease_budgets", home, *want(0, 1, 40)) == [2, [], 100, 0]
+    assert await run("lease_budgets", home, *want(-3, 0, 0)) == [2, [], 103, 0]  # it owes 3
+    assert await run("settle_lease", home, "1", "a", 90) == 1
+    assert await run("settle_lease", home, "1", "a", 90) == 0
+    other = ["leases", "given:2", "n:a"]
+    assert await run("lease_budgets", other, "2", *want(0, 1, 40)[1:]) == [1, [], 95, 5]
 
 
-async def test_a_reservation_that_was_settled_does_not_end(run: Run) -> None:
-    keys = ["ends", "first", "n:", "t:"]
+async def test_a_lease_that_is_over_is_named_until_it_is_renewed(run: Run) -> None:
+    home = ["leases", "given:1", "n:a"]
+    await run("lease_budgets", home[:2], "1", -1, "1")  # over at once
+    assert await run("lease_budgets", home[:2], "2", 10_000, "1") == [1, [b"1"]]
+    assert await run("lease_budgets", home, "1", 10_000, "", "a", 0, 1, 1, 9) == [2, [], 1, 1]
+
+
+TAKEN = ["token", "leases", "ends"]
+
+
+async def test_budgets_are_taken_and_returned_once_for_each_token(
+    run: Run, open_lease: Callable[[], Awaitable[None]]
+) -> None:
+    """Of a lease that is open; nothing is changed where it is over."""
+    take = (60_000, "t", "lease", "a", "", "b", 9)
+    assert await run("take_budgets", TAKEN, *take) is None
+    await open_lease()
+    assert await run("take_budgets", TAKEN, *take) == 1
+    assert await run("take_budgets", TAKEN, *take) == 0
+    assert await run("return_budgets", TAKEN, 60_000, "t", "other", "a") is None
+    for changes in ([b"a", -1, b"b", -1], []):
+        assert await run("return_budgets", TAKEN, 60_000, "t", "lease", "a", "b") == [1, *changes]
+    assert await run("take_budgets", TAKEN, *take) == 0
+    late = ["late", "leases", "ends"]
+    assert await run("return_budgets", late, 60_000, "u", "", "a") == [0]
+    assert await run("take_budgets", late, 60_000, "u", "lease", "a", "") == 0
+
+
+async def test_a_reservation_that_was_settled_does_not_end(
+    run: Run, open_lease: Callable[[], Awaitable[None]]
+) -> None:
+    await open_lease()
     for number in (1, 2, 3):
-        take = [f"t:t{number}", "ends", "first", "n:m:total"]
-        assert await run("take_budgets", take, 60_000, f"t{number}", "m:total", 9, 5) is None
-    assert await run("settle_budgets", ["t:t1", "ends", "n:"], "t1", "m", 7) == 1
-    assert await run("settle_budgets", ["t:none", "ends", "n:"], "none", "m", 7) == 0
-    assert await run("expire_budgets", keys, 4, 10) == 0
-    assert await run("expire_budgets", keys, 5, 1) == 1
-    assert await run("expire_budgets", keys, 5, 10) == 1
-    assert await run("expire_budgets", keys, 5, 10) == 0
+        take = (60_000, f"t{number}", "lease", "m:total", 5)
+        assert await run("take_budgets", [f"t:t{number}", "leases", "ends"], *take) == 1
+    first, none = ["t:t1", "leases", "ends"], ["t:none", "leases", "ends"]
+    assert await run("settle_budgets", first, "t1", "m", 7, "") == []
+    assert await run("settle_budgets", first, "t1", "m", 8, "") is None
+    assert await run("settle_budgets", first, "t1", "m", 8, "lease") == [b"m:total", -1]
+    assert await run("settle_budgets", none, "none", "m", 7, "") == []
+    keys, members = ["leases", "ends", "t:t2", "t:t3"], ("t2:m:total", "t3:m:total")
+    assert await run("expire_budgets", keys, 5, "over", *members) is None
+    assert await run("expire_budgets", keys, 4, "lease", *members) == [b"5"]
+    assert await run("expire_budgets", keys, 5, "lease", *members) == [b""] + [b"m:total", -1] * 2
+    assert await run("expire_budgets", keys, 5, "lease", *members) == [b""]
 
 
 async def test_an_alias_is_set_once_and_deleted_for_its_customer(run: Run) -> None:

@@ -51,7 +51,8 @@ export interface BudgetBurn {
  * One budget in its present period; `name` is that of its message, or one of `budgets:`.
  *
  * `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is what
- * may be spent by now. Without a period (`per` null) it is of all time.
+ * may be spent by now. Of what is not spent, servers hold `held` for their next decisions, in the
+ * same unit. Without a period (`per` null) it is of all time.
  */
 export interface BudgetView {
   name: string;
@@ -60,6 +61,7 @@ export interface BudgetView {
   spent: number;
   limit: number;
   freed: number;
+  held: number;
   per: "day" | "month" | "week" | null;
   since: string | null;
   until: string | null;

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
-from decision.core.budgets import unit_named
+from decision.core.budgets import BudgetCount, unit_named
 from decision.core.clock import HOUR, SECOND
 from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.keys import TOKEN_LASTS
@@ -28,6 +28,9 @@ class MemoryBudgets(MemoryBase):
         """Adds a unit to its counter; or, −1 times, takes it away."""
         counter, _, amount = unit_named(name)
         self._spent[counter] += times * amount
+
+    async def prepare_budgets(self) -> None:
+        pass
 
     async def take_budgets(
         self,
@@ -79,3 +82,6 @@ class MemoryBudgets(MemoryBase):
                 ranks = self._tokens.live(token, self._clock())
                 if ranks is not None:
                     ranks[name] = _ENDED
+
+    async def budget_counts(self, counters: Sequence[str]) -> dict[str, BudgetCount]:
+        return {one: BudgetCount(self._spent.get(one, 0)) for one in counters}

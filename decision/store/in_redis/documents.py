@@ -28,9 +28,10 @@ from decision.observability import named
 from decision.store import codec
 from decision.store.commits import EncodedCommit, commit_digest, encode_commit
 from decision.store.connection import SharedConnection
-from decision.store.damage import damaged, note, whole
+from decision.store.damage import damaged, note
 from decision.store.deliveries import member_of, pack
 from decision.store.in_redis.aliases import RedisAliases
+from decision.store.in_redis.budgets import RedisBudgets
 from decision.store.in_redis.coupons import read_pool
 from decision.store.in_redis.holds import RedisHolds
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
@@ -47,9 +48,6 @@ from decision.store.uptime import uptime
 REPEATED_WITHIN: Final = 100.0
 """Seconds within which a commit may be tried again; `commit.lua` looks back a little longer."""
 
-SPENT: Final = (1 << 63) - 1
-"""What a damaged counter of a budget counts as: more than any limit."""
-
 _EXPIRY: Final = Struct("<d")
 _AFTER_POOLS: Final = chr(ord(counter_of("")[0]) + 1)
 """Names of coupon pools come before it, in the order of letters."""
@@ -59,7 +57,9 @@ _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, RedisHolds):
+class RedisDocuments(
+    RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, RedisHolds, RedisBudgets
+):
     """Implements `DocumentStore`."""
 
     async def read(
@@ -73,33 +73,30 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
     ) -> ReadResult:
         timeout = self._timeout if timeout is None else timeout
         keys = self.keys.customer(customer_id)
-        if request_id is None and not event_ids and not budgets:
+        pools: list[str] = []
+        if budgets and min(budgets) < _AFTER_POOLS:
+            pools = [pool for name in budgets if (pool := pool_of(name)) is not None]
+        counted = budgets if not pools else [name for name in budgets if pool_of(name) is None]
+        peeks = bool(counted) and self._peeks(counted)
+        if request_id is None and not event_ids and not pools and not peeks:
             raw = await self.connection.call(("GET", keys.document), timeout)
-            return await self._decoded(customer_id, raw, timeout)
+            return self._with_budgets(await self._decoded(customer_id, raw, timeout), counted)
         commands: list[Command] = [("GET", keys.document)]
         if request_id is not None:
             commands.append(("HGET", keys.answers, request_id))
         if event_ids:
             commands.append(("ZMSCORE", keys.events, *map(event_digest, event_ids)))
-        pools: list[str] = []
-        if budgets and min(budgets) < _AFTER_POOLS:
-            pools = [pool for name in budgets if (pool := pool_of(name)) is not None]
-        counted = budgets if not pools else [name for name in budgets if pool_of(name) is None]
-        if budgets:
-            commands += [("GET", f"{self.keys.pool(pool)}left") for pool in pools]
-            counters = map(self.keys.budget, counted)
-            commands.append(("MGET", *counters, self.keys.budget_first_end))
+        commands += [("GET", f"{self.keys.pool(pool)}left") for pool in pools]
+        sent, asked = uptime(), self._home_calls
+        if peeks:
+            commands.append(("MGET", *map(self.keys.budget, counted)))
         raw, *replies = await self.connection.pipeline(commands, timeout)
         result = await self._decoded(customer_id, raw, timeout)
-        if budgets:
-            *spent, end = replies.pop()
-            counts = zip(counted, spent, strict=True)
-            result.budgets = {
-                name: 0 if count is None else self._spent(name, count) for name, count in counts
-            }
-            result.budgets_end = None if end is None else self._first_end(end)
-            for pool in reversed(pools):
-                read_pool(result, pool, replies.pop())
+        if peeks:
+            self._peeked(counted, replies.pop(), sent, asked)
+        self._with_budgets(result, counted)
+        for pool in reversed(pools):
+            read_pool(result, pool, replies.pop())
         now = self._time() * 1000
         if event_ids:
             scores = zip(event_ids, replies.pop(), strict=True)
@@ -110,18 +107,11 @@ class RedisDocuments(RedisAliases, RedisOutbox, RedisProviderIds, RedisTimers, R
             result.answer = _live_answer(keys.answers, replies.pop(), now)
         return result
 
-    def _spent(self, budget: str, count: bytes) -> int:
-        """How much of a budget is taken. A damaged counter counts as all: no cap is exceeded."""
-        if (found := whole(count)) is None:
-            note(self.keys.budget(budget), "it is no whole number; nothing of this budget is given")
-            return SPENT
-        return found
-
-    def _first_end(self, end: bytes) -> int:
-        """When the first reservation ends. A damaged time is over, so that it is looked for."""
-        if (found := whole(end)) is None:
-            note(self.keys.budget_first_end, "it is no whole number; it is written anew")
-            return 0
+    def _with_budgets(self, found: ReadResult, counters: Sequence[str]) -> ReadResult:
+        """Adds what is known of budgets by now."""
+        if counters:
+            found.budgets = self._seen(counters)
+            found.budgets_end = self._first_end
         return found
 
     async def _decoded(

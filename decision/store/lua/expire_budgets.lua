@@ -1,32 +1,30 @@
--- Gives back what was taken for reservations that have ended, each once.
+-- Gives back what was taken for reservations of one partition that have ended, each once.
 --
--- KEYS  1 ends of reservations (zset)   2 the first of them
---       3 prefix of the counters   4 prefix of what tokens took
--- ARGV  1 the present, microseconds   2 how many reservations at most
--- Returns how many it was
+-- KEYS  1 leases (hash, see take_budgets.lua)   2 ends of reservations (zset)
+--       3 … what the token of each unit took (hash)
+-- ARGV  1 the present, microseconds   2 the lease that gets the units   3 … the members of 2
+-- Returns a list: when the next one ends, '' for none, then counter, change of what is taken of it,
+--      next counter …; nil where the lease is over: then nothing is done
 
--- Whether a counter can be counted on: not gone, no damaged value, no key of another type.
-local function counts(counter)
-  local held = redis.call('TYPE', counter).ok == 'string' and redis.call('GET', counter)
-  return held and #held < 17 and string.find(held, '^%-?%d+$')
+if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
+  return false
 end
-
-local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, unit in ipairs(ended) do
-  local token, name = string.match(unit, '^([^:]*):(.*)$')
-  redis.call('ZREM', KEYS[1], unit)
-  local counter, amount = string.match(name or '', '^(.*)/[^/]*/(%d+)$')
-  if name and counts(KEYS[3] .. (counter or name)) then
-    redis.call('INCRBY', KEYS[3] .. (counter or name), '-' .. (amount or 1))
+local found = {''}
+for i = 3, #ARGV do
+  local ends = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if ends and tonumber(ends) <= tonumber(ARGV[1]) then
+    redis.call('ZREM', KEYS[2], ARGV[i])
+    local name = string.match(ARGV[i], '^[^:]*:(.*)$')
+    local counter, amount = string.match(name or '', '^(.*)/[^/]*/(%d+)$')
+    if name then
+      found[#found + 1] = counter or name
+      found[#found + 1] = -(amount or 1)
+      redis.call('HINCRBY', KEYS[1], ARGV[2] .. '/' .. (counter or name), -(amount or 1))
+      if redis.call('TYPE', KEYS[i]).ok == 'hash' then
+        redis.call('HSET', KEYS[i], name, -2)
+      end
+    end
   end
-  if name and redis.call('TYPE', KEYS[4] .. token).ok == 'hash' then
-    redis.call('HSET', KEYS[4] .. token, name, -2)
-  end
 end
-local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if first[2] then
-  redis.call('SET', KEYS[2], first[2])
-else
-  redis.call('DEL', KEYS[2])
-end
-return #ended
+found[1] = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or ''
+return found

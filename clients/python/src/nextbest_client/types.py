@@ -64,7 +64,8 @@ class BudgetView(TypedDict):
     """One budget in its present period; `name` is that of its message, or one of `budgets:`.
 
     `unit` is the currency or `times`, in which `spent`, `limit` and `freed` are: `freed` is
-    what may be spent by now. Without a period (`per` null) it is of all time.
+    what may be spent by now. Of what is not spent, servers hold `held` for their next
+    decisions, in the same unit. Without a period (`per` null) it is of all time.
     """
 
     name: str
@@ -73,6 +74,7 @@ class BudgetView(TypedDict):
     spent: float
     limit: float
     freed: float
+    held: float
     per: Literal["day", "month", "week"] | None
     since: str | None
     until: str | None
