@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.decision_cost import NOW, fill, make_engine, request_for, sample
+from benchmarks._standard import NOW, fill
+from benchmarks.decision_cost import make_engine, request_for, sample
 from decision.archive.archiver import Archiver
 from decision.archive.journal import ArchiveManifest, ArchiveTransaction, Journal, files
 from decision.archive.layout import DATASETS, POLICIES, REGISTERS, schema_of

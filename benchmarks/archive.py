@@ -32,7 +32,8 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
-from benchmarks.decision_cost import NOW, fill, make_engine, request_for, sample
+from benchmarks._standard import NOW, fill
+from benchmarks.decision_cost import make_engine, request_for, sample
 from decision.archive.archiver import Archiver
 from decision.archive.journal import Journal, files
 from decision.archive.layout import DATASETS, write_table

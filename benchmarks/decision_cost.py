@@ -16,45 +16,38 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 
 import msgspec
 
+from benchmarks._standard import AT_ONCE, NOW, Store, fill, made_up
 from decision.core import business_rules, calendar, records
 from decision.core.arbitration import arbitrate, prioritise
-from decision.core.clock import DAY, from_micros, to_micros
 from decision.core.decide import Question, Verdict, decide
 from decision.core.definition import PolicyDefinition
-from decision.core.document import Contact, ContactState, Document
+from decision.core.document import Document
 from decision.core.fields import Situation
 from decision.core.masks import mask_of, positions
-from decision.core.ports import Commit, Committed, Conflict, ReadResult
+from decision.core.ports import Commit, Committed, Conflict
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
-from decision.engine.loading import CustomerRow, Loading, PastEvent
-from decision.rulebook.reader import load_files, load_folder
+from decision.rulebook.reader import load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
-from decision.simulation.people import as_line, draw_customer
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
 
 ROOT = Path(__file__).resolve().parents[1]
-NOW = to_micros(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
 CUSTOMERS = 1000
 BATCH = 200
 COMMITS = 2_000
-CONTACTS = 20
-AT_ONCE = 16
 SECONDS = 0.15
 ROUNDS = 5
 
 PURE = "the pure decision, all of it"
 ENCODE = "encode the log record"
 
-Store = MemoryStore | RedisStore
 Step = tuple[str, float]
 
 
@@ -100,140 +93,10 @@ async def cost_at_once(
     return (time.process_time() - began) / calls * 1e6
 
 
-MORE = """
-budgets: {spent: {of: {channel: [push, email]}, spend: 100000, per: calendar month, pace: even}}
-scores: {interest: {adds: {cart_add: 1, e1: 5, purchase: {property: amount}}, half_life: 30d}}
-"""
-MORE_PURPOSES = ", tips: {consent: not_required, tier: 6}"
-MORE_CLAUSES = (
-    "customer.a21: {lte: {field: customer.age}}",
-    "customer.signed_up.days_since: {gte: 1}",
-    "score.interest: {gte: 1}",
-)
-MORE_CAPS = """
-  chosen: {of: {}, at_most: {field: customer.age, default: 30}, within: 7d}
-  gone-quiet: {of: {category: k1}, when: {customer.a2: {gte: 1}}, at_most: 30, within: 30d}
-"""
-
-
-def made_up(
-    channels: Sequence[str] = ("push", "email"),
-    rules: int = 30,
-    event_types: int = 0,
-    more: bool = False,
-) -> PolicyDefinition:
-    """50 messages on two channels each, 60 distinct clauses, rules, 10 caps: 100 candidates.
-
-    With `event_types`, each message asks for an event that half of the customers have had lately,
-    so that about half of the candidates survive. With `more`, messages compare fields, measure
-    dates and ask for a score, and there are two tiers, two caps that vary and a budget of money.
-    """
-    draw = Random(1).random
-    clauses = [f"customer.a{n % 20}: {{gte: {-1 - n}}}" for n in range(60)]
-    lines = ["settings: {timezone: Asia/Shanghai}"]
-    lines += [f"purposes: {{marketing: {{consent: opt_in}}{MORE_PURPOSES if more else ''}}}"]
-    lines += [
-        "channels:",
-        *(f"  {name}: {{cost: {0.01 / (n + 1)}}}" for n, name in enumerate(channels)),
-    ]
-    lines += [f"placements: {{outbound: {{channels: [{', '.join(channels)}]}}}}", "messages:"]
-    for n in range(50):
-        asked = [clauses[(n * 3 + k * 7) % 60] for k in range(3)]
-        if event_types:
-            asked.append(f"events.e{n % event_types}.count_7d: {{gte: 1}}")
-        if more:
-            asked.append(MORE_CLAUSES[n % len(MORE_CLAUSES)])
-        purpose = "tips" if more and n % 5 == 0 else "marketing"
-        when = ", ".join(dict.fromkeys(asked))
-        pair = ", ".join(channels[(n + k) % len(channels)] for k in range(2))
-        lines += [
-            f"  m{n}: {{purpose: {purpose}, category: k{n % 8}, tags: [t{n % 5}],",
-            f"    channels: [{pair}], value: {1 + 10 * draw():.2f}, when: {{{when}}},",
-            f'    content: {{title: "Hello {{{{ customer.first_name }}}} {n}"}}}}',
-        ]
-    lines += ["caps:"]
-    for n in range(10):
-        lines += [f"  c{n}: {{of: {{category: k{n % 8}}}, at_most: {9 + n}, within: {n + 1}d}}"]
-    lines += [MORE_CAPS, MORE] if more else []
-    lines += ["rules:"]
-    for n in range(rules):
-        lines += [
-            f"  r{n}: {{when: {{customer.a{n % 20}: {{gt: {n}}}, context.device: ios}},"
-            f" boost: {{tags: [t{n % 5}]}}, by: 1.{1 + n % 9}}}"
-        ]
-    read = load_files({"made_up.yaml": "\n".join(lines)})
-    assert read.definition is not None, read
-    definition = read.definition
-    return definition
-
-
 def sample() -> PolicyDefinition:
     definition = load_folder(ROOT / "rules").definition
     assert definition is not None, "the sample's rules have errors: nextbest check rules"
     return definition
-
-
-async def fill(
-    engine: Engine, store: Store, customers: int = 0, attributes: int = 20, event_types: int = 0
-) -> list[str]:
-    """Customers of the simulated shop, with consents, a history, and old contacts.
-
-    `attributes` is the number of made-up attributes beside the shop's. `event_types` is that of
-    made-up event types: each customer has one event of each, half of them in the last week.
-    """
-    loading = Loading(engine.runtime)
-    names = []
-    kinds = len(engine.snapshot.policy.candidates)
-    for number in range(customers or CUSTOMERS):
-        row = msgspec.json.decode(as_line(draw_customer(7, number, NOW)), type=CustomerRow)
-        extra = {f"a{n}": number % (n + 7) for n in range(attributes)}
-        further = [
-            PastEvent(type=f"e{n}", at=from_micros(NOW - (1 + (number + n) % 2 * 10) * DAY))
-            for n in range(event_types)
-        ]
-        row = msgspec.structs.replace(
-            row,
-            attributes={**row.attributes, **extra},
-            consents={"marketing": {"*": "granted"}},
-            timezone="Asia/Shanghai",
-            reachable=msgspec.UNSET,
-            aliases={},
-            events=[*row.events, *further],
-        )
-        await loading.put(row, now=NOW)
-        found = await store.read(row.customer_id)
-        found.document.contacts = _contacts(Random(number), engine.snapshot, kinds)
-        await _write(store, found, number)
-        names.append(row.customer_id)
-    return names
-
-
-def _contacts(rng: Random, snapshot: Snapshot, kinds: int) -> list[Contact]:
-    return sorted(
-        (
-            Contact(
-                kind=snapshot.kinds[rng.randrange(kinds)],
-                at=NOW - 15 * DAY - rng.randrange(60 * DAY),
-                state=ContactState.CONFIRMED,
-                mark=60,
-                tag=rng.getrandbits(32),
-            )
-            for _ in range(CONTACTS)
-        ),
-        key=lambda contact: contact.at,
-    )
-
-
-async def _write(store: Store, found: ReadResult, number: int) -> None:
-    commit = Commit(
-        id=f"fill-{number}",
-        customer_id=found.document.customer_id,
-        document=found.document,
-        version=found.version,
-        expect=("contacts",),
-        write=("contacts",),
-    )
-    assert isinstance(await store.commit(commit), Committed)
 
 
 def request_for(customer_id: str) -> DecisionRequest:

@@ -50,10 +50,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from benchmarks._standard import CHANNELS, EVENT_TYPES, fill, made_up
 from benchmarks.decision_cost import (
     ROOT,
-    fill,
-    made_up,
     make_engine,
     request_for,
     sample,
@@ -128,12 +127,11 @@ async def decide_all(version: Path, begin: Begin, end: End) -> None:
     trees = compile_trees(version, manifest, version / _OBJECT)
     start = read_start(version, manifest.start, manifest.features)
     model = Model(manifest, trees, "compiled", start=start)
-    channels = ("push", "email", "sms", "in_app", "wechat")
-    standard = made_up(channels, rules=50, event_types=12)
+    standard = made_up(CHANNELS, rules=50, event_types=EVENT_TYPES)
     await _decide("sample", sample(), model, begin, end)
     await _decide(STANDARD, standard, model, begin, end)
     await _decide("standard without a model", standard, None, begin, end)
-    more = made_up(channels, rules=50, event_types=12, more=True)
+    more = made_up(CHANNELS, rules=50, event_types=EVENT_TYPES, more=True)
     await _decide(MORE, more, model, begin, end)
 
 
@@ -142,7 +140,7 @@ async def _decide(
 ) -> None:
     store = MemoryStore()
     engine = await make_engine(definition, model, store)
-    names = await fill(engine, store, WARM_UP + COUNTED, attributes=24, event_types=12)
+    names = await fill(engine, store, WARM_UP + COUNTED, attributes=24, event_types=EVENT_TYPES)
     requests = [request_for(each) for each in names]
     documents = [(await store.read(each)).document for each in names]
     random.seed(1)

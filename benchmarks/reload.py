@@ -259,10 +259,10 @@ def main() -> int:
     parser.add_argument("--only-sound", action="store_true", help="no broken policies")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    from benchmarks.http import _free_port
+    from benchmarks.http import free_port
 
     with tempfile.TemporaryDirectory(prefix="nextbest-bench-") as name:
-        folder, port = Path(name), _free_port()
+        folder, port = Path(name), free_port()
         (folder / "models").mkdir()
         write(folder / "rules", policy(given.messages, given.rules, 0))
         server = _start(given, folder, port)
