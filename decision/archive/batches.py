@@ -22,7 +22,7 @@ def column_batches(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, read_dictionary=list(texts)) as file, pq.ParquetFile(path) as plain:
+    with pq.ParquetFile(path, read_dictionary=list(texts)) as file:
         for group in range(file.num_row_groups):
             options: dict[str, Any] = {"row_groups": [group], "columns": list(columns)}
             done = 0
@@ -32,11 +32,12 @@ def column_batches(
                     yield batch
             except pa.ArrowNotImplementedError:
                 # A column has several dictionaries, or its dictionary ends part-way.
-                for batch in plain.iter_batches(rows, **options):
-                    again = min(done, len(batch))
-                    done -= again
-                    if again < len(batch):
-                        yield batch.slice(again)
+                with pq.ParquetFile(path) as plain:
+                    for batch in plain.iter_batches(rows, **options):
+                        again = min(done, len(batch))
+                        done -= again
+                        if again < len(batch):
+                            yield batch.slice(again)
 
 
 def leaves(path: Path) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """Joins decisions with outcomes in DuckDB: which rows count, and then their labels.
 
 Only narrow columns are read. What does not fit into the given memory spills to a scratch folder.
-The two steps are apart, so that features can be read while outcomes are joined.
+Outcomes are joined by a thread of their own, so that features can be read meanwhile.
 Unlike in `evaluation.log`, a contact that was released and never seen is left out (the model should
 learn from what customers saw), and each row waits for the goal window of its own message.
 """
@@ -9,6 +9,7 @@ learn from what customers saw), and each row waits for the goal window of its ow
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ from decision.learning.left_out import (
     NO_GOAL,
     NOT_GIVEN,
     OPEN,
+    REASONS,
     TWICE,
     UNWEIGHED,
     LogFiles,
@@ -62,8 +64,11 @@ def joining(
     import duckdb
 
     try:
-        with open_database(memory, scratch / "join") as database:
-            yield Join(database, sources, spec, goals)
+        with (
+            open_database(memory, scratch / "join") as database,
+            ThreadPoolExecutor(1) as beside,
+        ):
+            yield Join(database, beside, sources, spec, goals)
     except duckdb.Error as error:
         raise TrainingError(_culprit(sources, str(error))) from None
 
@@ -75,11 +80,20 @@ def _culprit(sources: LogFiles, reason: str) -> str:
 
 
 class Join:
-    """One join: each step makes temporary tables for the next. One thread at a time uses it."""
+    """One join: each step makes temporary tables for the next.
+
+    `beside` is a thread that uses the database once it is known which rows count.
+    """
 
     def __init__(
-        self, database: Database, sources: LogFiles, spec: Spec, goals: Mapping[str, Goal]
+        self,
+        database: Database,
+        beside: Executor,
+        sources: LogFiles,
+        spec: Spec,
+        goals: Mapping[str, Goal],
     ) -> None:
+        self._beside = beside
         self._sql = database.execute
         self._relation = database.connection.sql
         self._rows = database.rows
@@ -119,9 +133,12 @@ class Join:
         self._judge(self._latest() if until is None else until)
         return self._collect()
 
-    def responses(self, rows: CountedRows) -> Responses:
+    def responses(self, rows: CountedRows) -> Future[Responses]:
         """What customers did about these rows: the second step."""
-        self._lay_out_entries()
+        return self._beside.submit(self._respond, rows)
+
+    def _respond(self, rows: CountedRows) -> Responses:
+        self._entries.result()
         label = self._label(rows)
         left_out, notes = count_left_out(self._database, self._sources, self._types)
         control = None
@@ -176,7 +193,8 @@ class Join:
         position = "position" if self._sources.has_position else "NULL"
         elsewhere = self._lay_out_scope()
         begun = "event_type" if self._sources.has_event_type else "NULL"
-        arms = "silence, given" if self._uplift else "NULL AS silence, NULL AS given"
+        arms = ", silence, given" if self._uplift else ""
+        self._sql(f"CREATE TYPE reason AS ENUM ({', '.join(map(_quoted, REASONS))})")
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
             SELECT * EXCLUDE (elsewhere), CASE
@@ -187,7 +205,7 @@ class Join:
                 WHEN {self._weighed} AND probability IS NULL THEN '{UNWEIGHED}'
                 WHEN event IS NULL THEN '{NO_GOAL}'
                 WHEN elsewhere THEN '{ELSEWHERE}'
-            END AS why
+            END::reason AS why
             FROM (
                 SELECT file_index::BIGINT * {FILE} + file_row_number::BIGINT AS place, decision_id,
                        epoch_us(decided_at) AS moment, {self._own()} AS customer,
@@ -196,7 +214,7 @@ class Join:
                        CAST({position} AS INTEGER) AS position, event, within,
                        {elsewhere} AS elsewhere,
                        {begun} IS NOT DISTINCT FROM goal AS begun,
-                       hash(decision_id, log.message, log.channel) AS tie, {arms}
+                       hash(decision_id, log.message, log.channel) AS tie {arms}
                 FROM decision_files AS log LEFT JOIN messages USING (message)
                 LEFT JOIN channels USING (channel) {self._merges})""")
 
@@ -259,13 +277,25 @@ class Join:
     def _latest(self) -> int:
         """The time of the latest entry. Of events the time of receipt counts: clients' clocks may
         be wrong."""
-        queries = ["SELECT max(moment) FROM decisions"]
+        times = [self._value("SELECT max(moment) FROM decisions")]
         if self._sources.events:
-            column = "received_at" if self._sources.has_received_at else "at"
-            queries.append(f'SELECT epoch_us(max("{column}")) FROM events')
+            times.append(
+                self._latest_event("received_at" if self._sources.has_received_at else "at")
+            )
         else:
-            queries.append('SELECT epoch_us(max("at")) FROM outcomes')
-        return max(self._value(query) or 0 for query in queries)
+            times.append(self._value('SELECT epoch_us(max("at")) FROM outcomes'))
+        return max(time or 0 for time in times)
+
+    def _latest_event(self, column: str) -> int | None:
+        """The latest time in a column, as the files' own statistics say it, if all of them do."""
+        latest, told = self._rows(
+            "SELECT epoch_us(max(time)), bool_and(time IS NOT NULL) FROM ("
+            "SELECT TRY_CAST(stats_max_value AS TIMESTAMPTZ) AS time FROM parquet_metadata($files) "
+            "WHERE path_in_schema = $column)",
+            {"files": [str(path) for path in self._sources.events], "column": column},
+        )[0]
+        found: int | None = latest
+        return found if told else self._value(f'SELECT epoch_us(max("{column}")) FROM events')
 
     def _judge(self, until: int) -> None:
         """View `judged`: selections, with the reason why they do not count, or NULL."""
@@ -300,11 +330,13 @@ class Join:
 
     def _collect(self) -> CountedRows:
         # As in `folds`.
-        fold = f"('0x' || md5(customer)[:8])::UBIGINT % {self._folds}" if self._folds else "0"
+        fold = f", (('0x' || md5(customer)[:8])::UBIGINT % {self._folds})::TINYINT AS fold"
+        more = (fold if self._folds else "") + (", silence, given" if self._uplift else "")
         found = self._relation(f"""
-            SELECT place, moment, tie, message, channel, probability, position,
-                   ({fold})::TINYINT AS fold, silence, given
+            SELECT place, moment, tie, message, channel, probability, position {more}
             FROM judged WHERE why IS NULL""").to_arrow_table()
+        closes_at = self._value(f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'")
+        self._entries = self._beside.submit(self._lay_out_entries)
         position = found.column("position").fill_null(1).to_numpy()
         place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
         order = in_order_of(moment, tie, position, place)
@@ -315,7 +347,6 @@ class Join:
         place = place[order]
         messages, message = present(self._messages, column("message"))
         channels, channel = present(self._channels, column("channel"))
-        closes = f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'"
         return CountedRows(
             place=place,
             by_place=np.argsort(place, kind="stable"),
@@ -329,7 +360,7 @@ class Join:
             fold=column("fold") if self._folds else None,
             silence=column("silence") if self._uplift else None,
             given=column("given") if self._uplift else None,
-            closes_at=self._value(closes),
+            closes_at=closes_at,
         )
 
     def _label(self, rows: CountedRows) -> NDArray[np.float64]:

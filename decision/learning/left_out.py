@@ -24,8 +24,7 @@ SILENT: Final = "in which nothing was selected"
 ORPHAN: Final = "outcomes of decisions that the log does not have"
 BEFORE: Final = "outcomes that came before their decision"
 REPEATED: Final = "outcomes that the log holds again"
-_REASONS: Final = (
-    SILENT,
+REASONS: Final = (
     INCOMPLETE,
     TWICE,
     ELSEWHERE,
@@ -85,7 +84,7 @@ def count_left_out(
     for event, rows, own in database.rows(f"{begun} GROUP BY 1 ORDER BY 1"):
         if own >= _BEGUN * rows:
             notes.append(note("begins_the_decision", event=types[event], share=own / rows))
-    ordered = (*_REASONS, ORPHAN, BEFORE, REPEATED)
+    ordered = (SILENT, *REASONS, ORPHAN, BEFORE, REPEATED)
     return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
 
 

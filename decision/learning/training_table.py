@@ -43,7 +43,7 @@ from decision.progress import SILENT, Progress
 from decision.scoring.features import Feature, Matrix
 
 BATCH: Final = 32_768
-_READ_AHEAD: Final = 64 << 20
+_READ_AHEAD: Final = 128 << 20
 """Bytes of features that are read before they are used, about: more costs more memory than it saves
 time."""
 MOST_IN_MEMORY: Final = 0.35
@@ -110,15 +110,14 @@ def examples_of_log(
             with (
                 _Ahead(sources.decisions, in_order(spec)) as batches,
                 joining(sources, spec, goals, memory=room // 4, scratch=place) as join,
-                ThreadPoolExecutor(1) as beside,
             ):
                 rows = join.rows(until)
-                responses = beside.submit(join.responses, rows)
+                responses = join.responses(rows)
                 move(0.2)
                 matrix = _room(len(rows), len(spec.features), room, place)
                 columns = FeatureColumns(in_order(spec), matrix)
                 _fill(batches, rows, columns, move)
-                examples = _examples(log, columns, rows, responses.result(), spec, goals)
+                examples = _examples(log, columns, rows, responses, spec, goals)
         yield examples
 
 
@@ -200,11 +199,17 @@ def _examples(
     log: Path,
     columns: FeatureColumns,
     rows: CountedRows,
-    responses: Responses,
+    found: Future[Responses],
     spec: Spec,
     goals: Mapping[str, Goal],
 ) -> Examples:
-    count, features, control = len(rows), in_order(spec), responses.control
+    count, features = len(rows), in_order(spec)
+    if spec.objective == "uplift" and (silent := found.result().control) and silent.row_of:
+        fill_from_replays(log, features, silent, columns)
+    fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
+    categories = columns.settle(fit)  # while outcomes are joined
+    responses = found.result()
+    control = responses.control
     if not count and rows.closes_at is not None and responses.left_out.get(OPEN):
         raise TrainingError(
             f"every goal window is still open: none of {responses.left_out[OPEN]:,} selections has "
@@ -212,10 +217,6 @@ def _examples(
             "archive and train again (if nothing was logged since, say how far the log goes: "
             "--until)"
         )
-    if control is not None and control.row_of:
-        fill_from_replays(log, features, control, columns)
-    fit, judge = cuts(count, 0.0 if spec.cross_fit else spec.validation)
-    categories = columns.settle(fit)
     notes = [*responses.notes, *notices_on_goals(spec, goals)]
     weight = None
     if spec.weights is not None and count:
