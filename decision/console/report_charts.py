@@ -91,6 +91,7 @@ def _bars(chart: Bars, language: Language) -> Markup:
     parts = []
     for place, (name, value) in enumerate(rows):
         number = share_text(value, language) if chart.percent else _number(value, language)
+        wide = (WIDTH - _NUMBER) * max(0.0, value) / most
         parts.append(
             Markup(
                 '<text x="0" y="{}"><title>{}</title>{}</text>'
@@ -98,7 +99,7 @@ def _bars(chart: Bars, language: Language) -> Markup:
                 '<text x="{}" y="{}" text-anchor="end">{}</text>'
             ).format(
                 place * _ROW + 17, name, _cut(name),
-                place * _ROW + 23, max(1.0, (WIDTH - _NUMBER) * max(0.0, value) / most),
+                place * _ROW + 23, max(1.0, wide) if value else 0.0,
                 WIDTH, place * _ROW + 35, number,
             )
         )  # fmt: skip

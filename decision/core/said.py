@@ -147,8 +147,12 @@ def lasting_about(micros: int) -> Said:
 
 
 def lasting_in(unit: str, number: float) -> Said:
-    """A duration as a number of one unit: d, h, m, s."""
-    return Said(_UNITS[unit], n=f"{number:.3g}")
+    """A duration as a number of one unit: d, h, m, s.
+
+    >>> lasting_in("d", 1.3625), lasting_in("d", 0.000166)
+    ('1.36d', '0d')
+    """
+    return Said(_UNITS[unit], n=f"{round(number, 2):.3g}")
 
 
 def _duration(text: str) -> Said:

@@ -83,6 +83,7 @@ def pages(shown: Shown) -> dict[str, str]:
         "candidates": "/console/candidates",
         "experiments": "/console/experiments",
         "reports": "/console/reports",
+        "report": "/console/reports/retention/found?event=purchase&period=week&periods=6#figures",
         "models": "/console/models",
         "operations": "/console/operations",
         "deliveries": "/console/operations/deliveries",

@@ -65,11 +65,13 @@ async def test_every_kind_has_a_page_whose_form_is_its_question(
         assert "style=" not in page.text and "<b>ios" not in page.text
         found = json.loads((await browser.get(f"{path}/data?{query}")).text)
         assert found["kind"] == kind
-        for n in range(page.text.count(f"{path}/chart/")):
+        for n in range(page.text.count(f"{path}/chart/") // 2):
             picture = await browser.get(f"{path}/chart/{n}?{query}")
             assert picture.headers["content-type"] == "image/svg+xml"
             assert ElementTree.fromstring(picture.text).tag == "{http://www.w3.org/2000/svg}svg"
-        for other in (99, "x"):
+            drawn = await browser.get(f"{path}/chart/{n}.png?{query}")
+            assert drawn.headers["content-type"] == "image/png" and drawn.content[:4] == b"\x89PNG"
+        for other in (99, "x", "0.gif"):
             assert (await browser.get(f"{path}/chart/{other}?{query}")).status_code == 404
         [command, url, _] = (
             unescape(text) for text in re.findall(r'<pre tabindex="0">([^<]*)</pre>', page.text)

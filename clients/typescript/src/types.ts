@@ -1087,6 +1087,7 @@ export interface Reasons {
   reasons: Record<string, number>;
   degraded: Record<string, number>;
   periods: ReasonsPeriod[];
+  placements: ReasonsPlacement[];
 }
 
 /**
@@ -1103,6 +1104,16 @@ export interface ReasonsPeriod {
   none: number;
   reasons: Record<string, number>;
   complete: boolean;
+}
+
+/** The `decisions` at one placement, and for what most of those without a message had none. */
+export interface ReasonsPlacement {
+  placement: string;
+  decisions: number;
+  selected: number;
+  fallback: number;
+  none: number;
+  reason: string | null;
 }
 
 /** What may be asked of reasons. */

@@ -79,7 +79,7 @@ def take_purchases(source: Source, question: BuyingQuestion) -> tuple[int, int]:
         source.incomplete.append(
             Said("%(n)s amounts are texts, which are no numbers: they do not count", n=f"{texts:,}")
         )
-    moment = span.end - 1 if span.end < END else last or 0
+    moment = span.end - 1 if span.end < END else last or source.reach[1]
     zones = {span.home, *(zone for (zone,) in database.rows("SELECT DISTINCT zone FROM zoned"))}
     ends = {zone: span.within(zone)[1] - 1 if span.end < END else moment for zone in zones}
     days = [(zone, day_number(at, calendar.zone(zone))) for zone, at in ends.items()]

@@ -294,7 +294,7 @@ def show(found: Deliveries) -> Shown:
         [one.begins for one in found.periods],
         [
             (Said(text), [getattr(one, name) for one in found.periods])
-            for name, text in _STATES.items()
+            for name, text in sorted(_STATES.items(), key=lambda one: one[0] != "sent")
             if getattr(found.all, name)
         ],
         stacked=True,

@@ -7,6 +7,7 @@ it gave nothing. The reason of the last two is the one that removed the last can
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import date
 from typing import Annotated, Final
 
@@ -86,6 +87,17 @@ class ReasonsPeriod(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
 
 
+class ReasonsPlacement(msgspec.Struct, frozen=True, kw_only=True):
+    """The `decisions` at one placement, and for what most of those without a message had none."""
+
+    placement: str
+    decisions: int
+    selected: int
+    fallback: int
+    none: int
+    reason: str | None
+
+
 class Reasons(Answer, frozen=True, kw_only=True):
     """`reasons` are those of all periods together, the most frequent first.
 
@@ -100,6 +112,7 @@ class Reasons(Answer, frozen=True, kw_only=True):
     reasons: dict[str, int]
     degraded: dict[str, int]
     periods: list[ReasonsPeriod]
+    placements: list[ReasonsPlacement]
 
 
 def make(source: Source, question: ReasonsQuestion) -> Reasons:
@@ -150,7 +163,30 @@ def make(source: Source, question: ReasonsQuestion) -> Reasons:
         reasons=_sorted(why),
         degraded=degraded,
         periods=periods,
+        placements=_placements(database.rows(_query("placements"), given)),
     )
+
+
+def _placements(rows: Iterable[tuple[str, str, str | None, int]]) -> list[ReasonsPlacement]:
+    """The placements with most decisions first, of rows (placement, outcome, reason, decisions)."""
+    outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for placement, outcome, reason, decisions in rows:
+        outcomes[placement][outcome] += decisions
+        if outcome != "selected" and reason:
+            reasons[placement][reason] += decisions
+    found = [
+        ReasonsPlacement(
+            placement=placement,
+            decisions=sum(own.values()),
+            selected=own["selected"],
+            fallback=own["fallback"],
+            none=own["none"],
+            reason=next(iter(_sorted(reasons[placement])), None),
+        )
+        for placement, own in outcomes.items()
+    ]
+    return sorted(found, key=lambda one: (-one.decisions, one.placement))
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:
@@ -193,6 +229,18 @@ def show(found: Reasons) -> Shown:
         Table(Said("Reasons"), why, whole),
         Table(Said("Over time; * is not over yet"), columns, rows),
     ]
+    where = [Column(Said("placement"), "text"), Column(Said("decisions"))]
+    where += [Column(Said("selected"), "share"), Column(Said("most often for"), "text")]
+    by_placement = [
+        (
+            one.placement,
+            one.decisions,
+            one.selected / one.decisions,
+            "" if one.reason is None else reason_text(one.reason),
+        )
+        for one in found.placements
+    ]
+    tables.append(Table(Said("By placement"), where, by_placement))
     if found.degraded:
         lacked = [Column(Said("made without"), "text"), Column(Said("decisions"))]
         tables.append(Table(Said("Made without"), lacked, list(found.degraded.items())))

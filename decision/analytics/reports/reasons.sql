@@ -16,3 +16,8 @@ SELECT part, count(DISTINCT decision_id) FROM (
     WHERE $placement IS NULL OR placement = $placement
 )
 GROUP BY part ORDER BY count(DISTINCT decision_id) DESC, part;
+
+-- name: placements
+SELECT placement, outcome, reason, count(DISTINCT decision_id) FROM dated_decisions
+WHERE $placement IS NULL OR placement = $placement
+GROUP BY ALL ORDER BY ALL;

@@ -298,11 +298,13 @@ def show(found: Retention) -> Shown:
     sure = [one for one in found.cohorts if one.customers >= FEW] or found.cohorts
     most = max((cell.share or 0.0 for one in sure for cell in one.cells), default=0.0) or 1.0
 
-    def texts(cells: Sequence[RetentionCell]) -> list[str]:
-        return [_text(one, most) for one in cells]
+    def texts(cells: Sequence[RetentionCell], customers: int) -> list[str]:
+        return [_text(one, most if customers >= FEW else END) for one in cells]
 
-    rows: list[Row] = [[Said("all"), size, *texts(found.all)]]
-    rows += [[f"{one.begins}", one.customers, *texts(one.cells)] for one in found.cohorts]
+    rows: list[Row] = [[Said("all"), size, *texts(found.all, size)]]
+    rows += [
+        [f"{one.begins}", one.customers, *texts(one.cells, one.customers)] for one in found.cohorts
+    ]
     shares = [
         (Said("%(period)s %(n)s", period=period, n=name), cell.share or 0.0)
         for name, cell in zip(found.columns, found.all, strict=True)
@@ -317,13 +319,15 @@ def show(found: Retention) -> Shown:
     if found.groups:
         named = [Column(found.query.by, "text"), *columns[1:]]
         own: list[Row] = [
-            (name_of(one.name), one.customers, *texts(one.cells)) for one in found.groups
+            (name_of(one.name), one.customers, *texts(one.cells, one.customers))
+            for one in found.groups
         ]
         tables.append(Table(Said("By %(field)s", field=found.query.by), named, own))
     return Shown([said], tables, [Bars(Said("All cohorts"), shares, percent=True)])
 
 
 def _text(cell: RetentionCell, most: float) -> str:
+    """Its share, shaded by how near it is to the most; of few customers, hardly at all."""
     if cell.share is None:
         return ""
     text = f"{cell.share:.1%}{'' if cell.complete else '*'}"

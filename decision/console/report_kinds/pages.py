@@ -17,6 +17,7 @@ from decision.console.console import Console, on, path_text
 from decision.console.errors import PageError
 from decision.console.forms import query_of
 from decision.console.language import N_
+from decision.console.png import NoFont, png_of, require_png
 from decision.console.report_charts import picture_file
 from decision.console.report_kinds.counting import Reports, Waiting
 from decision.console.report_kinds.names import names_of
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from decision.console.report_kinds.counting import Make
 
 _Request = Request[Any, Any, Any]
-_SVG: Final = "image/svg+xml"
+_PICTURES: Final = {"": "image/svg+xml", "png": "image/png"}
+"""How a picture's number ends → what it is."""
 
 
 def routes(console: Console) -> list[ControllerRouterHandler]:
@@ -156,17 +158,25 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
 
     @get("/reports/{kind:str}/chart/{number:str}")
     async def chart(request: _Request) -> Answer:
-        asked, number = asked_of(request), path_text(request, "number")
+        asked = asked_of(request)
+        number, _, form = path_text(request, "number").partition(".")
         answer = await ready(request, asked)
         if answer is None:
             return redirect(asked.link("found"))
         charts = asked.kind.show(answer.answer).charts
         place = next((n for n in range(len(charts)) if str(n) == number), None)
-        if place is None:
+        if place is None or form not in _PICTURES:
             raise PageError(404, N_("This report has no such chart."))
         picture = picture_file(charts[place], visitor_of(request).language, answer.answer.timezone)
-        name = f"{asked.kind.name}-{place + 1}.svg"
-        return Answer(picture.encode(), kind=_SVG, headers=_file(name))
+        data = picture.encode()
+        if form == "png":
+            try:
+                require_png("a PNG")
+                data = await console.work(partial(png_of, picture))
+            except (NoFont, PackagesMissing) as error:
+                raise PageError(503, N_("No PNG can be made here: %(why)s"), why=error) from None
+        name = f"{asked.kind.name}-{place + 1}.{form or 'svg'}"
+        return Answer(data, kind=_PICTURES[form], headers=_file(name))
 
     async def ready(request: _Request, asked: Asked) -> Report | None:
         """The report, where it is there or soon is."""

@@ -142,6 +142,9 @@ def test_reasons_are_those_of_the_decisions_of_each_period(tmp_path: Path) -> No
     for one in found.periods:
         assert one.decisions == one.selected + one.fallback + one.none
         assert sum(one.reasons.values()) == one.fallback + one.none
+    [where] = found.placements
+    assert (where.placement, where.decisions) == ("outbound", found.decisions)
+    assert where.reason == next(iter(found.reasons))
     nowhere = report("reasons", archive, from_="2027-01-01")
     assert (nowhere.decisions, nowhere.periods) == (0, [])
 

@@ -1213,6 +1213,7 @@ Reasons = TypedDict(
         "reasons": dict[str, int],
         "degraded": dict[str, int],
         "periods": "list[ReasonsPeriod]",
+        "placements": "list[ReasonsPlacement]",
     },
 )
 """`reasons` are those of all periods together, the most frequent first.
@@ -1236,6 +1237,18 @@ class ReasonsPeriod(TypedDict):
     none: int
     reasons: dict[str, int]
     complete: bool
+
+
+@final
+class ReasonsPlacement(TypedDict):
+    """The `decisions` at one placement, and for what most of those without a message had none."""
+
+    placement: str
+    decisions: int
+    selected: int
+    fallback: int
+    none: int
+    reason: str | None
 
 
 ReasonsQuestion = TypedDict(
