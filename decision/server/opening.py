@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from decision.core.clock import HOUR
 from decision.core.definition import PolicyDefinition
 from decision.core.ports import Store
 from decision.engine import PATIENCE, Engine, EngineSettings, build_snapshot
@@ -72,7 +73,10 @@ async def open_engine(
     """
 
     async def with_policy(store: Store) -> Engine:
-        own = EngineSettings(lowercase_emails=settings.lowercase_emails)
+        own = EngineSettings(
+            lowercase_emails=settings.lowercase_emails,
+            event_ids_last=settings.event_ids_hours * HOUR,
+        )
         engine = Engine(store, own)
         now = datetime.now(UTC)
         # No decision is made here: the rule engine can stay out of it.
@@ -107,5 +111,6 @@ def serving_engine(settings: ServerSettings) -> Engine:
         seed=settings.seed,
         timeout=settings.timeout_ms / 1000,
         lowercase_emails=settings.lowercase_emails,
+        event_ids_last=settings.event_ids_hours * HOUR,
     )
     return Engine(store, own)

@@ -185,6 +185,15 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 256
+    event_ids_hours: Annotated[
+        int,
+        _about(
+            "How long the id of an event is remembered, so that one that is sent again counts "
+            "once. 168 is the seven days that callers are promised; less takes less memory.",
+            ge=1,
+            le=168,
+        ),
+    ] = 168
     seed: Annotated[
         str | None, _about("Makes exploration repeatable: for tests and replays only.")
     ] = None

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from decision.server.settings import SETTINGS
+from decision.core.clock import DAY
+from decision.server.opening import serving_engine
+from decision.server.settings import SETTINGS, ServerSettings
 from decision.server.settings_reading import unknown_variables
+from decision.store import RedisStore
 from tests.api.conftest import RULES
 from tests.api.serving import Server
 from tests.cli.conftest import Run, run  # noqa: F401 - a fixture
@@ -52,3 +55,11 @@ def test_a_server_tells_it_in_its_log(tmp_path: Path) -> None:
         server.ready()
         assert server.text.count("did you mean NEXTBEST_WORKERS?") == 1
         assert '"unknown_setting"' in server.text
+
+
+def test_what_is_kept_and_leased_is_as_set() -> None:
+    own = ServerSettings(redis_url="redis://h", event_ids_hours=24, budget_lease_seconds=60)
+    engine = serving_engine(own)
+    assert engine.runtime.settings.event_ids_last == DAY
+    assert isinstance(engine.runtime.store, RedisStore)
+    assert engine.runtime.store.lease_lasts == 60

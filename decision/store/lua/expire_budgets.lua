@@ -6,12 +6,12 @@
 -- Returns a list: when the next one ends, '' for none, then counter, change of what is taken of it,
 --      next counter …; nil where the lease is over: then nothing is done
 
-if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 then
+if not redis.call('HGET', KEYS[1], ARGV[2]) then
   return false
 end
 local found = {''}
 for i = 3, #ARGV do
-  local ends = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  local ends = redis.call('ZMSCORE', KEYS[2], ARGV[i])[1]
   if ends and tonumber(ends) <= tonumber(ARGV[1]) then
     redis.call('ZREM', KEYS[2], ARGV[i])
     local name = string.match(ARGV[i], '^[^:]*:(.*)$')

@@ -36,11 +36,11 @@ end
 local leases, given_to, lease = KEYS[1], KEYS[2], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[3] == '' and (redis.call('ZSCORE', leases, lease) or '0') == '0' then
+if ARGV[3] == '' and (redis.call('ZMSCORE', leases, lease)[1] or '0') == '0' then
   return false
 end
 redis.call('ZADD', leases, string.format('%.0f', now + ARGV[2]), lease)
-local processes = redis.call('ZCOUNT', leases, string.format('%.0f', now), '+inf')
+local processes = #redis.call('ZRANGEBYSCORE', leases, string.format('%.0f', now), '+inf')
 local over = string.format('(%.0f', now)
 local found = {processes, redis.call('ZRANGEBYSCORE', leases, '-inf', over, 'LIMIT', 0, AT_A_TIME)}
 for i = 3, #KEYS do

@@ -20,7 +20,7 @@ for i = 4, #ARGV do
     end
   end
 end
-if #changes > 1 and redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then
+if #changes > 1 and not redis.call('HGET', KEYS[2], ARGV[3]) then
   return false
 end
 for _, name in ipairs(known) do

@@ -27,7 +27,7 @@ for i = 1, #units, 2 do
     end
   end
 end
-if #changes > 0 and redis.call('HEXISTS', KEYS[2], ARGV[4]) == 0 then
+if #changes > 0 and not redis.call('HGET', KEYS[2], ARGV[4]) then
   return false
 end
 for _, name in ipairs(settled) do

@@ -15,7 +15,7 @@
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
-if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 0 then
+if not redis.call('HGET', KEYS[2], ARGV[3]) then
   return false
 end
 redis.call('HSET', KEYS[1], '', 0)
