@@ -64,6 +64,8 @@ WITHIN: Final = (
 
 SCORES_ONE: Final = (
     "(messages IS NULL OR list_has_any(messages, "
-    "[c.message for c in candidates if c.response_probability IS NOT NULL]))"
+    "[c.message for c in candidates "
+    "if c.response_probability IS NOT NULL OR c.selection_probability > 0]))"
 )
-"""SQL: whether it scores one of the candidates."""
+"""SQL: whether it scores one of the candidates. Of a log made elsewhere it is known with which
+probability each could be chosen, not what a model said of it."""

@@ -4,16 +4,18 @@ A decision in which nothing was said is one of them if somebody could have been 
 control group, where silence was drawn, and where no priority was above the threshold. There silence
 was certain: such rows say what follows silence, and nothing about uplift. What is silent because of
 consent, caps or rules is about other customers, and is none.
+
+Where messages of one purpose alone are learned, probabilities are those of the decisions in which
+nothing of another purpose was said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from decision.archive.journal import files
 from decision.archive.policies import read_policy
@@ -25,25 +27,13 @@ from decision.core.definition import PolicyDefinition
 from decision.core.fields import Situation
 from decision.core.policy_builder import compile_policy
 from decision.core.values import Value
+from decision.learning.counted_rows import ControlRows, CountedRows
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.table import TrainingError
 from decision.scoring.features import Feature, FeatureEncoder, fields_of, varies
 
 COLUMNS: Final = ("candidates", "reason", "policy_version")
 """Columns of `decisions` that are needed beside those of every training."""
-
-
-class ControlRows(NamedTuple):
-    """Of each row: the probability of silence, and that of what was said (NaN of silence).
-
-    `offered` has, by row of silence, what could have been said, with its probability (0: nothing
-    was drawn); `row_of` is the row of each decision in which nothing was said.
-    """
-
-    silence: NDArray[np.float64]
-    given: NDArray[np.float64]
-    offered: dict[int, dict[str, float]]
-    row_of: dict[str, int]
 
 
 def holdout_shares(log: Path) -> dict[str, float]:
@@ -71,15 +61,19 @@ def held_share(definition: PolicyDefinition) -> float:
     return round(1 - free, 12)
 
 
-def lay_out(database: Database, raw: str, shares: Mapping[str, float]) -> None:
+def lay_out(
+    database: Database, raw: str, shares: Mapping[str, float], own: Mapping[str, Collection[str]]
+) -> None:
     """View `decision_files`: `raw`, with the control arm as the message "", and `silence`, `given`.
 
-    `shares` is policy version → the share of its control groups.
+    `shares` is policy version → the share of its control groups; `own` is policy version → the
+    messages that are learned, where these are not all.
     """
     sql = database.execute
-    sql("CREATE TEMP TABLE holdouts (policy VARCHAR, share DOUBLE)")
+    sql("CREATE TEMP TABLE holdouts (policy VARCHAR, share DOUBLE, own VARCHAR[])")
     for version, share in shares.items():
-        sql("INSERT INTO holdouts VALUES (?, ?)", [version, share])
+        named = sorted(own[version]) if version in own else None
+        sql("INSERT INTO holdouts VALUES (?, ?, ?)", [version, share, named])
     sql(f"""
         CREATE TEMP VIEW decision_files AS
         SELECT * REPLACE (
@@ -88,22 +82,25 @@ def lay_out(database: Database, raw: str, shares: Mapping[str, float]) -> None:
             CASE WHEN control THEN silence ELSE selection_probability END AS selection_probability)
         FROM (
             SELECT *, CASE
-                WHEN NOT control THEN held + (1 - held) * undrawn
+                WHEN NOT control THEN (held + (1 - held) * undrawn) / (1 - (1 - held) * others)
                 WHEN selection_probability IS NOT NULL THEN selection_probability
                 WHEN reason = 'holdout' THEN held
                 ELSE 1.0 END AS silence,
-                CASE WHEN NOT control THEN (1 - held) * selection_probability END AS given
+                CASE WHEN NOT control
+                    THEN (1 - held) * selection_probability / (1 - (1 - held) * others) END AS given
             FROM (
                 SELECT log.*, coalesce(holdouts.share, 0) AS held,
                     message IS NULL AND (selection_probability IS NOT NULL OR coalesce(
                         reason IN ('holdout', 'below_threshold'), false)) AS control,
                     greatest(0, round(1 - coalesce(
-                        list_sum([c.selection_probability for c in candidates]), 1), 9)) AS undrawn
+                        list_sum([c.selection_probability for c in candidates]), 1), 9)) AS undrawn,
+                    coalesce(list_sum([c.selection_probability for c in candidates
+                        if NOT list_contains(own, c.message)]), 0) AS others
                 FROM {raw} AS log LEFT JOIN holdouts ON policy = policy_version))""")
 
 
 OFFERED: Final = """
-    SELECT place, decision_id,
+    SELECT place, decision_id, policy_version,
         [c.message || '/' || c.channel for c in candidates
          if c.selection_probability > 0 or c.reason = 'holdout'] AS names,
         [coalesce(c.selection_probability, 0) for c in candidates
@@ -113,17 +110,54 @@ OFFERED: Final = """
 """What could have been said instead of each silence that counts."""
 
 
+SAID: Final = """
+    SELECT messages.message || '/' || channels.channel, count(*) FROM judged
+    JOIN messages ON messages.number = judged.message
+    JOIN channels ON channels.number = judged.channel
+    WHERE messages.message <> '' GROUP BY ALL"""
+"""How often each candidate was chosen, of whatever purpose it is."""
+
+
 def control_rows(
-    database: Database, place: NDArray[np.int64], silence: Any, given: Any
+    database: Database, counted: CountedRows, own: Mapping[str, Collection[str]]
 ) -> ControlRows:
-    """The control arm of a join, whose rows have these places."""
-    rows = {one: row for row, one in enumerate(place.tolist())}
+    """The control arm of a join, which has these rows; `own` is as in `lay_out`."""
+    silence, given = counted.silence, counted.given
+    assert silence is not None and given is not None
+    rows = {one: row for row, one in enumerate(counted.place.tolist())}
     offered, row_of = {}, {}
-    for where, decision_id, names, chances in database.rows(OFFERED):
+    said = dict(database.rows(SAID)) if own else {}
+    for where, decision_id, version, names, chances in database.rows(OFFERED):
         row = rows[where]
         row_of[decision_id] = row
         offered[row] = dict(zip(names or (), chances or (), strict=True))
+        if version in own:
+            quiet = float(silence[row])
+            offered[row], silence[row] = _own_alone(offered[row], quiet, own[version], said)
     return ControlRows(silence, given, offered, row_of)
+
+
+def _own_alone(
+    offered: Mapping[str, float], silence: float, own: Collection[str], said: Mapping[str, int]
+) -> tuple[dict[str, float], float]:
+    """What could have been said of some messages, and the probability of silence among it.
+
+    Where nothing was drawn, candidates had the shares that they have elsewhere.
+
+    >>> _own_alone({"a/sms": 0.25, "b/sms": 0.5}, 0.25, {"a"}, {})
+    ({'a/sms': 0.5}, 0.5)
+    >>> _own_alone({"a/sms": 0.0, "b/sms": 0.0}, 0.25, {"a"}, {"a/sms": 10, "b/sms": 20})
+    ({'a/sms': 0.0}, 0.5)
+    >>> _own_alone({"b/sms": 0.75}, 0.25, {"a"}, {})
+    ({}, 1.0)
+    """
+    left = {name: chance for name, chance in offered.items() if name.rpartition("/")[0] in own}
+    drawn = sum(left.values())
+    if not any(offered.values()):
+        every = sum(said.get(name, 0) for name in offered)
+        drawn = (1 - silence) * sum(said.get(name, 0) for name in left) / max(1, every)
+    among = silence + drawn
+    return {name: chance / among for name, chance in left.items()}, silence / among
 
 
 def fill_from_replays(

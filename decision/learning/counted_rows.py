@@ -6,14 +6,26 @@ The two are found one after the other, see `joining`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.learning.control_rows import ControlRows
 from decision.scoring.notes import Note
+
+
+class ControlRows(NamedTuple):
+    """Of each row: the probability of silence, and that of what was said (NaN of silence).
+
+    `offered` has, by row of silence, what could have been said, with its probability (0: nothing
+    was drawn); `row_of` is the row of each decision in which nothing was said.
+    """
+
+    silence: NDArray[np.float64]
+    given: NDArray[np.float64]
+    offered: dict[int, dict[str, float]]
+    row_of: dict[str, int]
 
 
 class CountedRows(msgspec.Struct, kw_only=True):

@@ -114,7 +114,7 @@ class Join:
         files = "all_decision_files" if self._uplift else "decision_files"
         database.view_files(files, sources.decisions, "*, file_index, file_row_number")
         if self._uplift:
-            lay_out(database, files, sources.holdouts)
+            lay_out(database, files, sources.holdouts, self._own_messages())
         for name in ("outcomes", "events", "changes"):
             if paths := getattr(sources, name):
                 database.view_files(name, paths)
@@ -143,7 +143,7 @@ class Join:
         left_out, notes = count_left_out(self._database, self._sources, self._types)
         control = None
         if self._uplift:
-            control = control_rows(self._database, rows.place, rows.silence, rows.given)
+            control = control_rows(self._database, rows, self._own_messages())
         return Responses(label=label, control=control, left_out=left_out, notes=notes)
 
     def _own(self) -> str:
@@ -223,17 +223,24 @@ class Join:
         reasons = []
         if (placement := self._scope.placement) is not None:
             reasons.append(f"log.placement IS DISTINCT FROM {_quoted(placement)}")
-        if (purpose := self._scope.purpose) is not None:
+        if self._scope.purpose is not None:
             own = [
                 (version, message)
-                for version, purposes in self._sources.purposes.items()
-                for message, of in purposes.items()
-                if of == purpose
+                for version, messages in self._own_messages().items()
+                for message in messages
             ]
             self._fill("own_messages (policy VARCHAR, message VARCHAR)", own)
             said = "(log.policy_version, log.message) IN (SELECT policy, message FROM own_messages)"
             reasons.append(f"coalesce(log.message, '') <> '' AND NOT coalesce({said}, false)")
         return " OR ".join(f"({reason})" for reason in reasons) or "FALSE"
+
+    def _own_messages(self) -> dict[str, set[str]]:
+        """Policy version → the messages that are learned, where their purpose says which."""
+        purpose = self._scope.purpose
+        return {
+            version: {message for message, of in purposes.items() if of == purpose}
+            for version, purposes in self._sources.purposes.items()
+        }
 
     def _lay_out_outcomes(self) -> None:
         """View `about`: what happened to contacts."""

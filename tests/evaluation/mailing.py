@@ -64,14 +64,16 @@ def write_mailing(
     skewed: bool = False,
     arms: tuple[int, ...] = (0, 1, 2, 3),
     alone: bool = True,
+    definition: PolicyDefinition | None = None,
 ) -> Path:
     """The archive of one mailing, over ten days.
 
     `skewed`: those who are moved got silence seldom, although 1/4 is logged. `arms`: only
-    these were drawn. `alone`: whether anybody votes without being told.
+    these were drawn. `alone`: whether anybody votes without being told. `definition`: other rules
+    with these messages.
     """
     generator = np.random.default_rng(seed)
-    definition = rules()
+    definition = definition or rules()
     question = msgspec.json.encode(Question(placement="outbound")).decode()
     decisions: list[dict[str, Any]] = []
     replays: list[dict[str, Any]] = []

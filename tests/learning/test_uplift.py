@@ -23,6 +23,7 @@ from decision.core.policy_builder import compile_policy
 from decision.core.records import DecisionRecord, pack_scores, unpack_uplift
 from decision.evaluation.gate import evidence_for, judge_gate
 from decision.evaluation.gate_by_log import LIFT
+from decision.evaluation.promotion import promote
 from decision.evaluation.report import EvaluationOptions
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
@@ -32,9 +33,11 @@ from decision.learning.spec import SpecError, parse_spec
 from decision.learning.table import TrainingError
 from decision.learning.train import train_on_log
 from decision.learning.training_table import examples_of_log
-from decision.scoring.loading import load_model
+from decision.learning.uplift import pairs_of
+from decision.scoring.loading import load_model, load_scoped_models
 from decision.scoring.manifest import ModelError
 from decision.scoring.model import Model
+from decision.scoring.scope import Scope
 from decision.scoring.scorers import bind, fields_read
 from decision.scoring.witness import witnesses_of
 from decision.simulation.side import Simulated
@@ -118,11 +121,11 @@ def test_the_same_log_gives_the_same_version(mailing: Path, version: Path, tmp_p
     assert again.name == version.name
 
 
-def test_a_control_group_is_a_control_arm_with_the_share_that_the_rules_give_it(
-    mailing: Path, tmp_path: Path
-) -> None:
-    """What nobody logs of silence is read from what the decision saw; else nothing differs."""
-    held = definition_of(RULES + "experiments: {hold: {share: 25%, seed: h-1}}\n")
+HELD = "experiments: {hold: {share: 25%, seed: h-1}}\n"
+
+
+def held_back(mailing: Path, log: Path, held: PolicyDefinition) -> Path:
+    """The same mailing, in which a control group was told nothing, and nobody else."""
 
     def as_held(row: dict[str, Any]) -> dict[str, Any]:
         row = {**row, "policy_version": held.version}
@@ -133,7 +136,6 @@ def test_a_control_group_is_a_control_arm_with_the_share_that_the_rules_give_it(
             return {**row, "selection_probability": None, "reason": "holdout", "holdout": True}
         return {**row, "selection_probability": 1 / 3}
 
-    log = tmp_path / "log"
     shutil.copytree(mailing, log)
     for name, change in (
         ("decisions", as_held),
@@ -144,6 +146,14 @@ def test_a_control_group_is_a_control_arm_with_the_share_that_the_rules_give_it(
             rows = [change(row) for row in table.to_pylist()]
             pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     write_policy(log, held)
+    return log
+
+
+def test_a_control_group_is_a_control_arm_with_the_share_that_the_rules_give_it(
+    mailing: Path, tmp_path: Path
+) -> None:
+    """What nobody logs of silence is read from what the decision saw; else nothing differs."""
+    log = held_back(mailing, tmp_path / "log", definition_of(RULES + HELD))
     one, other = examples_in(mailing), examples_in(log)
     assert one.matrix.tobytes() == other.matrix.tobytes()
     assert one.label.tobytes() == other.label.tobytes()
@@ -160,6 +170,50 @@ def test_a_control_group_is_a_control_arm_with_the_share_that_the_rules_give_it(
     first, second = (one.manifest.uplift for one in learned)
     assert first is not None and second is not None and first.learner == second.learner
     assert first.losses == pytest.approx(second.losses, rel=0.01)
+
+
+TWO = RULES.replace("purposes: {", "purposes: {service: {consent: not_required}, ", 1)
+for _message in ("civic", "neighbours"):
+    TWO = TWO.replace(f"{_message}: {{purpose: marketing", f"{_message}: {{purpose: service")
+
+
+def test_a_model_of_a_purpose_compares_its_messages_alone_with_silence_and_is_judged(
+    tmp_path: Path,
+) -> None:
+    """Both with silence that was drawn, and with a control group, of whom nothing is known."""
+    text = SPEC.replace("name: vote", "name: care\nscope: {purpose: service}")
+    both = definition_of(TWO)
+    log = write_mailing(tmp_path / "drawn", 4_500, definition=both)
+    held = held_back(log, tmp_path / "held", definition_of(TWO + HELD))
+    for folder in (log, held):
+        examples = examples_in(folder, text)
+        assert examples.messages == ["", "civic", "neighbours"]
+        silent = examples.message == 0
+        assert examples.silence is not None and examples.given is not None
+        assert examples.silence == pytest.approx(1 / 3, abs=0.01)
+        assert examples.given[~silent] == pytest.approx(1 / 3, abs=0.01)
+        assert pairs_of(parse_spec("care", text), examples).share == pytest.approx(0.5, abs=0.02)
+        assert {frozenset(one) for one in examples.offered.values()} == {
+            frozenset({"civic/email", "neighbours/letter"})
+        }
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "care.yaml").write_text(text)
+    version = train(text, log, models)
+    manifest = load_model(version).manifest
+    assert manifest.scope == Scope(purpose="service") and manifest.uplift is not None
+    assert manifest.uplift.control == (silent := int((examples_in(log, text).message == 0).sum()))
+    assert silent > 1_000 and "silence_not_random" not in {
+        one.kind for one in manifest.training.notes
+    }
+    figures = {one.name: one for one in judge_gate(_evidence(version, log))}
+    assert figures[LIFT].found == pytest.approx(0, abs=0.2)
+    promote(models, version, list(figures.values()))
+    (scope, served), *others = load_scoped_models(str(models)).items()
+    assert scope == manifest.scope and not others
+    _, moved = decided(served, both, interest=0.9, age=40)
+    _, unmoved = decided(served, both, interest=0.1, age=40)
+    assert moved.scores.uplift.max() > max(0.05, unmoved.scores.uplift.max())
 
 
 # ---------------------------------------------------------------- served
