@@ -48,6 +48,11 @@ _SAME: Final = ("placement", "condition", "segment", "channels", "order", "share
     help="The I-th of N parts of the customers, for N processes. Default: all customers.",
 )
 @click.option(
+    "--in-step",
+    is_flag=True,
+    help="Parts that run side by side wait for each other, so that the order holds over all.",
+)
+@click.option(
     "--out",
     metavar="FILE",
     help="Write what was chosen as .ndjson, a decision a line. Needed unless the placement has "
@@ -77,6 +82,7 @@ def run_audience(
     name: str | None,
     runs: Path,
     rate: float | None,
+    in_step: bool,
     overwrite: bool,
     as_json: bool,
     **given: Any,
@@ -104,7 +110,7 @@ def run_audience(
         if state.progress.finished:
             say(f"run {wanted.run} is finished already")
         else:
-            _carry_out(state, settings, rate, overwrite)
+            _carry_out(state, settings, rate=rate, in_step=in_step, overwrite=overwrite)
         return _report(state, as_json)
 
 
@@ -175,10 +181,8 @@ def _exists(out: str) -> Fail:
     return Fail(f"{out} exists already; name another file, or add --overwrite")
 
 
-def _carry_out(
-    state: RunState, settings: ServerSettings, rate: float | None, overwrite: bool
-) -> None:
-    """Takes a run to its end, or says how it is continued."""
+def _carry_out(state: RunState, settings: ServerSettings, **options: Any) -> None:
+    """Takes a run to its end, or says how it is continued; the options are those of `perform`."""
     import uvloop
 
     from decision.audiences.asking.state import Asks
@@ -195,7 +199,7 @@ def _carry_out(
             say(render_all(prepared.warnings))
         name = state.settings.run
         say(f"run {name}; if it ends early, give the same command again, with --run {name}")
-        uvloop.run(_run(state, prepared, settings, rate, overwrite))
+        uvloop.run(_run(state, prepared, settings, options))
     except StoreUnavailable as error:
         raise Fail(f"{error}\nnothing is lost; run it again to go on") from None
     except (NextbestError, Fail):
@@ -208,8 +212,7 @@ async def _run(
     state: RunState,
     prepared: Prepared,
     settings: ServerSettings,
-    rate: float | None,
-    overwrite: bool,
+    options: dict[str, Any],
 ) -> None:
     from decision.audiences.asking.job import perform
     from decision.observability import configure_logging
@@ -240,9 +243,8 @@ async def _run(
                 state,
                 archive=archive,
                 find=find,
-                rate=rate,
-                overwrite=overwrite,
                 progress=TERMINAL,
+                **options,
             )
         except FileExistsError as error:
             raise _exists(error.filename) from None

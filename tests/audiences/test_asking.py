@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from decision.audiences.asking import pacing
+from decision.audiences.asking import run as asking
 from decision.audiences.asking.job import perform
 from decision.audiences.asking.run import Share
 from decision.audiences.asking.state import Asks
@@ -78,12 +80,12 @@ class World:
             at=NOON, policy="", when="gold.yaml", condition="customer.tier: gold", **given
         )
 
-    async def run(self, asked: RunSettings | None = None) -> RunState:
+    async def run(self, asked: RunSettings | None = None, **more: Any) -> RunState:
         asked = asked or self.asked()
         prepared: Prepared = prepare(asked, RULES, None)
         path = self.folder / f"{asked.run}{asked.share.replace('/', 'of')}.sqlite"
         with RunState.open(path) if path.exists() else RunState.create(path, asked) as state:
-            await perform(self.engine, prepared, state, overwrite=True, sleep=no_pause)
+            await perform(self.engine, prepared, state, overwrite=True, sleep=no_pause, **more)
         return state
 
     async def decided(self) -> Counter[str]:
@@ -123,6 +125,57 @@ def test_everybody_who_matches_is_decided_for_once_and_the_file_has_what_was_cho
         assert sorted(row["customer_id"] for row in rows) == ["c0", "c1", "c2", "c3"]
         assert {row["selections"][0]["content"]["title"] for row in rows} == {"Hello"}
         assert {record.question.context["run"] for record in await world.records()} == {"r"}
+
+    run(work())
+
+
+def test_of_parts_that_go_in_step_none_takes_what_is_scarce_from_more_valuable_customers_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever begins first, and however late the other: those of whom most is expected are two in
+    each part, and all of them get a unit of the budget. Without, the first part takes all five."""
+    monkeypatch.setattr(asking, "_STEP", 2)
+    numbers = [number for number in range(60) if Share(1, 2).has(f"c{number}")]
+    others = [number for number in range(60) if number not in numbers]
+    rich = {f"c{number}" for number in (*numbers[-2:], *others[-2:])}
+
+    async def work(folder: Path, in_step: bool) -> set[str]:
+        world = await World(folder).open()
+        for number in range(60):
+            name = f"c{number}"
+            await gold(world.store, name, **({"spend": 900} if name in rich else {}))
+
+        def part(share: str) -> asyncio.Task[RunState]:
+            out = str(folder / f"{share[0]}.ndjson")
+            return asyncio.create_task(
+                world.run(world.asked(share=share, out=out), in_step=in_step)
+            )
+
+        first = part("1/2")
+        while not first.done() and not (in_step and len(await world.decided()) == 2):
+            await asyncio.sleep(0)
+        await asyncio.gather(first, part("2/2"))
+        assert await world.decided() == {f"c{number}": 1 for number in range(60)}
+        return {one.customer_id for one in await world.records() if one.selections}
+
+    for name, in_step in (("in step", True), ("alone", False)):
+        (tmp_path / name).mkdir()
+        taken = run(work(tmp_path / name, in_step))
+        assert len(taken) == 5 and (rich <= taken) is in_step
+
+
+def test_a_part_goes_on_without_another_that_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_STEP", 2)
+    monkeypatch.setattr(pacing, "PATIENCE", 0.05)
+
+    async def work() -> None:
+        world = await World(tmp_path).open()
+        for number in range(20):
+            await gold(world.store, f"c{number}")
+        state = await world.run(world.asked(share="1/2"), in_step=True)
+        assert state.progress.finished and state.progress.matched > 4
 
     run(work())
 

@@ -28,6 +28,7 @@ async def perform(
     archive: str | None = None,
     find: Callable[[str], Awaitable[Decision | None]] | None = None,
     rate: float | None = None,
+    in_step: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
     sleep: Sleep = asyncio.sleep,
@@ -49,6 +50,7 @@ async def perform(
         archive=archive,
         find=find,
         rate=rate,
+        in_step=in_step,
         progress=progress,
         sleep=sleep,
     )

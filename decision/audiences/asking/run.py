@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 import msgspec
 
 from decision.audiences.asking.earlier import Gone, earlier_decision
+from decision.audiences.asking.pacing import Pace
 from decision.audiences.asking.state import ALREADY, LEFT, SILENT, UNSURE, Ask, Asks, Came
 from decision.audiences.columns import Columns
 from decision.audiences.reading import Reading, Sleep
@@ -87,7 +88,8 @@ class AskingRun:
     """Finds who matches, ranks them by what a decision would be worth, and asks for each.
 
     `rate` is how many customers are decided for in a second at most, `archive` where decisions are
-    that are no longer in the log, and `find` finds one by its id, there as well.
+    that are no longer in the log, and `find` finds one by its id, there as well. `in_step`: parts
+    of a run wait for each other.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class AskingRun:
         find: Callable[[str], Awaitable[Decision | None]] | None = None,
         rate: float | None = None,
         at_once: int = AT_ONCE,
+        in_step: bool = False,
         progress: Progress = UNSEEN,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -115,6 +118,9 @@ class AskingRun:
         self._sleep = sleep
         self._given: set[str] = set()  # decisions that are not noted yet
         self._reading = Reading(engine.runtime.store, rate, sleep)
+        paced = self._share if in_step else Share()
+        about = (state.settings.run, paced.number, paced.parts)
+        self._pace = Pace(engine.runtime.store, *about, progress, sleep)
 
     async def run(self, found: Callable[[], None] = lambda: None) -> None:
         """Takes the run to its end; `found` is called once it is known who matches.
@@ -178,8 +184,8 @@ class AskingRun:
 
     async def _ask(self) -> None:
         """Asks for everybody who is left; first for those with whom an earlier process began."""
-        state, clock = self.state, self._engine.runtime.clock
-        with self._shown.bar("Decisions", self.asks.count()) as moved:
+        state, clock, total = self.state, self._engine.runtime.clock, self.asks.count()
+        with self._shown.bar("Decisions", total) as moved:
             moved(done := self.asks.done())
             begun = self.asks.begun()
             for start in range(0, len(begun), _STEP):
@@ -187,6 +193,7 @@ class AskingRun:
                 await self._note(await self._all(page, self._again))
                 moved(done := done + len(page))
             while page := self.asks.left(_STEP):
+                await self._pace.keep(done, total)
                 with state.step():
                     self.asks.begin([one.number for one in page], clock())
                 state.sync()  # that it has begun must be known whatever happens next
@@ -196,6 +203,7 @@ class AskingRun:
                 gone = [Came(one.number, LEFT) for one in page if one.number not in there]
                 await self._note([*came, *gone])
                 moved(done := done + len(page))
+        await self._pace.keep(total, total)
 
     async def _note(self, came: Sequence[Came]) -> None:
         with self.state.step():
