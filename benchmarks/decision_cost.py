@@ -177,12 +177,12 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
     raw = store.pack(document)
     zone = calendar.zone("Asia/Shanghai")
     situation = Situation(
-        document, "outbound", NOW, zone, request.event, request.context, lambda name: None
+        document, "outbound", NOW, zone, request.event, request.context, policy.variant
     )
     values = policy.fields.read(situation)
     candidates = verdict_of(snapshot, document, request).scores.candidates
     probabilities = snapshot.scorer.score(candidates, values, document, NOW)
-    standing = policy.contact_policy.standing(document, NOW, zone)
+    standing = policy.contact_policy.standing(document, NOW, zone, values)
     alive = mask_of(candidates.tolist())
 
     def run_rules() -> None:
