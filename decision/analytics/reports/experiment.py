@@ -39,7 +39,6 @@ from decision.analytics.reports.unit_metrics import (
 )
 from decision.analytics.sample_ratio import ALPHA as RATIO_ALPHA
 from decision.analytics.sample_ratio import p_value
-from decision.analytics.segments import NothingFound
 from decision.core.clock import DAY
 from decision.core.definition import Metric
 from decision.core.said import Said
@@ -121,14 +120,11 @@ def make(source: Source, question: ExperimentQuestion) -> ExperimentReport:
     """Compares the variants."""
     metrics = metrics_of(source, question)
     open_decisions(source)
-    try:
-        found = assign(source, question.name)
-    except NothingFound:
-        if not question.plan:
-            raise
-        found = None
-    shares = found.shares if found else _planned(source, question)
-    if found is None:
+    found = assign(source, question.name)
+    shares = found.shares
+    if not found.exposed and not question.plan:
+        source.note(Said("%(name)s had no effect on any decision yet", name=question.name))
+    elif not found.exposed:
         everybody(source)
         source.incomplete.append(
             Said("%(name)s had no effect yet: all customers count", name=question.name)
@@ -136,7 +132,7 @@ def make(source: Source, question: ExperimentQuestion) -> ExperimentReport:
     customers = dict(source.database.rows(_query("customers")))
     variants = [*shares, *sorted(set(customers) - set(shares) - {""})]
     control = control_of(dict.fromkeys(variants), question.control)
-    fell = found.fell if found else {}
+    fell = found.fell
     p = p_value([fell.get(one, 0) for one in shares], list(shares.values())) if shares else None
     mismatch = p is not None and p <= RATIO_ALPHA
     withheld = mismatch and not question.despite_mismatch
@@ -168,7 +164,7 @@ def make(source: Source, question: ExperimentQuestion) -> ExperimentReport:
         events=events,
         conclusions=[],
         control=control,
-        names=found.names if found else [],
+        names=found.names,
         arms=[
             ExperimentArm(
                 name=name,
@@ -182,25 +178,14 @@ def make(source: Source, question: ExperimentQuestion) -> ExperimentReport:
         sample_ratio_p=p,
         mismatch=mismatch,
         withheld=withheld,
-        left_out=found.earlier if found else 0,
-        moved=found.moved if found else 0,
+        left_out=found.earlier,
+        moved=found.moved,
         per_day=per_day,
         comparisons=comparisons,
         plan=plan,
     )
     said = [str(one) for one in _conclusions(report)]
     return msgspec.structs.replace(report, conclusions=said)
-
-
-def _planned(source: Source, question: ExperimentQuestion) -> dict[str, float]:
-    """The shares of a test that nobody was in yet."""
-    own = (
-        [one for one in source.policy.experiments if one.name == question.name]
-        if source.policy
-        else []
-    )
-    variants = own[0].variants if own else {}
-    return {name: share / sum(variants.values()) for name, share in variants.items()}
 
 
 def _count(source: Source, metric: Metric, strata: str, until: int) -> dict[str, Counted]:

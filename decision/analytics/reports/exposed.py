@@ -40,13 +40,15 @@ Versions = Mapping[str, PolicyDefinition | None]
 class Assigned(NamedTuple):
     """An experiment: its shares (variant → share of 1; empty: not known), and what was counted.
 
-    `names` are those that it had in the log. `earlier` customers came under other shares, `moved`
+    `names` are those that it had in the log, `exposed` is whether it had an effect on any decision
+    of it. `earlier` customers came under other shares, `moved`
     were in two variants. `fell` is how many ids fell to each variant.
     """
 
     name: str
     shares: dict[str, float]
     names: list[str]
+    exposed: bool
     earlier: int
     moved: int
     fell: dict[str, int]
@@ -76,7 +78,6 @@ def assign(source: Source, name: str) -> Assigned:
 
     Raises:
         InputError: there is no such experiment.
-        NothingFound: nobody was in it.
     """
     database = source.database
     versions = policies_of(source)
@@ -90,14 +91,7 @@ def assign(source: Source, name: str) -> Assigned:
         _query("of_holdout" if held else "of_test"),
         {"held": HELD, "others": OTHERS} if held else (),
     )
-    if not database.value("SELECT count(*) FROM exposed"):
-        raise NothingFound(
-            Said(
-                "%(archive)s: %(name)s had no effect on any decision yet",
-                archive=str(source.archive),
-                name=name,
-            )
-        )
+    exposed = bool(database.value("SELECT count(*) FROM exposed"))
     span = {"begin": source.span.begin, "end": source.span.end}
     database.execute(_query("units"), span)
     [(earlier, moved)] = database.rows(
@@ -107,7 +101,7 @@ def assign(source: Source, name: str) -> Assigned:
     fell = dict(database.rows(_query("ratio"), span))
     names = [] if held else _names(source, name)
     _say(source, earlier, moved)
-    return Assigned(name, _shares(wanted, groups), names, earlier, moved, fell)
+    return Assigned(name, _shares(wanted, groups), names, exposed, earlier, moved, fell)
 
 
 def everybody(source: Source) -> None:

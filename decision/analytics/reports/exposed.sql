@@ -23,24 +23,24 @@ WHERE customer_id IS NOT NULL AND NOT {without_store} AND coalesce(position, 1) 
     AND decision_id NOT IN (SELECT decision_id FROM {not_given});
 
 -- name: of_test
-CREATE TEMP TABLE exposed AS
+CREATE OR REPLACE TEMP TABLE exposed AS
 SELECT id, customer, us, decision_id, placement, entry.value AS variant, counted.name, same
 FROM (SELECT *, unnest(map_entries(experiments)) AS entry FROM own) AS one
 JOIN counted ON counted.version = one.version AND counted.name = entry.key;
 
 -- name: of_holdout
-CREATE TEMP TABLE exposed AS
+CREATE OR REPLACE TEMP TABLE exposed AS
 SELECT id, customer, us, decision_id, placement,
     CASE WHEN held THEN $held ELSE $others END AS variant, counted.name, same
 FROM own JOIN counted ON counted.version = own.version;
 
 -- name: of_anybody
-CREATE TEMP TABLE exposed AS
+CREATE OR REPLACE TEMP TABLE exposed AS
 SELECT id, customer, us, decision_id, placement, '' AS variant, '' AS name, true AS same FROM own;
 
 -- name: units
 -- One for each customer: the first decision that mattered, if it was in the range.
-CREATE TEMP TABLE units AS
+CREATE OR REPLACE TEMP TABLE units AS
 SELECT row_number() OVER (ORDER BY customer) AS unit, customer, begun, variant, moved, same,
     begun // 604800000000 AS week, placement
 FROM (

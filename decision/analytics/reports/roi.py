@@ -36,7 +36,6 @@ from decision.analytics.reports.unit_metrics import (
 )
 from decision.analytics.sample_ratio import ALPHA as RATIO_ALPHA
 from decision.analytics.sample_ratio import p_value
-from decision.analytics.segments import NothingFound
 from decision.analytics.weighing import weighed
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
 from decision.archive.journal import files
@@ -194,9 +193,8 @@ def _held(
     name = next((e.name for p in policies for e in p.experiments if not e.variants), None)
     if name is None:
         return {}, False
-    try:
-        found = assign(source, name)
-    except NothingFound:
+    found = assign(source, name)
+    if not found.exposed:
         return {}, False
     shares = found.shares
     p = p_value([found.fell.get(one, 0) for one in shares], [*shares.values()])

@@ -35,6 +35,7 @@ messages:
 budgets:
   month: {of: {channel: [email, push]}, spend: 20, per: calendar month}
 metrics: {revenue: {event: purchase, value: amount}}
+experiments: {later-test: {seed: later, variants: {control: 50%, short: 50%}}}
 funnels: {buy: {steps: [page_view, purchase], within: 7d}}
 journeys:
   welcome: {start: {event: page_view}, steps: {hello: {ask: outbound}, done: {end: finished}}}
