@@ -181,11 +181,14 @@ class Join:
         )
 
     def _fill(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        import pyarrow as pa
+
         self._sql(f"CREATE TEMP TABLE {table}")
         if rows:
-            marks = ", ".join("?" * len(rows[0]))
-            into = f"INSERT INTO {table.partition(' ')[0]} VALUES ({marks})"
-            self._database.connection.executemany(into, rows)
+            columns = [pa.array(column) for column in zip(*rows, strict=True)]
+            given = pa.table(columns, [str(number) for number in range(len(columns))])
+            self._database.connection.register("given_rows", given)
+            self._sql(f"INSERT INTO {table.partition(' ')[0]} SELECT * FROM given_rows")
 
     def _lay_out_decisions(self) -> None:
         """Table `decisions`: every row, with its goal, its `place` in the archive, and, as far as
