@@ -19,7 +19,7 @@ from decision.api.console_door import ConsoleDoor
 from decision.api.coupons import coupon_routes
 from decision.api.cross_origin import CrossOrigin
 from decision.api.customers import customer_routes
-from decision.api.decisions import decision_routes, lookup_routes
+from decision.api.decisions import Deciding, DecisionsFirst, decision_routes, lookup_routes
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
 from decision.api.hooks import hook_routes
@@ -127,6 +127,7 @@ def create_app(
         guards=[guard_of(authenticator, rates)],
         middleware=[audited(engine.runtime.store, names)],
     )
+    deciding = Deciding(engine, settings, authenticator, admission, rates, bodies)
     console = None
     if settings.console:
         console = Console(
@@ -140,7 +141,7 @@ def create_app(
         )
     app = Litestar(
         route_handlers=[
-            *decision_routes(engine, settings, authenticator, admission, rates, bodies),
+            *decision_routes(engine, settings, authenticator, admission, rates, bodies, deciding),
             guarded,
             *([] if console is None else console_router(console)),
         ],
@@ -158,7 +159,7 @@ def create_app(
     if origins := origins_of(settings.segment_origins):
         app.asgi_handler = CrossOrigin(app.asgi_handler, origins, SEGMENT_PATHS)
     app.asgi_handler = RequestMiddleware(
-        app.asgi_handler, log_requests=settings.log_level == "debug"
+        DecisionsFirst(app.asgi_handler, deciding), log_requests=settings.log_level == "debug"
     )
     if tracing is not None:
         correlate(tracing.ids)
