@@ -95,7 +95,8 @@ async def running(
 ) -> AsyncIterator[Api]:
     """An application from its start to its end."""
     engine = Engine(store or MemoryStore(), clock=clock)
-    own = ServerSettings(rules=str(rules), **{"models": None, "timeout_ms": 20_000, **settings})
+    few = {"models": None, "timeout_ms": 20_000, "console": False}  # its routes take long to make
+    own = ServerSettings(rules=str(rules), **{**few, **settings})
     app = create_app(engine, own, tracing=tracing, admission=admission)
     transport = httpx.ASGITransport(app, client=(peer, 40000))  # type: ignore[arg-type]
     async with (

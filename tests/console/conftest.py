@@ -125,7 +125,7 @@ async def browsing(
     """A browser at a server."""
     if keys is not None:
         settings["api_keys_file"] = str(keys.path)
-    async with running(rules, store, **settings) as api:
+    async with running(rules, store, **{"console": True, **settings}) as api:
         yield Browser(api)
 
 

@@ -51,7 +51,7 @@ async def decide(api: Api, customers: int, variant: str | None = None) -> None:
 
 
 async def test_without_an_archive_the_log_is_looked_at(rules: Path) -> None:
-    async with running(with_test(rules), MemoryStore()) as api:
+    async with running(with_test(rules), MemoryStore(), console=True) as api:
         await decide(api, 60, "red")
         engine = api.engine
         place = rules.parent / "place"
@@ -80,7 +80,7 @@ async def test_it_is_looked_again_after_an_hour_or_when_something_else_is_in_for
         return Found()
 
     monkeypatch.setattr("decision.server.looks._child", child)
-    async with running(rules, MemoryStore()) as api:
+    async with running(rules, MemoryStore(), console=True) as api:
         moment = api.engine.runtime.clock()
         looking = Looking(api.engine.runtime.store, lambda: moment)
         snapshot = api.engine.snapshot
@@ -132,7 +132,7 @@ async def test_an_archive_and_the_model_in_force_are_looked_at(rules: Path, tmp_
 
 
 async def test_what_cannot_be_looked_at_is_said(rules: Path, tmp_path: Path) -> None:
-    async with running(rules, MemoryStore()) as api:
+    async with running(rules, MemoryStore(), console=True) as api:
         runtime = api.engine.runtime
         looking = Looking(runtime.store, runtime.clock, archive=str(tmp_path / "none"))
         found = await looking.look(api.engine.snapshot, tmp_path)
@@ -157,7 +157,7 @@ async def test_notices_are_of_what_is_in_force(rules: Path) -> None:
     )
     ratio = ratio_of("gone", [("a", 0.5, 100), ("b", 0.5, 0)])
     found = looks(drifts=[drifted], sample_ratios=[ratio])
-    async with running(rules, MemoryStore()) as api:
+    async with running(rules, MemoryStore(), console=True) as api:
         snapshot = api.engine.snapshot
         assert looked(found, snapshot) == []  # another model, and no such experiment
         in_force: Any = SimpleNamespace(version="m1")
