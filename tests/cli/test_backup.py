@@ -37,3 +37,21 @@ async def alone(url: str, prefix: str) -> None:
     await store.start()
     await fill(store)
     await store.close()
+
+
+def test_who_was_erased_after_the_backup_is_erased_again_by_the_archive(
+    tmp_path: Path, run: Run, redis_url: str, prefix: str
+) -> None:
+    """The archive names nobody: customers of the backup are told by their pseudonyms."""
+    asyncio.run(alone(redis_url, f"{prefix}a:"))
+    own = ("--redis-url", redis_url, "--key-prefix", f"{prefix}a:")
+    archive = str(tmp_path / "archive")
+    assert run("backup", str(tmp_path / "a.backup"), *own).exit_code == 0
+    assert run("erase", "c-8", *own).exit_code == 0
+    assert run("archive", "--out", archive, *own).exit_code == 0
+    told = run("restore", str(tmp_path / "a.backup"), *own, "--replace", "--archive", archive)
+    assert told.exit_code == 0 and "1 customer erased again" in told.stdout
+    assert run("export", "c-8", *own).exit_code == 1
+    assert run("export", "c-9", *own, "--out", str(tmp_path / "c-9")).exit_code == 0
+    again = run("archive", "--out", archive, *own, "--json")
+    assert again.exit_code == 0 and json.loads(again.stdout)["quarantined"] == 0
