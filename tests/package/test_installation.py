@@ -28,14 +28,15 @@ def packages(args: list[str]) -> set[str]:
 
 
 def test_the_command_installs_the_packages_of_the_extra_by_name_into_this_python() -> None:
-    python, *flags, duckdb, matplotlib, pyarrow = command()
+    python, *flags, duckdb, matplotlib, pyarrow, resvg = command()
     assert python == sys.executable
     assert flags == ["-m", "pip", "install"]
-    assert packages([duckdb, matplotlib, pyarrow]) == {"duckdb", "matplotlib", "pyarrow"}
+    found = packages([duckdb, matplotlib, pyarrow, resvg])
+    assert found == {"duckdb", "matplotlib", "pyarrow", "resvg-py"}
 
 
 def test_an_extra_that_contains_another_names_the_packages_of_both() -> None:
-    wanted = {"dask", "pandas", "scikit-learn", "duckdb", "matplotlib", "pyarrow"}
+    wanted = {"dask", "pandas", "scikit-learn", "duckdb", "matplotlib", "pyarrow", "resvg-py"}
     assert packages(command("dask")[4:]) == wanted
 
 
@@ -45,6 +46,7 @@ def test_an_extra_that_contains_another_names_the_packages_of_both() -> None:
         ("duckdb", "duckdb"),
         ("pyarrow", "pyarrow"),
         ("matplotlib", "matplotlib"),
+        ("resvg_py", "resvg-py"),
         ("dask", "dask"),
         ("distributed", "dask"),
         ("pandas", "pandas"),
