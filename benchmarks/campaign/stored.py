@@ -99,10 +99,10 @@ class Stored:
                 await asyncio.gather(
                     *(self._customer(store, name) for name in names[first : first + _AT_ONCE])
                 )
+            async with Redis.from_url(redis_url) as redis:
+                await self._budgets(redis, store)
         finally:
             await store.close()
-        async with Redis.from_url(redis_url) as redis:
-            await self._budgets(redis)
         return self
 
     def _archive(self, archive: Archiver) -> None:
@@ -160,13 +160,15 @@ class Stored:
                 )
             )
 
-    async def _budgets(self, redis: Redis) -> None:
-        prefix = "nb:{budget}:"
-        async for key in redis.scan_iter(match=f"{prefix}t:*", count=5_000):
-            token = key.decode().removeprefix(f"{prefix}t:")
+    async def _budgets(self, redis: Redis, store: RedisStore) -> None:
+        async for key in redis.scan_iter(match="nb:{p*}:t:*", count=5_000):
+            token = key.decode().partition("}:t:")[2]
             for name, rank in (await redis.hgetall(key)).items():
                 if name:
                     self.units[token, name.decode()] = int(rank)
-        async for key in redis.scan_iter(match=f"{prefix}n:*", count=5_000):
-            self.counters[key.decode().removeprefix(f"{prefix}n:")] = int(await redis.get(key))
-        self.ends = {each.decode() for each in await redis.zrange(f"{prefix}ends", 0, -1)}
+        names = [key.decode() async for key in redis.scan_iter(match="nb:{budget}:n:*")]
+        counters = [name.partition("}:n:")[2] for name in names]
+        counts = await store.budget_counts(counters) if counters else {}
+        self.counters = {name: count.taken for name, count in counts.items()}
+        async for key in redis.scan_iter(match="nb:{p*}:ends", count=5_000):
+            self.ends |= {each.decode() for each in await redis.zrange(key, 0, -1)}

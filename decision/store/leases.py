@@ -80,21 +80,29 @@ _FAST: Final = 1.0
 class Portion(msgspec.Struct):
     """What a lease has of one counter.
 
-    `rest` is not set aside for any decision; below zero, it is owed. `used` was set aside since
-    `since`; `most` is what the next portion has at most.
+    `rest` is not set aside for any decision; below zero, it is owed. `returning` is on its way to
+    the home, so that no decision gets it until the home gives it again. `used` was set aside since
+    `since`; `most` is what the next portion has at most. `limit` is the lowest that the home was
+    told last: below it, others may have been given too much since, and it has to be asked again.
     """
 
     rest: int = 0
+    returning: int = 0
     used: int = 0
     most: int = 0
+    limit: int = 0
     since: float = 0.0
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What is asked of the home for a counter: at least `least`, where that keeps to `limit`."""
+    """What is asked of the home for a counter: at least `least`, where that keeps to `limit`.
+
+    `lowest` is that of several units with limits of their own.
+    """
 
     least: int
     limit: int
+    lowest: int = 0
 
 
 class Lease:
@@ -113,6 +121,18 @@ class Lease:
         if found is None:
             found = self.portions[counter] = Portion(since=uptime())
         return found
+
+    def give_back(self, counter: str) -> int:
+        """Takes out all that is left of a counter, or owed, to tell the home; how much it is."""
+        portion = self.portion(counter)
+        left, portion.rest = portion.rest, 0
+        portion.returning += left
+        return left
+
+    def own(self, counter: str) -> int:
+        """What is not taken by any decision, wherever it is."""
+        portion = self.portions.get(counter)
+        return 0 if portion is None else portion.rest + portion.returning
 
     def set_aside(self, units: Mapping[str, int]) -> None:
         """Takes amounts, by counter, out of the portions."""
@@ -192,14 +212,17 @@ def look_up(
     """
     amounts: dict[str, int] = {}
     short: dict[str, int] = {}
+    lowest: dict[str, int] = {}
     for name, limit in limits.items():
         counter, _, amount = unit_named(name)
         amounts[counter] = amounts.get(counter, 0) + amount
-        rest = lease.portion(counter).rest
-        taken = views.taken(counter, rest)
+        own = lease.own(counter)
+        taken = views.taken(counter, own, begun - BELIEVED)
         full = taken is None or taken + amounts[counter] > limit
-        if full and views.taken(counter, rest, begun) is not None:
+        if full and views.taken(counter, own, begun) is not None:
             return name
-        if full or rest < amounts[counter]:
+        portion = lease.portion(counter)
+        lowest[counter] = min(limit, lowest.get(counter, limit))
+        if full or portion.rest < amounts[counter] or limit < portion.limit:
             short[counter] = max(limit, short.get(counter, limit))
-    return {one: Wanted(amounts[one], limit) for one, limit in short.items()}
+    return {one: Wanted(amounts[one], limit, lowest[one]) for one, limit in short.items()}

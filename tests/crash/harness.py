@@ -213,7 +213,7 @@ async def verify(redis_url: str, clients: Clients, servers: Sequence[Server]) ->
                 COSTS[channel] * n for (message, channel), n in counted.items() if message in "bc"
             )
         assert spent <= BUDGET[1]
-        taken = (await store.read("", budgets=[MONEY[0]])).budgets[MONEY[0]]
+        taken = (await store.budget_counts([MONEY[0]]))[MONEY[0]].taken
         assert money <= taken <= MONEY[1]
         print(f"\n{money} of {taken} millionths spent on contacts")
         for decision in clients.answers.values():

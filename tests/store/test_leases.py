@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from decision.core.budgets import BudgetCount, unit_named
 from decision.core.errors import StoreUnavailable
 from decision.store import RedisStore
+from decision.store.in_redis import leases
 from decision.store.leases import Lease, Views, Wanted, look_up
 from decision.store.scripts import SCRIPTS
 from tests.store.proxy import Proxy
@@ -31,11 +32,17 @@ pytestmark = pytest.mark.anyio
 UNIT, MONEY = "a:total", "sms/CNY/ever"
 
 
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is done because a second has passed: tests say when it has."""
+    monkeypatch.setattr(leases, "_TICK", 3600.0)
+
+
 async def all_over(store: RedisStore) -> None:
     """The time of all leases is over; they are not settled yet."""
     call = store._caller(write=True)
-    for name in await call(("ZRANGE", store.keys.budget_leases, 0, -1)):
-        await call(("ZADD", store.keys.budget_leases, 1, name))
+    for name in await call(("ZRANGEBYSCORE", store.keys.budget_leases, 1, "+inf")):
+        await call(("ZADD", store.keys.budget_leases, "XX", 1, name))
 
 
 async def take_all(store: RedisStore, limit: int, tokens: str) -> int:
@@ -168,13 +175,62 @@ async def test_leases_leave_nothing_behind(redis_store: RedisStore) -> None:
     assert await call(("GET", keys.budget(UNIT))) == b"1"
 
 
+async def test_damaged_reservations_are_removed_and_damaged_notes_give_nothing_back(
+    redis_store: RedisStore,
+) -> None:
+    """Where it is not known what was taken, all that was leased counts as taken."""
+    keys, call = redis_store.keys, redis_store._caller(write=True)
+    await redis_store.take_budgets({UNIT: 20}, "t", ends={UNIT: 5})
+    lease = redis_store._lease
+    assert lease is not None
+    given = 1 + lease.portions[UNIT].rest
+    await call(("ZADD", keys.budget_ends(3), 1, b"\xff", 2, "nocolon"))
+    redis_store._swept = float("-inf")
+    await redis_store.expire_budgets(9)
+    assert await call(("EXISTS", keys.budget_ends(3))) == 0
+    assert await taken(redis_store) == 0
+    await call(("HSET", keys.leases(7), f"{lease.id}/{UNIT}", "no number"))
+    await redis_store.give_leases_back()
+    assert await taken(redis_store) == given
+
+
+async def test_what_is_on_its_way_home_is_not_given_meanwhile(
+    redis_store: RedisStore, other_stores: Callable[[], RedisStore]
+) -> None:
+    """Somebody else may have it by the time the home's reply comes."""
+    other = other_stores()
+    await other.start()
+    assert await redis_store.take_budgets({UNIT: 20}, "first") is None
+    lease, run = redis_store._lease, redis_store._run
+    assert lease is not None
+
+    async def slow(script: str, *args: Any, **more: Any) -> Any:
+        reply = await run(script, *args, **more)
+        if script == "lease_budgets" and not looking.done():
+            assert await take_all(other, 20, "other") == 19
+        return reply
+
+    redis_store._run = slow  # type: ignore[method-assign]
+    looking = asyncio.ensure_future(redis_store._look_after(lease))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert lease.own(UNIT) > 0 == lease.portions[UNIT].rest
+    assert await redis_store.take_budgets({UNIT: 20}, "second") == UNIT
+    await looking
+    assert await taken(redis_store) == 20
+
+
 def test_a_process_gives_nothing_once_others_may_have_reached_a_lowered_limit() -> None:
     lease, views = Lease(), Views()
     lease.portion("a").rest = 20
     views.note("a", 100, 5.0)
-    assert look_up(lease, views, {"a": 100}, 6.0) == {}
-    assert look_up(lease, views, {"a": 80}, 6.0) == {"a": Wanted(1, 80)}
+    assert look_up(lease, views, {"a": 100}, 5.05) == {}
+    assert look_up(lease, views, {"a": 80}, 5.05) == {"a": Wanted(1, 80, 80)}
     assert look_up(lease, views, {"a": 80}, 4.0) == "a"  # as the home has just said
+    views.note("a", 20, 5.0)  # others may have been given more since, under the limit of before
+    lease.portion("a").limit = 100
+    assert look_up(lease, views, {"a": 80}, 5.05) == {"a": Wanted(1, 80, 80)}
+    assert look_up(lease, views, {"a": 100}, 5.05) == {}
 
 
 @pytest.mark.parametrize(
@@ -238,6 +294,7 @@ def _child(url: str, prefix: str, limit: int) -> int:
 
 
 async def _take_for_ever(url: str, prefix: str, limit: int) -> None:
+    vars(leases)["_TICK"] = 0.5  # it is a process of its own
     store = RedisStore(url, prefix=prefix, budget_lease=0.5)
     await store.start()
     number = 0
@@ -346,6 +403,8 @@ class Processes(RuleBasedStateMachine):
     @rule(counter=st.sampled_from([UNIT, MONEY]), limit=st.integers(1, 12))
     def edit(self, counter: str, limit: int) -> None:
         self.limits[counter] = limit if counter == UNIT else 100 * limit
+        for store in self.stores:  # it is in force once nobody believes what was said before
+            store._views = Views()
 
     @invariant()
     def what_is_taken_is_what_tokens_hold(self) -> None:
@@ -359,10 +418,11 @@ class Processes(RuleBasedStateMachine):
             last = self.stores[0]
             await all_over(last)
             left = max(self.limits[UNIT] - self.used(UNIT), 0)
-            got = await take_all(last, self.limits[UNIT], "end") if left else 0
-            await settled(last)
-            last._views = Views()
-            got += await take_all(last, self.limits[UNIT], "at-last") if left else 0
+            got = 0
+            for turn in range(len(self.dead) + 3 if left else 0):  # four leases are settled in each
+                got += await take_all(last, self.limits[UNIT], f"end-{turn}")
+                await settled(last)
+                last._views = Views()
             assert got == left, "every unit can be had"
             for store in self.dead:
                 store._lease = None

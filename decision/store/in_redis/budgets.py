@@ -121,7 +121,7 @@ class RedisBudgets(RedisLeases):
     async def budget_counts(self, counters: Sequence[str]) -> dict[str, BudgetCount]:
         given: list[list[Any]] = []
         counts: list[bytes | None] = []
-        noted: list[tuple[int, str, int, str]] = []
+        noted: list[tuple[int, str, int | None, str]] = []
         leases = await self._leases()
         for _ in range(_TRIES):
             home: list[Command] = [("HGETALL", self.keys.given(one)) for one in leases]
@@ -134,9 +134,10 @@ class RedisBudgets(RedisLeases):
         held: dict[str, int] = {}
         for reply in given:
             for name, amount in zip(reply[::2], reply[1::2], strict=True):
-                held[name.decode()] = held.get(name.decode(), 0) + int(amount)
+                counter = name.decode(errors="replace")
+                held[counter] = held.get(counter, 0) + (whole(amount) or 0)
         for _, counter, amount, _ in noted:
-            held[counter] = held.get(counter, 0) - amount
+            held[counter] = held.get(counter, 0) - (amount or 0)
         found = {}
         for counter, count in zip(counters, counts, strict=True):
             taken = self._whole(counter, count)
@@ -146,7 +147,7 @@ class RedisBudgets(RedisLeases):
 
     async def _leases(self) -> list[str]:
         names = await self._caller()(("ZRANGE", self.keys.budget_leases, 0, -1))
-        return sorted(name.decode() for name in names)
+        return sorted(name.decode(errors="replace") for name in names)
 
     def _keys(self, token: str) -> list[str]:
         number = partition_in(token)
@@ -206,13 +207,13 @@ class RedisBudgets(RedisLeases):
 
     async def _expire(self, number: int, members: Sequence[bytes], now: int) -> None:
         """Ends these reservations of a partition, as far as they are still there."""
-        texts = [member.decode() for member in members]
+        texts = [member.decode(errors="replace") for member in members]
         tokens = [self.keys.token(text.partition(":")[0]) for text in texts]
         keys = [self.keys.leases(number), self.keys.budget_ends(number), *tokens]
         while True:
             lease = self._lease
             if lease is not None:
-                arguments: list[Argument] = [now, lease.id, *texts]
+                arguments: list[Argument] = [now, lease.id, *members]
                 reply = await self._run("expire_budgets", keys, arguments)
                 if reply is not None:
                     self._note_end(number, reply[0])

@@ -68,8 +68,7 @@ class RedisLeases(RedisBase):
                 await self._settle(lease.id)
 
     def _own_rest(self, counter: str) -> int:
-        portion = None if self._lease is None else self._lease.portions.get(counter)
-        return 0 if portion is None else portion.rest
+        return 0 if self._lease is None else self._lease.own(counter)
 
     def _peeks(self, counters: Sequence[str]) -> bool:
         """Whether somebody has to look how much is taken; who is told so does."""
@@ -154,7 +153,7 @@ class RedisLeases(RedisBase):
         """
         keys = [self.keys.budget_leases, self.keys.given(lease.id), *map(self.keys.budget, wanted)]
         arguments: list[Argument] = [lease.id, int(self.lease_lasts * 1000), "1" if new else ""]
-        left = {one: lease.portion(one).rest for one in wanted}
+        left = {one: lease.give_back(one) for one in wanted}
         for counter, what in wanted.items():
             most = lease.most(counter, what.least)
             arguments += [counter, left[counter], what.least, most, what.limit]
@@ -165,9 +164,13 @@ class RedisLeases(RedisBase):
         except StoreUnavailable as error:
             if error.uncertain:
                 self._give_up(lease)
+            else:
+                lease.put_back(left)
             raise
         finally:
             self._home_calls += 1
+            for counter, amount in left.items():
+                lease.portion(counter).returning -= amount
         if reply is None:
             self._give_up(lease)
             return
@@ -175,7 +178,9 @@ class RedisLeases(RedisBase):
         _, over, *found = reply
         for counter, taken, given in zip(wanted, found[::2], found[1::2], strict=True):
             portion = lease.portion(counter)
-            portion.rest += given - left[counter]
+            portion.rest += given
+            if wanted[counter].least:
+                portion.limit = wanted[counter].lowest
             if given:
                 portion.used, portion.since = 0, began
             self._views.note(counter, SPENT if taken is None else taken, began)
@@ -207,11 +212,15 @@ class RedisLeases(RedisBase):
             every = range(PARTITIONS)
             close: list[Command] = [("HDEL", self.keys.leases(one), lease_id) for one in every]
             await self.connection.pipeline(close, self._timeout)
-            held = await self._caller()(("HGETALL", self.keys.given(lease_id)))
-            used = dict.fromkeys((name.decode() for name in held[::2]), 0)
+            found = await self._caller()(("HGETALL", self.keys.given(lease_id)))
+            held = zip(found[::2], found[1::2], strict=True)
+            given = {name.decode(errors="replace"): whole(amount) or 0 for name, amount in held}
+            used = dict.fromkeys(given, 0)
             noted = await self._noted([lease_id])
             for _, counter, amount, _ in noted:
-                used[counter] = used.get(counter, 0) + amount
+                used[counter] = used.get(counter, 0) + (amount or 0)
+            for counter in {counter for _, counter, amount, _ in noted if amount is None}:
+                used[counter] = given.get(counter, 0)  # damaged: as if all of it were taken
             keys = [self.keys.budget_leases, self.keys.given(lease_id)]
             arguments: list[Argument] = [lease_id]
             for counter, amount in used.items():
@@ -229,16 +238,22 @@ class RedisLeases(RedisBase):
         finally:
             self._settling.discard(lease_id)
 
-    async def _noted(self, leases: Sequence[str]) -> list[tuple[int, str, int, str]]:
-        """Partition, counter, amount and lease of all that was taken for some leases."""
+    async def _noted(self, leases: Sequence[str]) -> list[tuple[int, str, int | None, str]]:
+        """Partition, counter, amount and lease of all that was taken for some leases.
+
+        The amount is None where it is damaged.
+        """
         look: list[Command] = [("HGETALL", self.keys.leases(one)) for one in range(PARTITIONS)]
         replies = await self.connection.pipeline(look, self._timeout)
-        wanted, found = set(leases), []
+        wanted = set(leases)
+        found: list[tuple[int, str, int | None, str]] = []
         for number, reply in enumerate(replies):
             for field, amount in zip(reply[::2], reply[1::2], strict=True):
-                lease_id, slash, counter = field.decode().partition("/")
+                lease_id, slash, counter = field.decode(errors="replace").partition("/")
                 if slash and lease_id in wanted:
-                    found.append((number, counter, int(amount), lease_id))
+                    if (count := whole(amount)) is None:
+                        note(self.keys.leases(number), "what it says of a lease is no whole number")
+                    found.append((number, counter, count, lease_id))
         return found
 
     def _watch(self) -> None:

@@ -18,11 +18,13 @@ end
 if not redis.call('HGET', KEYS[2], ARGV[3]) then
   return false
 end
+for i = 4, #ARGV, 2 do
+  local counter, amount = string.match(ARGV[i], '^(.*)/[^/]*/(%d+)$')
+  redis.call('HINCRBY', KEYS[2], ARGV[3] .. '/' .. (counter or ARGV[i]), amount or 1)
+end
 redis.call('HSET', KEYS[1], '', 0)
 for i = 4, #ARGV, 2 do
   local name, ends = ARGV[i], ARGV[i + 1]
-  local counter, amount = string.match(name, '^(.*)/[^/]*/(%d+)$')
-  redis.call('HINCRBY', KEYS[2], ARGV[3] .. '/' .. (counter or name), amount or 1)
   redis.call('HSET', KEYS[1], name, -1)
   if ends ~= '' then
     redis.call('ZADD', KEYS[3], ends, ARGV[2] .. ':' .. name)
