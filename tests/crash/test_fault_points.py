@@ -28,6 +28,13 @@ pytestmark = pytest.mark.anyio
 ACTIONS = ("cut_before", "drop_reply", "cut_mid_reply")
 
 
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said of budgets holds for the whole test, however slow the machine is."""
+    monkeypatch.setattr("decision.store.leases.BELIEVED", 3600.0)
+    monkeypatch.setattr("decision.store.in_redis.leases.BELIEVED", 3600.0)
+
+
 async def engine_on(store: RedisStore, then: str = "count") -> Engine:
     # The dearest message is always chosen, and has a budget: taking it is a fault point, too.
     rules = RULES.replace("currency: EUR", 'currency: EUR, exploration: "off"')

@@ -53,6 +53,13 @@ def sent(redis_store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return trips
 
 
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said of budgets holds for the whole test, however slow the machine is."""
+    monkeypatch.setattr("decision.store.leases.BELIEVED", 3600.0)
+    monkeypatch.setattr("decision.store.in_redis.leases.BELIEVED", 3600.0)
+
+
 OPEN = " ".join(["HSET"] * 256)
 """A process opens its lease of budgets in every partition, once."""
 
