@@ -20,7 +20,7 @@ from decision.server.delivery_metrics import DeliveryMetrics
 from decision.server.health.metrics import StoreMetrics
 from decision.server.journey_metrics import JourneyMetrics, WakeMetrics
 from decision.server.metrics import Metrics
-from decision.store.in_redis.rights import OF_NODES, RIGHTS, UNTRIED, acl_line
+from decision.store.in_redis.rights import OF_BACKUPS, OF_NODES, RIGHTS, UNTRIED, acl_line
 from tests.docs.pages import ROOT, blocks_of
 
 ALERTS = ROOT / "docs" / "monitoring" / "alerts.yaml"
@@ -177,7 +177,12 @@ def test_the_rights_are_those_of_every_command_that_is_sent_or_run_in_a_script()
             )
             used |= {right_of(name, sub) for name, sub in calls if name.isupper()}
     of_sentinels, errors_too = "sentinel", "moved"
-    assert used - {"auth", of_sentinels, errors_too} == {*RIGHTS, *UNTRIED, *OF_NODES}
+    assert used - {"auth", of_sentinels, errors_too} == {
+        *RIGHTS,
+        *UNTRIED,
+        *OF_NODES,
+        *OF_BACKUPS,
+    }
     text = (ROOT / "docs" / "operating.md").read_text()
     assert "`" + " ".join(f"+{right}" for right in OF_NODES[:-1]) + "`" in text
 

@@ -141,7 +141,8 @@ class RedisCopying(RedisScanning):
         """The pieces of a hash or a sorted set."""
         cursor: Argument = b"0"
         while True:
-            command = ("HSCAN" if kind == "hash" else "ZSCAN", key, cursor, "COUNT", _PIECE)
+            rest = (key, cursor, "COUNT", _PIECE)
+            command = ("HSCAN", *rest) if kind == "hash" else ("ZSCAN", *rest)
             cursor, items = await self._caller()(command)
             if items:
                 yield items

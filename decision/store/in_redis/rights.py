@@ -73,6 +73,9 @@ UNTRIED: Final = ("bgrewriteaof",)
 OF_NODES: Final = ("cluster|slots", "cluster|info", "cluster|nodes", "asking", "wait")
 """What is needed of the nodes of a cluster, and to wait for replicas; docs/operating.md has it."""
 
+OF_BACKUPS: Final = ("hscan", "zscan")
+"""What a backup needs where a key has more than 100,000 elements; docs/operating.md has it."""
+
 RIGHTS: Final = tuple(_TRIALS)
 """Every other command that nextbest sends or runs in a script."""
 
