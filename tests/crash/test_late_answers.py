@@ -134,9 +134,9 @@ async def judge(load: Load) -> Counter[str]:
     rows = {one.decision_id: len(one.selections) for one in load.given if one.outcome == "selected"}
     assert rows.keys() == selected
     found["contacts without a given answer"] = live - sum(rows.values())
-    spent = (await store.read("", budgets=["a:total", "money/EUR/ever"])).budgets
-    found["units lost"] = spent["a:total"] - held
-    found["money lost"] = spent["money/EUR/ever"] - held * 20_000
+    spent = await store.budget_counts(["a:total", "money/EUR/ever"])
+    found["units lost"] = spent["a:total"].taken - held
+    found["money lost"] = spent["money/EUR/ever"].taken - held * 20_000
     return found
 
 
