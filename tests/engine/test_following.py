@@ -93,7 +93,7 @@ async def ask(engine: Engine, **changes: Any) -> Decision:
 async def ask_too_late(engine: Engine, store: Late, **changes: Any) -> Decision:
     """An answer whose decision is written too late for it, and followed to its end."""
     store.late = True
-    given = await ask(engine, deadline_ms=20, **changes)
+    given = await ask(engine, deadline_ms=100, **changes)
     assert not store.late
     await engine.drain(10)
     return given
@@ -196,7 +196,7 @@ async def test_a_dry_run_and_silence_leave_nothing_to_follow(
 ) -> None:
     engine = await make_engine(RULES, store)
     store.late = True
-    assert (await ask(engine, dry_run=True, deadline_ms=20)).outcome == "selected"
+    assert (await ask(engine, dry_run=True, deadline_ms=200)).outcome == "selected"
     store.late = False
     for _ in range(2):
         await ask(engine)
@@ -256,7 +256,7 @@ async def test_a_merge_or_an_erasure_in_between_changes_nothing_of_that(
     await engine.events.record([Event(type="visit", customer_id="c-1")])
     await ask(engine, customer_id="c-2")
     store.late = True
-    given = await ask(engine, deadline_ms=20, request_id="r-1")
+    given = await ask(engine, deadline_ms=100, request_id="r-1")
     assert "store" in given.degraded
     if after == "merge":
         await engine.customers.merge("c-2", "c-1")
