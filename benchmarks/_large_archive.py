@@ -22,9 +22,13 @@ import pyarrow.parquet as pq
 from benchmarks._standard import NOW, fill
 from benchmarks.decision_cost import make_engine, request_for, sample
 from decision.archive.archiver import Archiver
-from decision.archive.journal import ArchiveManifest, ArchiveTransaction, Journal, files
+from decision.archive.features import types_of
+from decision.archive.folder import ArchiveFolder
 from decision.archive.layout import DATASETS, POLICIES, REGISTERS, schema_of
+from decision.archive.progress import Progress
 from decision.archive.query import Database, open_database
+from decision.archive.table import Table, TableChange
+from decision.archive.tables import files
 from decision.core.clock import DAY, MINUTE, to_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.identifiers import decision_id
@@ -67,9 +71,9 @@ async def real(folder: Path, definition: PolicyDefinition) -> None:
             done += [Event(type="purchase", customer_id=name, properties={"amount": amount})]
         if done:
             await engine.events.record(done, now=at)
-    journal = Journal(folder)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=lambda: NOW, keep=10**15)
+    own = ArchiveFolder(folder)
+    with own.claimed():
+        archiver = Archiver(own, store, clock=lambda: NOW, keep=10**15)
         await archiver.open()
         await archiver.run()
 
@@ -118,7 +122,7 @@ def make(
                 else schema_of(dataset).empty_table()
             )
             database.connection.register(dataset, tables[dataset])
-        _copy(database, tables, Journal(part), decisions, now, days)
+        _copy(database, tables, ArchiveFolder(part), decisions, now, days)
     shutil.rmtree(work)
     part.rename(folder)
 
@@ -126,7 +130,7 @@ def make(
 def _copy(
     database: Database,
     tables: dict[str, Any],
-    journal: Journal,
+    folder: ArchiveFolder,
     decisions: int,
     now: datetime,
     days: int,
@@ -137,13 +141,12 @@ def _copy(
     generator = np.random.default_rng(SEED)
     people = max(1, int(decisions * PEOPLE_PER_DECISION))
     today = now.astimezone(UTC).date()
-    with journal.writing():
-        manifest = ArchiveManifest(archive_id="benchmark", group="archive", pseudonymous=True)
+    with folder.writing():
+        Progress.make(folder, "archive")
         for day in range(days):
             date = today - timedelta(days=days - day)
             own = decisions * (day + 1) // days - decisions * day // days
             begin = to_micros(datetime(date.year, date.month, date.day, tzinfo=UTC))
-            change = ArchiveTransaction(journal, manifest)
             copies: dict[str, list[Any]] = {dataset: [] for dataset in DATASETS}
             for number in range(0, own, len(ids)):
                 size = min(len(ids), own - number)
@@ -153,8 +156,12 @@ def _copy(
                     copies[dataset].append(table.cast(tables[dataset].schema))
             for dataset, parts in copies.items():
                 if parts and any(map(len, parts)):
-                    change.add(dataset, date.isoformat(), pa.concat_tables(parts))
-            manifest = change.commit()
+                    table = Table.make(folder, dataset)
+                    rows = pa.concat_tables(parts)
+                    table.widen(types_of(rows.schema) if dataset == "decisions" else None)
+                    change = TableChange(table)
+                    change.add(date.isoformat(), rows)
+                    change.commit()
 
 
 def _others(ids: Any, people: int, begin: int, generator: np.random.Generator) -> dict[str, Any]:

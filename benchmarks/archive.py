@@ -35,8 +35,9 @@ import pyarrow.parquet as pq
 from benchmarks._standard import NOW, fill
 from benchmarks.decision_cost import make_engine, request_for, sample
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal, files
+from decision.archive.folder import ArchiveFolder
 from decision.archive.layout import DATASETS, write_table
+from decision.archive.tables import files
 from decision.core.schema import Event
 from decision.files import sync_file
 from decision.store import EmbeddedRedis, RedisStore
@@ -90,7 +91,7 @@ async def archive(store: RedisStore, out: Path) -> tuple[Spent, int]:
 
     The policy is read before, as it is once in the life of a process.
     """
-    archiver = Archiver(Journal(out), store, clock=lambda: NOW, group=out.name, keep=10**15)
+    archiver = Archiver(ArchiveFolder(out), store, clock=lambda: NOW, group=out.name, keep=10**15)
     await archiver.open()
     await archiver.know_policy(sample().version)
     watch = Watch()

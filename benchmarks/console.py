@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 
 from benchmarks._large_archive import make
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import files
+from decision.archive.tables import files
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 P95_MS: Final = 200.0

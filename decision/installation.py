@@ -18,7 +18,7 @@ STARTER: Final = _PACKAGE / "_starter"
 """What `nextbest init` copies."""
 
 EXTRAS: Final = {
-    **dict.fromkeys(("duckdb", "matplotlib", "pyarrow", "resvg_py"), "train"),
+    **dict.fromkeys(("deltalake", "duckdb", "matplotlib", "pyarrow", "resvg_py"), "train"),
     **dict.fromkeys(("dask", "distributed", "pandas", "sklearn"), "dask"),
     "opentelemetry": "otel",
     "aiokafka": "kafka",
@@ -56,9 +56,12 @@ def require(what: str, *modules: str, extra: str = "archive") -> None:
     Raises:
         PackagesMissing: one of them is missing; all that are missing are named.
     """
-    missing = [name for name in modules or ("duckdb", "pyarrow") if find_spec(name) is None]
+    missing = [
+        name for name in modules or ("deltalake", "duckdb", "pyarrow") if find_spec(name) is None
+    ]
     if missing:
-        raise PackagesMissing(install_hint(f"{what} needs {' and '.join(missing)}", extra))
+        named = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        raise PackagesMissing(install_hint(f"{what} needs {named}", extra))
 
 
 def missing_packages(what: str) -> str:

@@ -21,9 +21,9 @@ from typing import Final, NamedTuple
 from decision.analytics.sample_ratio import SampleRatio, ratio_of
 from decision.archive.damage import naming_damage
 from decision.archive.given import WITHOUT_STORE
-from decision.archive.journal import files, reading
 from decision.archive.policies import read_policy
 from decision.archive.query import open_database
+from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.definition import Experiment, PolicyDefinition
 from decision.core.records import DecisionRecord, made_without_store
@@ -54,7 +54,6 @@ def sample_ratios_of_archive(archive: Path, definition: PolicyDefinition) -> lis
         return []
     with (
         TemporaryDirectory(prefix="nextbest-") as scratch,
-        reading(archive),
         naming_damage(archive),
         open_database(_MEMORY, Path(scratch)) as database,
     ):

@@ -17,8 +17,8 @@ import msgspec
 from decision.analytics.queries import queries
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
-from decision.archive.journal import files, reading
 from decision.archive.query import Database, open_database
+from decision.archive.tables import files
 from decision.core.clock import SECOND, from_micros
 from decision.core.errors import meant
 from decision.core.local_days import BEGIN, END, bounds
@@ -94,7 +94,7 @@ def report_journey(
         ArchiveError: the archive lacks a file, or one is damaged.
     """
     begin, end = bounds(first, last, timezone)
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         database.view_dataset("journeys", files(archive, "journeys"))
         for dataset in ("events", "decisions"):  # for the query `reach` alone
             database.view_dataset(dataset, _first_and_last(files(archive, dataset)))

@@ -23,7 +23,6 @@ import msgspec
 from decision.analytics.candidates.archived import ArchivedCandidates
 from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import reading
 from decision.archive.log_columns import Amount, LogColumns
 from decision.archive.policies import newest_version, read_policy
 from decision.archive.summaries import Job
@@ -87,7 +86,7 @@ def summarize(
         InputError: the field of customers is none, or has too many values.
     """
     archive = Path(wanted.archive)
-    with _alone(archive, wait=wait) as alone, naming_damage(archive), reading(archive):
+    with _alone(archive, wait=wait) as alone, naming_damage(archive):
         jobs, done = jobs_of(wanted) if alone else [], 0
 
         def make(job: Job) -> bool:

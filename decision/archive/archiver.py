@@ -1,52 +1,60 @@
-"""From the log to Parquet: one batch after another, each in one commit.
+"""From the log to tables: one batch after another, each record exactly once.
 
-A batch takes entries of many partitions, each from the position in the manifest. Within a partition
+A batch takes entries of many partitions, each from its position in `_progress`. Within a partition
 the order of the log counts: an erasure removes what is before it, in the batch and in every file,
 and leaves what comes after it.
+
+Each table takes its part of a batch in one commit: the files that an erasure replaces, the new
+rows, and how far each partition is in this table. What the table has already is left out, row and
+erasure alike. `_progress` comes last, and then the log is trimmed. So after a crash between two
+tables the batch is read again, and each table takes only what it lacks; and of two archivers of one
+partition, the second one is refused, looks again and goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
-from uuid import uuid4
 
 import msgspec
 
 from decision.archive import readers
+from decision.archive.batch import Batch, Erasure, Quarantine, batch_of
 from decision.archive.collecting import without_collecting
-from decision.archive.erased import ErasedCustomers, pseudonymous
+from decision.archive.compaction import KEPT
+from decision.archive.erased import ErasedCustomers
 from decision.archive.erasing import erase_in
 from decision.archive.erasure_notes import ArchiveNote, note_archive, note_missed
-from decision.archive.journal import (
-    ArchiveError,
-    ArchiveManifest,
-    ArchiveTransaction,
-    Journal,
-    read_manifest,
-)
-from decision.archive.known_ids import KnownIds
-from decision.archive.layout import QUARANTINE
+from decision.archive.errors import ArchiveError
+from decision.archive.features import types_of
+from decision.archive.folder import WHOLE, ArchiveFolder, Share
+from decision.archive.known_ids import Fresh, KnownIds, by_day, oldest_day
+from decision.archive.layout import DATASETS
+from decision.archive.migration import migrate
 from decision.archive.policies import candidates_of, read_policy, write_policy
+from decision.archive.progress import Progress, position_of, versions_of
 from decision.archive.pseudonymous import name_by_pseudonym
 from decision.archive.registers import save_register
-from decision.archive.rows import DamagedRecord, DecodedEntry, Rows, decode
+from decision.archive.rows import DamagedRecord, DecodedEntry, Piece, Rows
+from decision.archive.table import Table, TableChange, TableChanged, retried, version_of
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
-from decision.core.records import ChangeRecord, DecisionRecord
+from decision.core.records import DecisionRecord
 from decision.store.damage import decoded
 from decision.store.log import Log, LogEntry, place_of
-from decision.store.pseudonyms import Pseudonyms, WrongKey, pseudonyms
+from decision.store.pseudonyms import pseudonyms
 
 BATCH: Final = 20_000
-"""About how many entries one commit has; this bounds memory."""
+"""About how many entries one batch has; this bounds memory."""
 
+_TRIES: Final = 50
+"""How often a batch is begun again because others have changed a table meanwhile."""
 _PARTITIONS_AT_ONCE: Final = 64
 _owner = msgspec.json.Decoder(dict[str, str]).decode
 _files = msgspec.msgpack.Decoder(dict[str, str]).decode
@@ -80,119 +88,152 @@ class Lag(NamedTuple):
 
 
 class Archiver:
-    """Archives one store's log into one folder. Use it within `Journal.alone`.
+    """Archives one store's log into one folder. Use it within `ArchiveFolder.claimed`.
 
-    `keep` (microseconds) is how long archived entries stay in the log, so that decisions can be
-    looked up; `clock` gives the present in microseconds.
+    `share`: which partitions. `keep` (microseconds) is how long archived entries stay in the log,
+    so that decisions can be looked up; `clock` gives the present in microseconds.
     """
 
     def __init__(
         self,
-        journal: Journal,
+        folder: ArchiveFolder,
         log: Log,
         *,
         clock: Callable[[], int],
         group: str = "archive",
+        share: Share = WHOLE,
         keep: int = HOUR,
         batch: int = BATCH,
     ) -> None:
-        self.journal = journal
+        self.folder = folder
         self.counts = ArchiveCounts()
         self._log = log
         self._clock = clock
         self._group = group
+        self._partitions = share.partitions
         self._keep = keep
         self._batch = batch
         self._held = 0
         self._rewound: set[int] = set()
-        self._manifest: ArchiveManifest | None = None
-        self._known: KnownIds | None = None
+        self._read_from: dict[int, str] = {}
+        self._tables: dict[str, Table] = {}
+        self._progress: Progress | None = None
+        self._known = KnownIds()
+        self._quarantine = Quarantine(folder.path)
         self._candidates: dict[str, Sequence[CandidateInfo] | None] = {}
         self._register: tuple[tuple[int, int], str] = ((-1, -1), "")
-        self._erased = ErasedCustomers()
+        self._erased: list[ErasedCustomers] = []
 
     async def open(self, *, take_over: bool = False) -> None:
-        """Completes what a crash has left, and claims the log for this folder.
+        """Removes what a crash has left, and claims the log for this folder.
 
         Raises:
             ArchiveError: the log is archived to another folder under this group.
             StoreUnavailable, OSError: the log or the folder cannot be reached.
         """
-        with self.journal.writing():
-            manifest = self.journal.load() or ArchiveManifest(
-                archive_id=uuid4().hex, group=self._group, pseudonymous=True
-            )
-            if manifest.group != self._group:
+        with self.folder.writing(exclusive=True):
+            migrate(self.folder)
+            progress = Progress.find(self.folder)
+            if progress is not None and progress.group != self._group:
                 raise ArchiveError(
-                    f"{self.journal.folder} is the archive of the group {manifest.group!r}; "
-                    f"give --group {manifest.group}, or another folder"
+                    f"{self.folder.path} is the archive of the group {progress.group!r}; "
+                    f"give --group {progress.group}, or another folder"
                 )
             name = f"archive:{self._group}"
             claimed = await self._log.get_blob(name)
             if claimed and not take_over:
-                self._check_owner(manifest, decoded(name, claimed, _owner))
-            if not manifest.number:
-                manifest = msgspec.structs.replace(manifest, number=1)
-                self.journal.commit(manifest)
+                self._check_owner(progress, decoded(name, claimed, _owner))
+            progress = progress or Progress.make(self.folder, self._group)
             # The folder knows its id before the store does, so a crash in between does no harm.
             owner = {
-                "archive_id": manifest.archive_id,
-                "folder": str(self.journal.folder.absolute()),
+                "archive_id": progress.archive_id,
+                "folder": str(self.folder.path.absolute()),
                 "host": socket.gethostname(),
             }
             await self._log.put_blob(name, msgspec.json.encode(owner))
-            if not manifest.pseudonymous:
-                manifest = await self._name_by_pseudonym(manifest)
-            self._adopt(manifest)
+            self._adopt(progress)
+            self._tidy()
+            if not progress.pseudonymous:
+                await self._name_by_pseudonym(progress)
             await self._keep_log()
-            await note_missed(self._log, self.journal.folder, self._group, self._clock())
+            await note_missed(self._log, self.folder.path, self._group, self._clock())
 
-    async def _name_by_pseudonym(self, manifest: ArchiveManifest) -> ArchiveManifest:
+    def _adopt(self, progress: Progress) -> None:
+        """Takes the state of the archive as it is on the disk."""
+        self._progress = progress
+        self._known = KnownIds()
+        self._known.take_in(progress.table.files)
+        self._tables = {}
+        for dataset in DATASETS:
+            if (table := Table.find(self.folder, dataset)) is not None:
+                self._tables[dataset] = table
+
+    def _tidy(self) -> None:
+        """Removes what dead processes have left, and dates whose folder somebody has removed."""
+        for table in [*self._tables.values(), self.progress.table]:
+            table.drop_missing()
+            table.vacuum(KEPT)
+
+    async def _name_by_pseudonym(self, progress: Progress) -> None:
         """Removes the ids by which earlier versions have archived erasures."""
-        change = ArchiveTransaction(self.journal, manifest)
-        try:
-            name_by_pseudonym(change, self.journal.folder, await pseudonyms(self._log))
-            return change.commit(pseudonymous=True)
-        except BaseException:
-            change.abandon()
-            raise
+        table, names = self._tables.get("changes"), await pseudonyms(self._log)
+        if table is not None:
+            change = TableChange(table)
+            try:
+                name_by_pseudonym(change, names)
+                if change:
+                    change.commit()
+            except BaseException:
+                change.abandon()
+                raise
+            table.vacuum()
+        progress.is_pseudonymous()
 
     async def _keep_log(self) -> None:
         """Is a reader of every partition from now on: also of one that has no entries yet.
 
         A log without readers is trimmed to a limit, whatever of it is archived.
         """
-        positions = self.manifest.positions
         await asyncio.gather(
             *(
-                self._log.advance_log(number, self._group, positions.get(number, "0-0"), 0)
+                self._log.advance_log(number, self._group, self.position(number) or "0-0", 0)
                 for number in range(PARTITIONS)
             )
         )
 
-    async def leave(self) -> None:
-        """Gives the archive up: the log is not kept for it any longer. Its files stay."""
+    async def leave(self, *, take_over: bool = False) -> None:
+        """Gives the archive up: the log is not kept for it any longer. Its files stay.
+
+        Nothing has to be opened for it, and no package be there, where the log is archived here.
+
+        Raises:
+            ArchiveError: the log is archived to another folder under this group.
+        """
+        name = f"archive:{self._group}"
+        claimed = await self._log.get_blob(name)
+        if claimed and decoded(name, claimed, _owner)["folder"] != str(self.folder.path.absolute()):
+            await self.open(take_over=take_over)
         await self._log.leave_log(self._group)
         await self._log.put_blob(f"archive:{self._group}", b"")
 
-    def _check_owner(self, manifest: ArchiveManifest, held: dict[str, str]) -> None:
+    def _check_owner(self, progress: Progress | None, held: dict[str, str]) -> None:
         """Refuses a new folder if another one has entries that are no longer in the log."""
-        if held["archive_id"] != manifest.archive_id:
+        if progress is None or held["archive_id"] != progress.archive_id:
             raise ArchiveError(
                 f"the log is archived to {held['folder']} on {held['host']} already, and entries "
                 "that are there are trimmed from the log; archive to that folder, or give "
                 "--group NAME for a second archive, or --take-over to start a new one here"
             )
 
-    def _adopt(self, manifest: ArchiveManifest) -> None:
-        self._manifest = manifest
-        self._known = KnownIds(self.journal.folder, manifest)
-
     @property
-    def manifest(self) -> ArchiveManifest:
-        """The state of the archive as of the latest commit of this process."""
-        assert self._manifest is not None, "open() comes first"
-        return self._manifest
+    def progress(self) -> Progress:
+        """How far the archive is."""
+        assert self._progress is not None, "open() comes first"
+        return self._progress
+
+    def position(self, partition: int) -> str:
+        """The last archived entry of a partition; "" for none."""
+        return self.progress.position(partition)
 
     async def run(
         self,
@@ -205,7 +246,7 @@ class Archiver:
             StoreUnavailable, ArchiveError, OSError: nothing is lost; it can be run again.
         """
         await self._rewind()
-        waiting = deque(range(PARTITIONS))
+        waiting = deque(self._partitions)
         trimmed: set[int] = set()
         while waiting and not stopped():
             with without_collecting():
@@ -216,8 +257,7 @@ class Archiver:
                 del pages
         if not waiting:
             self._rewound.clear()
-        positions = self.manifest.positions
-        await self._trim({number: positions[number] for number in positions.keys() - trimmed})
+        await self._trim(set(self._partitions) - trimmed)
         if await readers.leave_if_gone(self._log, self._clock()):
             self.counts.readers_gone += 1
 
@@ -229,24 +269,27 @@ class Archiver:
         by their own ids.
         """
         ends = await self._log.log_ends()
-        positions = self.manifest.positions
+        self._look()
         behind = {
             number
-            for number, end in ends.items()
-            if number in positions and place_of(end) < place_of(positions[number])
+            for number in self._partitions
+            if number in ends
+            and (at := self.position(number))
+            and place_of(ends[number]) < place_of(at)
         }
         if behind:
-            kept = {number: place for number, place in positions.items() if number not in behind}
-            self._manifest = msgspec.structs.replace(self.manifest, positions=kept)
+            with self.folder.writing():
+                reset = {position_of(self._group, number): 0 for number in behind}
+                for table in [*self._tables.values(), self.progress.table]:
+                    retried(table, partial(table.commit, transactions=reset))
             self.counts.begun_again += len(behind)
-            self._rewound |= behind
+        self._rewound |= {one for one in self._partitions if self.progress.is_reset(one)}
 
     async def lag(self) -> Lag:
         """How far the archive is behind the log."""
-        positions = {
-            number: self.manifest.positions.get(number, "") for number in range(PARTITIONS)
-        }
-        held = sum(await self._log.log_lengths())
+        positions = {number: self.position(number) for number in self._partitions}
+        lengths = await self._log.log_lengths()
+        held = sum(lengths[number] for number in self._partitions)
         first = await self._log.read_logs(positions, 1)
         if not first:
             self._held = held
@@ -263,15 +306,13 @@ class Archiver:
         files of its own for each date.
         """
         found: dict[int, list[LogEntry]] = {}
+        self._read_from = {number: self.position(number) for number in waiting}
         count = min(_PAGE, self._batch)
         number = 0
         while waiting and number < self._batch:
             turn = [waiting.popleft() for _ in range(min(_PARTITIONS_AT_ONCE, len(waiting)))]
             positions = {
-                one: found[one][-1].entry_id
-                if one in found
-                else self.manifest.positions.get(one, "")
-                for one in turn
+                one: found[one][-1].entry_id if one in found else self.position(one) for one in turn
             }
             pages = await self._log.read_logs(positions, count)
             for one, page in pages.items():
@@ -281,63 +322,169 @@ class Archiver:
         return found
 
     async def _archive(self, pages: dict[int, list[LogEntry]]) -> None:
-        """One batch, in one commit."""
-        with self.journal.writing():
-            current = read_manifest(self.journal.folder)
-            if current is None or current.number != self.manifest.number:
-                again = self.journal.load()  # a customer was erased meanwhile, or the disk was full
-                if again is None or again.archive_id != self.manifest.archive_id:
-                    raise ArchiveError(f"{self.journal.folder} was emptied or replaced meanwhile")
-                self._adopt(again)
-            change = ArchiveTransaction(self.journal, self.manifest)
+        """One batch."""
+        batch = batch_of(pages, await pseudonyms(self._log))
+        await self._keep_policies(batch.entries)
+        for attempt in range(_TRIES):
             try:
-                await self._fill(change, pages)
-            except BaseException:
-                change.abandon()
-                self._known = KnownIds(self.journal.folder, self.manifest)
-                raise
+                with self.folder.writing(exclusive=bool(batch.erasures)):
+                    self._look()
+                    self._fill(self._without_done(batch))
+                break
+            except TableChanged:
+                if attempt == _TRIES - 1:
+                    raise
+                self._adopt(self._found())
+        self._count(batch)
         await self._note_erasures()
-        self.journal.step("before trimming")
-        await self._trim({partition: self.manifest.positions[partition] for partition in pages})
-        self.journal.step("after trimming")
+        self.folder.step("before trimming")
+        await self._trim(pages.keys())
+        self.folder.step("after trimming")
 
-    async def _fill(self, change: ArchiveTransaction, pages: dict[int, list[LogEntry]]) -> None:
-        assert self._known is not None
-        entries, damaged, erased = _in_order(pages, await pseudonyms(self._log))
-        fresh = self._known.fresh(entries, erased, certain=self._rewound)
-        await self._keep_policies(fresh.entries)
-        types = dict(self.manifest.feature_types)
-        rows = Rows(self._candidates.get, self._keep_register(), types)
-        pieces = rows.tables(fresh.entries)
-        damaged += rows.damaged
-        counts = Counter({piece.dataset: 0 for piece in pieces})
-        for piece in pieces:
-            change.add(piece.dataset, piece.day, piece.table)
-            counts[piece.dataset] += len(piece.table)
-        gone = erase_in(change, self.journal.folder, erased).rows if erased else 0
-        if damaged:
-            change.attach(f"{QUARANTINE}/part-{change.number:012d}.ndjson", _set_aside(damaged))
-        known = self._known.add(fresh, change.number, self._clock())
-        ends = {partition: page[-1].entry_id for partition, page in pages.items()}
-        self._manifest = change.commit(
-            positions={**self.manifest.positions, **ends}, feature_types=types, known_ids=known
+    def _look(self) -> None:
+        """Takes in what others have committed meanwhile.
+
+        Raises:
+            ArchiveError: the folder was emptied or replaced, or a table is damaged.
+        """
+        if not self.progress.table.path.exists():
+            self._found()
+        self.progress.table.look()
+        self._known.take_in(self.progress.table.files)
+        for dataset in DATASETS:
+            if dataset in self._tables:
+                self._tables[dataset].look()
+            elif (table := Table.find(self.folder, dataset)) is not None:
+                self._tables[dataset] = table
+
+    def _found(self) -> Progress:
+        """The state on the disk, which must be that of the same archive."""
+        again = Progress.find(self.folder)
+        if again is None or again.archive_id != self.progress.archive_id:
+            raise ArchiveError(f"{self.folder.path} was emptied or replaced meanwhile")
+        return again
+
+    def _without_done(self, batch: Batch) -> Batch:
+        """Without what another archiver of these partitions has done meanwhile."""
+        done = {
+            partition: version_of(at)
+            for partition in batch.ends
+            if (at := self.position(partition)) != self._read_from.get(partition)
+            and at
+            and partition not in self._rewound
+        }
+        return batch.after(done) if done else batch
+
+    def _fill(self, batch: Batch) -> None:
+        """Brings each table to where the batch ends, then `_progress`."""
+        fresh = self._known.fresh(
+            batch.entries, batch.erased(), self._files_of, certain=self._rewound
         )
-        self._erased = erased
-        done = self.counts
-        done.batches += 1
-        done.entries += sum(map(len, pages.values()))
-        done.duplicates += len(entries) - len(fresh.entries)
-        done.quarantined += len(damaged)
-        done.rows_erased += gone
-        for dataset, number in counts.items():
-            done.rows[dataset] = done.rows.get(dataset, 0) + number
+        damaged = list(batch.damaged)
+        pieces = dict(self._pieces(fresh, damaged))
+        for dataset in DATASETS:
+            self._bring(dataset, pieces.get(dataset, []), batch)
+        if batch.erasures:
+            self.counts.rows_erased += self._quarantine.erase(batch.erased()).rows
+        self.counts.quarantined += self._quarantine.add(damaged)
+        oldest = oldest_day(self._clock())
+        digests = by_day(fresh, oldest)
+        kept = self.progress.commit(digests, batch.ends, oldest)
+        self._known.add(digests, kept, oldest)
+        self.counts.duplicates += len(batch.entries) - len(fresh.entries)
+
+    def _files_of(self, dataset: str) -> Sequence[Path]:
+        table = self._tables.get(dataset)
+        return () if table is None else table.files
+
+    def _pieces(
+        self, fresh: Fresh, damaged: list[DamagedRecord]
+    ) -> Iterator[tuple[str, list[Piece]]]:
+        """The rows that each dataset lacks; what does not fit into a table is added to `damaged`.
+
+        As a rule all datasets lack the same records, and their rows are made at once.
+        """
+        first = {one.partition: one.entry_id for one in reversed(fresh.entries)}
+        begins = {partition: version_of(entry_id) for partition, entry_id in first.items()}
+        alike: defaultdict[frozenset[int], list[str]] = defaultdict(list)
+        for dataset in DATASETS:
+            alike[frozenset(self._has(dataset, fresh, begins))].append(dataset)
+        types = self._tables["decisions"].feature_types if "decisions" in self._tables else {}
+        for has, datasets in alike.items():
+            rows = Rows(self._candidates.get, self._keep_register(), types)
+            lacked = [one for place, one in enumerate(fresh.entries) if place not in has]
+            made = rows.tables(lacked)
+            damaged += rows.damaged
+            for dataset in datasets:
+                yield dataset, [piece for piece in made if piece.dataset == dataset]
+
+    def _has(self, dataset: str, fresh: Fresh, begins: Mapping[int, int]) -> set[int]:
+        """The numbers of the records of which a dataset has its part already. `begins`: where each
+        partition's first record is."""
+        found = set(fresh.has.get(dataset, ()))
+        table = self._tables.get(dataset)
+        if table is not None:
+            ends = {
+                partition: end
+                for partition, begin in begins.items()
+                if begin <= (end := table.position(position_of(self._group, partition)) or 0)
+            }
+            if ends:
+                found |= {
+                    place
+                    for place, one in enumerate(fresh.entries)
+                    if version_of(one.entry_id) <= ends.get(one.partition, -1)
+                }
+        return found
+
+    def _bring(self, dataset: str, pieces: Sequence[Piece], batch: Batch) -> None:
+        """Commits a dataset's part of a batch: what is erased, what is new, and how far it is."""
+        table = self._tables.get(dataset)
+        if table is None:
+            if not pieces:
+                return
+            table = self._tables[dataset] = Table.make(self.folder, dataset)
+
+        def is_done(erasure: Erasure, table: Table = table) -> bool:
+            at = table.position(position_of(self._group, erasure.partition)) or 0
+            return erasure.version <= at
+
+        erased = batch.erased(is_done)
+        if pieces:
+            types = [types_of(piece.table.schema) for piece in pieces]  # each day may have more
+            table.widen({name: kind for own in types for name, kind in own.items()})
+        change = TableChange(table)
+        try:
+            gone = erase_in(change, erased).rows if erased else 0
+            for piece in pieces:
+                change.add(piece.day, piece.table)
+            if change:
+                change.commit(versions_of(self._group, batch.ends))
+        except BaseException:
+            change.abandon()
+            raise
+        if batch.erasures:
+            table.vacuum()
+        self._erased.append(erased)
+        self.counts.rows_erased += gone
+        number = sum(len(piece.table) for piece in pieces)
+        self.counts.rows[dataset] = self.counts.rows.get(dataset, 0) + number
+
+    def _count(self, batch: Batch) -> None:
+        self.counts.batches += 1
+        self.counts.entries += batch.read
 
     async def _note_erasures(self) -> None:
         """Notes what was erased, for the erasures' certificates."""
-        erased, self._erased = self._erased, ErasedCustomers()
-        for erasure, ids in erased.logged.items():
-            rows, files = erased.rows[erasure], erased.files[erasure]
-            about = ArchiveNote(self.journal.folder, self._group, ids, rows, files)
+        every, self._erased = self._erased, []
+        rows, files = Counter[str](), Counter[str]()
+        logged: dict[str, int] = {}
+        for erased in every:
+            rows.update(erased.rows)
+            files.update(erased.files)
+            logged |= erased.logged
+        for erasure, ids in logged.items():
+            about = ArchiveNote(self.folder.path, self._group, ids, rows[erasure], files[erasure])
             await note_archive(self._log, erasure, about, self._clock())
 
     async def _keep_policies(self, entries: Sequence[DecodedEntry]) -> None:
@@ -348,7 +495,7 @@ class Archiver:
 
     async def know_policy(self, version: str) -> None:
         """Keeps the files of a policy that the store has, and learns its candidates."""
-        folder = self.journal.folder
+        folder = self.folder.path
         blob = await self._log.get_blob(f"policy:{version}")
         if blob is not None:
             write_policy(folder, version, decoded(f"the policy {version}", blob, _files))
@@ -358,69 +505,17 @@ class Archiver:
         names, kinds = self._log.register_entries()
         sizes = (len(names), len(kinds))
         if sizes != self._register[0]:
-            self._register = (sizes, save_register(self.journal.folder, names, kinds))
+            with self.folder.turn("registers"):
+                self._register = (sizes, save_register(self.folder.path, names, kinds))
         return self._register[1]
 
-    async def _trim(self, positions: dict[int, str]) -> None:
+    async def _trim(self, partitions: Iterable[int]) -> None:
         until = (self._clock() - self._keep) // MILLISECOND
         removed = await asyncio.gather(
             *(
                 self._log.advance_log(partition, self._group, position, max(0, until))
-                for partition, position in positions.items()
+                for partition in partitions
+                if (position := self.position(partition))
             )
         )
         self.counts.trimmed += sum(removed)
-
-
-def _set_aside(damaged: Sequence[DamagedRecord]) -> bytes:
-    """Records that cannot be read, one per line: nothing is lost when the log is trimmed."""
-    lines = [
-        msgspec.json.encode(
-            {
-                "partition": one.partition,
-                "entry_id": one.entry_id,
-                "kind": one.logged.kind,
-                "id": one.logged.id,
-                "reason": one.why,
-                "body": base64.b64encode(one.logged.body).decode(),
-            }
-        )
-        for one in damaged
-    ]
-    return b"\n".join(lines) + b"\n"
-
-
-def _in_order(
-    pages: dict[int, list[LogEntry]], names: Pseudonyms
-) -> tuple[list[DecodedEntry], list[DamagedRecord], ErasedCustomers]:
-    """(records to archive, records that cannot be read, customers erased) of a batch."""
-    kept: list[DecodedEntry] = []
-    damaged: list[DamagedRecord] = []
-    erased = ErasedCustomers(names=names)
-    pseudonym = cache(names.of)
-    for partition, page in pages.items():
-        own: list[DecodedEntry] = []
-        unread: list[DamagedRecord] = []
-        for entry_id, logged in page:
-            entry = decode(partition, entry_id, logged)
-            if isinstance(entry, DamagedRecord):
-                unread.append(entry)
-                continue
-            if logged.kind == "erasure" and isinstance(entry.record, ChangeRecord):
-                try:
-                    record = pseudonymous(entry.record, names)
-                except WrongKey as error:
-                    damaged.append(DamagedRecord(partition, entry_id, logged, str(error)))
-                    continue
-                entry = entry._replace(record=record)
-                erased.add(record, partition)
-                who = ErasedCustomers(names=names)
-                who.add(record, partition)
-                own = [
-                    one for one in own if pseudonym(one.record.customer_id) != record.customer_id
-                ]
-                unread = [one for one in unread if not who.may_be_in(one.logged.body)]
-            own.append(entry)
-        kept += own
-        damaged += unread
-    return kept, damaged, erased

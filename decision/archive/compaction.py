@@ -1,15 +1,26 @@
-"""Merges small files: a service writes several per minute, and readers want few and large ones."""
+"""Merges small files: a service writes several per minute, and readers want few and large ones.
+
+Delta's own optimizing does it, a date at a time. Files that were merged stay
+for an hour, for who is reading them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from decision.archive.journal import ArchiveTransaction, Journal
+from decision.archive.folder import ArchiveFolder
+from decision.archive.forgetting import forget
+from decision.archive.layout import DATASETS, ROWS_OF_A_GROUP
+from decision.archive.progress import TABLE
+from decision.archive.table import Table, retried
+from decision.archive.tables import sizes_of
 
 SMALL: Final = 128 << 20
 """Files below this many bytes are merged, up to this size."""
+
+KEPT: Final = 1
+"""Hours that a file stays after it was merged with others."""
 
 _FEWEST: Final = 8
 """Fewer small files of a date are not merged."""
@@ -22,81 +33,62 @@ class Merged(NamedTuple):
     into: int = 0
 
 
-def compact(journal: Journal, *, small: int = SMALL, fewest: int = _FEWEST) -> Merged:
-    """Merges the small files of each dataset and date, in one commit per date.
+def compact(
+    folder: ArchiveFolder, *, small: int = SMALL, fewest: int = _FEWEST, kept: int = KEPT
+) -> Merged:
+    """Merges the small files of each dataset and date, in one commit per date, and removes those
+    that were merged `kept` hours ago.
 
-    A date is skipped while it has fewer than `fewest` small files, and all dates are skipped while
-    a process reads (see `journal.reading`). Rows keep their order.
+    A date is skipped while it has fewer than `fewest` small files.
 
     Raises:
         ArchiveBusy: another process is changing the archive for minutes.
+        ArchiveError: a table is damaged.
         OSError: a file cannot be read or written; nothing has changed then.
     """
     files = into = 0
-    with journal.writing(), journal.without_readers() as free:
-        manifest = journal.load() if free else None
-        if manifest is None:
-            return Merged()
-        groups = _groups(journal.folder, manifest.files, small)
-        for names in groups:
-            if len(names) < fewest:
-                continue
-            change = ArchiveTransaction(journal, manifest)
-            try:
-                _merge(change, journal.folder, names)
-                manifest = change.commit()
-            except BaseException:
-                change.abandon()
-                raise
-            files += len(names)
-            into += 1
+    for name in (*DATASETS, TABLE):
+        table = Table.find(folder, name)
+        if table is None:
+            continue
+        for day in _days(table, small, fewest):
+            with folder.writing(exclusive=True):
+                found = _merge(table, day, small)
+            if name != TABLE:
+                files += found.files
+                into += found.into
+        with folder.writing(exclusive=True):
+            table.look()
+            table.vacuum(kept)
     return Merged(files, into)
 
 
-def _groups(folder: Path, files: dict[str, int], small: int) -> list[list[str]]:
-    """Files to merge into one: of one dataset and date, in order, `small` bytes at most."""
-    days: defaultdict[str, list[str]] = defaultdict(list)
-    for name in sorted(files):
-        days[name.rpartition("/")[0]].append(name)
-    groups = []
-    for names in days.values():
-        group: list[str] = []
-        size = 0
-        for name in names:
-            length = (folder / name).stat().st_size
-            if length >= small:
-                continue
-            if size + length > small:
-                groups.append(group)
-                group, size = [], 0
-            group.append(name)
-            size += length
-        groups.append(group)
-    return groups
+def _days(table: Table, small: int, fewest: int) -> list[str]:
+    """The dates that have so many small files, and two at least."""
+    found: defaultdict[str, int] = defaultdict(int)
+    for day, _, size in sizes_of(table.delta):
+        found[day] += size < small
+    return sorted(day for day, number in found.items() if number >= max(2, fewest))
 
 
-def _merge(change: ArchiveTransaction, folder: Path, names: list[str]) -> None:
-    """Stages one file with the rows of all."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _merge(table: Table, day: str, small: int) -> Merged:
+    from deltalake import WriterProperties
 
-    schemas = [pq.read_schema(folder / name) for name in names]
-    schema = pa.unify_schemas([each.remove_metadata() for each in schemas])
+    written = WriterProperties(compression="ZSTD", max_row_group_size=ROWS_OF_A_GROUP)
 
-    def tables() -> Any:
-        for name in names:
-            with pq.ParquetFile(folder / name) as file:
-                yield fitted(file.read(), schema)
+    def attempt() -> Merged:
+        table.look()
+        before = set(table.files)
+        with table.rewriting() as options:
+            made = table.delta.optimize.compact(
+                partition_filters=[("date", "=", day)],
+                target_size=small,
+                max_concurrent_tasks=1,
+                writer_properties=written,
+                commit_properties=options,
+            )
+        for path in before.difference(table.files):
+            forget(table.folder.path, path)
+        return Merged(made["numFilesRemoved"], made["numFilesAdded"])
 
-    dataset, day, _ = names[0].split("/")
-    change.add_all(dataset, day.removeprefix("date="), schema, tables())
-    for name in names:
-        change.remove(name)
-
-
-def fitted(table: Any, schema: Any) -> Any:
-    """The table with all columns of a schema, which has at least those of the table."""
-    import pyarrow as pa
-
-    empty = schema.empty_table()
-    return pa.concat_tables([empty, table], promote_options="default").cast(schema)
+    return retried(table, attempt)

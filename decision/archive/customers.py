@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from decision.archive.erased import ErasedCustomers
 from decision.archive.erasing import may_be_of
-from decision.archive.journal import UnreadableFile, files
+from decision.archive.errors import UnreadableFile
 from decision.archive.layout import QUARANTINE
+from decision.archive.tables import files
 from decision.files import open_regular
 
 _TRIES: Final = 3

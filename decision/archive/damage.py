@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decision.archive.journal import ArchiveChanged, ArchiveError, UnreadableFile, files
+from decision.archive.errors import ArchiveChanged, ArchiveError, UnreadableFile
 from decision.archive.layout import DATASETS
+from decision.archive.tables import files
 
 
 def damaged(paths: Iterable[Path]) -> str | None:

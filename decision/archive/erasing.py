@@ -1,25 +1,30 @@
-"""Erases customers from an archive of Parquet files on disk.
+"""Erases customers from an archive on disk.
 
-Files with rows of theirs are rewritten without these rows. If the archive has a journal, all files
-change in one commit; without one, the files change one after another, each in one step.
-Quarantined records are also removed if the id is in their bytes. Erasing again changes nothing.
-Erasure records stay: they say that somebody was erased, by pseudonym. Those by which earlier
-versions named the customer go.
+Files with rows of theirs are replaced by files without these rows, in one commit per table; then
+every replaced file is removed, and with it what is left of it in versions before. Nothing that a
+commit says names a customer: it has names of files, and statistics of times. A folder of plain
+Parquet files is rewritten file by file. Quarantined records are also removed if the id is in their
+bytes. Erasing again changes nothing, and completes what was interrupted. Erasure records stay: they
+say that somebody was erased, by pseudonym. Those by which earlier versions named the customer go.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from decision.archive.erased import ErasedCustomers
+from decision.archive.errors import UnreadableFile
+from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import forget
-from decision.archive.journal import ArchiveTransaction, Journal, UnreadableFile, read_manifest
-from decision.archive.layout import QUARANTINE, write_table
-from decision.files import replacing
+from decision.archive.layout import DATASETS, QUARANTINE, write_table
+from decision.archive.migration import migrate
+from decision.archive.table import Table, TableChange, retried
+from decision.archive.tables import is_archive
+from decision.files import replacing, write_whole
 from decision.progress import SILENT, Progress
 
 COLUMN: Final = "customer_id"
@@ -32,6 +37,10 @@ class Erased(NamedTuple):
     files: int = 0
     rewritten: int = 0
     rows: int = 0
+
+    def plus(self, other: Erased) -> Erased:
+        """Both together."""
+        return Erased(*(own + more for own, more in zip(self, other, strict=True)))
 
 
 def erase_from_archive(
@@ -49,28 +58,46 @@ def erase_from_archive(
     """
     erased = ErasedCustomers(customer_ids)
     with progress.bar("Files") as move:
-        if read_manifest(folder) is None:
+        if not is_archive(folder):
             return _erase_one_by_one(folder, erased, move)
-        journal = Journal(folder)
-        with journal.writing():
-            manifest = journal.load()
-            assert manifest is not None
-            change = ArchiveTransaction(journal, manifest)
-            try:
-                found = erase_in(change, folder, erased, move)
-                if found.rewritten:
-                    change.commit()
-            except BaseException:
-                change.abandon()
-                raise
-            return found
+        own, done = ArchiveFolder(folder), Erased()
+        with own.writing(exclusive=True):
+            migrate(own)
+            for dataset in DATASETS:
+                before = done.files
+
+                def moved(number: float, before: int = before) -> None:
+                    move(before + number)
+
+                done = done.plus(_erase_from(own, dataset, erased, moved))
+            return done.plus(erase_quarantined(folder, erased))
+
+
+def _erase_from(
+    folder: ArchiveFolder, dataset: str, erased: ErasedCustomers, on_file: Watch
+) -> Erased:
+    table = Table.find(folder, dataset)
+    if table is None:
+        return Erased()
+
+    def attempt() -> Erased:
+        change = TableChange(table)
+        try:
+            found = erase_in(change, erased, on_file)
+            if found.rewritten:
+                change.commit()
+        except BaseException:
+            change.abandon()
+            raise
+        return found
+
+    found = retried(table, attempt)
+    table.vacuum()
+    return found
 
 
 def erase_in(
-    change: ArchiveTransaction,
-    folder: Path,
-    erased: ErasedCustomers,
-    on_file: Watch = lambda done: None,
+    change: TableChange, erased: ErasedCustomers, on_file: Watch = lambda done: None
 ) -> Erased:
     """Makes an erasure part of a change: every file with rows of theirs is replaced.
 
@@ -78,30 +105,34 @@ def erase_in(
         UnreadableFile: a file is damaged.
         OSError: a file cannot be written.
     """
-    names: Sequence[str] = sorted(change.before.files)
+    paths = change.table.files
     rewritten = rows = 0
-    for number, name in enumerate(names, 1):
+    for number, path in enumerate(paths, 1):
         on_file(number)
-        kept, gone = _without(folder / name, erased)
+        kept, gone = _without(path, erased)
         if gone:
             if len(kept):
-                dataset, day, _ = name.split("/")
-                change.add(dataset, day.removeprefix("date="), kept)
-            change.remove(name)
+                change.add(path.parent.name.removeprefix("date="), kept)
+            change.remove(path)
             rewritten += 1
             rows += gone
+    return Erased(len(paths), rewritten, rows)
+
+
+def erase_quarantined(folder: Path, erased: ErasedCustomers) -> Erased:
+    """Removes the records that cannot be read and have the id of one of them in their bytes."""
+    rewritten = rows = 0
     for path in sorted((folder / QUARANTINE).glob("*.ndjson")):
         lines = path.read_bytes().splitlines(keepends=True)
-        kept_lines = [line for line in lines if not may_be_of(line, erased)]
-        if len(kept_lines) < len(lines):
-            name = f"{QUARANTINE}/{path.name}"
-            if kept_lines:
-                change.attach(name, b"".join(kept_lines))
+        kept = [line for line in lines if not may_be_of(line, erased)]
+        if len(kept) < len(lines):
+            if kept:
+                write_whole(path, b"".join(kept))
             else:
-                change.remove(name)
+                path.unlink()
             rewritten += 1
-            rows += len(lines) - len(kept_lines)
-    return Erased(len(names), rewritten, rows)
+            rows += len(lines) - len(kept)
+    return Erased(0, rewritten, rows)
 
 
 def may_be_of(line: bytes, erased: ErasedCustomers) -> bool:

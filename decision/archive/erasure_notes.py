@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decision.archive.journal import UnreadableFile, files
+from decision.archive.errors import UnreadableFile
+from decision.archive.tables import files
 from decision.core.clock import from_micros, to_micros
 from decision.core.ports import BlobStore
 from decision.store.erasures import ArchiveRemoval, Note, note, notes

@@ -2,9 +2,11 @@
 
 A Parquet column has one type, but a feature may have several: `5` for one customer and `"5"` for
 the next. A feature's type is that of its first value in the archive (`number` as a double, `text`,
-`boolean`); it never changes and holds in every file. What does not fit (a value of another type, an
-integer that a double cannot hold, a list, a null) goes to `features_other`: feature → JSON of the
-value. An integer that fits is read back as an equal float.
+`boolean`); it never changes and holds in every file: it is that in the schema of the table. What
+does not fit (a value of another type, an integer that a double cannot hold, a list, a null) goes to
+`features_other`: feature → JSON of the value. So do features with names that no column can have: in
+Delta some characters are refused, and names are the same if they differ in case only. An integer
+that fits is read back as an equal float.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ _PLAIN: Final = {
     BOOLEAN: frozenset({bool, type(None)}),
 }
 _EXACT: Final = 1 << 53
+_NO_COLUMN: Final = frozenset(" ,;{}()\n\t=")
+"""Characters that Delta allows in no name of a column."""
 _FIRST: Final = {"message.name": TEXT}
 """There is always this one: Parquet has no struct without fields."""
 
@@ -45,6 +49,32 @@ def features_type(types: Mapping[str, str]) -> Any:
     return pa.struct([(name, arrow_type(kind)) for name, kind in ({**_FIRST, **types}).items()])
 
 
+def types_of(schema: Any) -> dict[str, str]:
+    """The types of features in a schema of `decisions`; {} where it has none."""
+    place = schema.get_field_index("features")
+    if place < 0:
+        return {}
+    names = {arrow_type(kind): kind for kind in (NUMBER, TEXT, BOOLEAN)}
+    return {field.name: names[field.type] for field in schema.field(place).type}
+
+
+def columns_among(types: Mapping[str, str]) -> dict[str, str]:
+    """Those of some features that can have a column."""
+    found: dict[str, str] = {}
+    for name, kind in types.items():
+        if _may_be_column(name, found):
+            found[name] = kind
+    return found
+
+
+def _may_be_column(name: str, types: Mapping[str, str]) -> bool:
+    """Whether a feature that is new can have a column beside those there are."""
+    if not name or not _NO_COLUMN.isdisjoint(name):
+        return False
+    folded = name.casefold()
+    return all(known.casefold() != folded for known in types)
+
+
 def learn_types(rows: Sequence[Mapping[str, Value] | None], types: dict[str, str]) -> None:
     """Adds the types of features that appear for the first time."""
     for name, kind in _FIRST.items():
@@ -52,7 +82,9 @@ def learn_types(rows: Sequence[Mapping[str, Value] | None], types: dict[str, str
     for row in rows:
         if row is not None and not types.keys() >= row.keys():
             for name, value in row.items():
-                if name not in types and (kind := _TYPES.get(type(value), "")):
+                if name in types or not (kind := _TYPES.get(type(value), "")):
+                    continue
+                if _may_be_column(name, types):
                     types[name] = kind
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from decision.archive.journal import files, reading
 from decision.archive.layout import schema_of
+from decision.archive.tables import files
 from decision.core.records import NOT_GIVEN
 
 IDS_NOT_GIVEN: Final = (
@@ -27,10 +27,9 @@ def ids_not_given(archive: Path) -> frozenset[str]:
     """The ids of the decisions that nobody was given."""
     import pyarrow.dataset as ds
 
-    with reading(archive):
-        paths = [str(path) for path in files(archive, "changes")]
-        if not paths:
-            return frozenset()
-        data = ds.dataset(paths, schema=schema_of("changes"), format="parquet")
-        rows = data.to_table(columns=["change_id"], filter=ds.field("kind") == NOT_GIVEN)
+    paths = [str(path) for path in files(archive, "changes")]
+    if not paths:
+        return frozenset()
+    data = ds.dataset(paths, schema=schema_of("changes"), format="parquet")
+    rows = data.to_table(columns=["change_id"], filter=ds.field("kind") == NOT_GIVEN)
     return frozenset(rows.column(0).to_pylist())

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from decision.archive.damage import naming_damage
-from decision.archive.journal import files, reading
 from decision.archive.query import open_database
+from decision.archive.tables import files
 from decision.core import events
 from decision.core.document import Document, EventHistory, KeptScore
 from decision.core.event_effects import CONTACT_EVENTS
@@ -63,7 +63,7 @@ def archived_events(
     Raises:
         ArchiveError: the archive lacks a file, one is damaged, or its events have no order.
     """
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         paths = files(archive, "events")
         if not paths:
             return
@@ -92,7 +92,7 @@ def archived_erasures(archive: Path) -> dict[str, int]:
     Raises:
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         paths = files(archive, "changes")
         if not paths:
             return {}

@@ -1,7 +1,7 @@
 """What is in the archive: folders, columns, types.
 
-`OUT/<dataset>/date=YYYY-MM-DD/*.parquet`, with the date of `decided_at` or `at` in UTC. Times are
-timestamps in microseconds, UTC.
+Each dataset is a Delta table, `OUT/<dataset>` (see `tables`), partitioned by `date`: that of
+`decided_at` or `at` in UTC. Times are timestamps in microseconds, UTC.
 
 - `decisions`: one row per selection (one row with `message` null if nothing was selected).
   `position` counts from 1. `candidates` has every candidate of the policy; its figures are null if
@@ -22,8 +22,8 @@ Beside them:
 
 - `policies/<version>.json`: the files of every policy that decided, name → text.
 - `registers/<number>.json`: the names and kinds of contacts that documents of replays refer to.
-- `_journal/`: what is committed (see `journal`). `_quarantine/`: records that cannot be read, one
-  per line, with the reason.
+- `_progress`: a table that says how far the log is archived (see `progress`). `_quarantine/`:
+  records that cannot be read, one per line, with the reason. `_locks/`: see `folder`.
 """
 
 from __future__ import annotations
@@ -38,10 +38,15 @@ DATASETS: Final = ("decisions", "outcomes", "events", "replays", "changes", "jou
 POLICIES: Final = "policies"
 REGISTERS: Final = "registers"
 QUARANTINE: Final = "_quarantine"
+TIME_OF: Final = {
+    **dict.fromkeys(("decisions", "replays"), "decided_at"),
+    **dict.fromkeys(("outcomes", "events", "changes", "journeys"), "at"),
+}
+"""Dataset → the column with the time by which its rows have a date."""
 DAY: Final = 86_400_000_000
 """Microseconds in a day, by which files are partitioned."""
 
-_ROWS_OF_A_GROUP: Final = 16_384
+ROWS_OF_A_GROUP: Final = 16_384
 _DISTINCT: Final = frozenset(
     {"document", "question", "decision_id", "event_id", "change_id", "record_id"}
 )
@@ -72,7 +77,7 @@ def write_tables(file: Path | IO[bytes], schema: Any, tables: Iterable[Any]) -> 
     rows = 0
     with pq.ParquetWriter(file, schema, **_options(schema)) as writer:
         for table in tables:
-            writer.write_table(table, row_group_size=_ROWS_OF_A_GROUP)
+            writer.write_table(table, row_group_size=ROWS_OF_A_GROUP)
             rows += len(table)
     return rows
 

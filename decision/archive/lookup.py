@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from decision.archive.decision_rows import OF_SELECTION
+from decision.archive.errors import UnreadableFile
 from decision.archive.imported import is_imported
-from decision.archive.journal import UnreadableFile, files
 from decision.archive.policies import policy_path
 from decision.archive.registers import Registers
 from decision.archive.replays import replay_of
+from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.decide import Question
 from decision.core.document import Document

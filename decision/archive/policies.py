@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.archive.journal import files, reading
 from decision.archive.layout import POLICIES
+from decision.archive.tables import files
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
 from decision.core.policy_builder import compile_policy
@@ -55,10 +55,9 @@ def newest_version(archive: Path) -> str | None:
     import pyarrow.parquet as pq
 
     latest: list[tuple[Any, str]] = []
-    with reading(archive):
-        paths = files(archive, "decisions")
-        for path in (path for path in paths if path.parent == paths[-1].parent):
-            found = pq.ParquetFile(path).read(["decided_at", "policy_version"])
-            last = found.group_by("policy_version").aggregate([("decided_at", "max")])
-            latest += [(row["decided_at_max"], row["policy_version"]) for row in last.to_pylist()]
+    paths = files(archive, "decisions")
+    for path in (path for path in paths if path.parent == paths[-1].parent):
+        found = pq.ParquetFile(path).read(["decided_at", "policy_version"])
+        last = found.group_by("policy_version").aggregate([("decided_at", "max")])
+        latest += [(row["decided_at_max"], row["policy_version"]) for row in last.to_pylist()]
     return max(latest)[1] if latest else None

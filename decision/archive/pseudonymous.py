@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from decision.archive.erased import pseudonymous
-from decision.archive.journal import ArchiveTransaction, UnreadableFile
+from decision.archive.errors import UnreadableFile
+from decision.archive.table import TableChange
 from decision.core.records import ChangeRecord
 from decision.store.pseudonyms import Pseudonyms
 
 
-def name_by_pseudonym(change: ArchiveTransaction, folder: Path, names: Pseudonyms) -> None:
-    """Makes it part of a change that every erasure in `changes` has a pseudonym.
+def name_by_pseudonym(change: TableChange, names: Pseudonyms) -> None:
+    """Makes it part of a change of `changes` that every erasure there has a pseudonym.
 
     Raises:
         UnreadableFile: a file is damaged.
@@ -23,13 +22,11 @@ def name_by_pseudonym(change: ArchiveTransaction, folder: Path, names: Pseudonym
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    for name in sorted(change.before.files):
-        if not name.startswith("changes/"):
-            continue
+    for path in change.table.files:
         try:
-            table = pq.read_table(folder / name)
+            table = pq.ParquetFile(path).read()
         except (pa.ArrowException, OSError) as error:
-            problem = f"{folder / name} cannot be read: {error}; fix or remove it"
+            problem = f"{path} cannot be read: {error}; fix or remove it"
             raise UnreadableFile(problem) from error
         if not pc.any(pc.equal(table.column("kind"), "erasure")).as_py():
             continue
@@ -41,9 +38,8 @@ def name_by_pseudonym(change: ArchiveTransaction, folder: Path, names: Pseudonym
         for column, values in zip(("customer_id", "detail"), zip(*rows, strict=True), strict=True):
             place = table.schema.get_field_index(column)
             table = table.set_column(place, table.schema.field(place), [list(values)])
-        dataset, day, _ = name.split("/")
-        change.add(dataset, day.removeprefix("date="), table)
-        change.remove(name)
+        change.add(path.parent.name.removeprefix("date="), table)
+        change.remove(path)
 
 
 def _renamed(kind: str, customer_id: str, detail: str, names: Pseudonyms) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from decision.archive.journal import ArchiveError
+from decision.archive.errors import ArchiveError
 from decision.core.clock import DAY, MINUTE
 from decision.store.damage import whole
 from decision.store.log import Log

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.archive.errors import UnreadableFile
 from decision.archive.given import ids_not_given
-from decision.archive.journal import UnreadableFile, files, reading
 from decision.archive.registers import Registers
+from decision.archive.tables import files
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import to_micros
 from decision.core.decide import Question
@@ -126,23 +127,22 @@ def read_replays(
         FileNotFoundError: the archive has no replays.
         ArchiveError: the archive lacks a file, or one is damaged; it is named.
     """
-    with reading(archive):
-        paths = files(archive, "replays")
-        if not paths:
-            raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
-        registers = Registers(archive)
-        not_given = ids_not_given(archive)
-        paths, since = (paths, None) if newest is None else _newest(paths, newest)
-        for path in paths:
-            for row in replay_rows(path, rows_at_once=rows_at_once, since=since):
-                if row["decision_id"] in not_given:
-                    continue
-                if wanted is not None and not wanted(row["decision_id"], row["decided_at"]):
-                    continue
-                try:
-                    yield replay_of(row, registers)
-                except (msgspec.MsgspecError, UnreadableDocument, KeyError, OSError) as error:
-                    raise UnreadableFile(f"{path} cannot be read: {error}") from error
+    paths = files(archive, "replays")
+    if not paths:
+        raise FileNotFoundError(2, "there are no replays", str(archive / "replays"))
+    registers = Registers(archive)
+    not_given = ids_not_given(archive)
+    paths, since = (paths, None) if newest is None else _newest(paths, newest)
+    for path in paths:
+        for row in replay_rows(path, rows_at_once=rows_at_once, since=since):
+            if row["decision_id"] in not_given:
+                continue
+            if wanted is not None and not wanted(row["decision_id"], row["decided_at"]):
+                continue
+            try:
+                yield replay_of(row, registers)
+            except (msgspec.MsgspecError, UnreadableDocument, KeyError, OSError) as error:
+                raise UnreadableFile(f"{path} cannot be read: {error}") from error
 
 
 def _newest(paths: Sequence[Path], newest: int) -> tuple[list[Path], int | None]:

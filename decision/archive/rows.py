@@ -77,6 +77,23 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
     return DecodedEntry(partition, entry_id, logged, record, day)
 
 
+def datasets_of(record: Record) -> tuple[str, ...]:
+    """The datasets that have rows of a record."""
+    match record:
+        case DecisionRecord():
+            replayed = not records.made_without_store(record)
+            return ("decisions", "replays") if replayed else ("decisions",)
+        case EventRecord():
+            return ("events", "outcomes") if _is_outcome(record) else ("events",)
+        case JourneyRecord():
+            return ("journeys",)
+    return ("changes",)
+
+
+def _is_outcome(record: EventRecord) -> bool:
+    return record.decision_id is not None and not by_machine(record.type, record.properties)
+
+
 class Rows:
     """Makes tables of entries. `feature_types` grows with every new feature.
 
@@ -150,11 +167,7 @@ class Rows:
 
 def _events(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
-    about = [
-        row
-        for row in rows
-        if row.decision_id is not None and not by_machine(row.type, row.properties)
-    ]
+    about = [row for row in rows if _is_outcome(row)]
     own = {
         "properties": [_json(row.properties).decode() for row in rows],
         "entry_id": [entry.entry_id for entry in entries],

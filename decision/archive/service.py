@@ -14,7 +14,7 @@ import msgspec
 
 from decision.archive.archiver import ArchiveCounts, Archiver
 from decision.archive.compaction import compact
-from decision.archive.journal import Journal
+from decision.archive.folder import WHOLE, ArchiveFolder, Share
 from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.clock import HOUR, SECOND
 from decision.core.errors import NextbestError, StoreUnavailable
@@ -38,8 +38,9 @@ class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `every`: how often to look for new entries; None: archive what is there, and end. `keep`: how
     long archived entries stay in the log. `compact`: merge small files. `group`: the name of the
-    archive in the store. `take_over`: claim the log even if another folder has it. `metrics_port`:
-    where to serve Prometheus metrics, on the address `metrics_host`.
+    archive in the store. `share`: which partitions, where several archivers share them.
+    `take_over`: claim the log even if another folder has it. `metrics_port`: where to serve
+    Prometheus metrics, on the address `metrics_host`.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class ArchiveOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep: int = HOUR
     compact: bool = False
     group: str = "archive"
+    share: Share = WHOLE
     take_over: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -74,9 +76,16 @@ async def archive_log(
         OSError: the folder cannot be written.
     """
     require("nextbest archive")  # a reader that cannot read would keep the log for ever
-    journal = Journal(options.folder)
-    with journal.alone():
-        archiver = Archiver(journal, log, clock=clock, group=options.group, keep=options.keep)
+    folder = ArchiveFolder(options.folder)
+    with folder.claimed(options.share):
+        archiver = Archiver(
+            folder,
+            log,
+            clock=clock,
+            group=options.group,
+            share=options.share,
+            keep=options.keep,
+        )
         steps = (connect, partial(archiver.open, take_over=options.take_over))
         if options.every is not None:
             async with _Summarizing(summarize, stop, progress) as after:
@@ -87,7 +96,7 @@ async def archive_log(
             with progress.bar("Entries") as move:
                 await archiver.run(move, stop.is_set)
             if options.compact:
-                compact(journal)
+                compact(folder)
             async with _Summarizing(summarize, stop, progress) as after:
                 with progress.step("Summaries for reports"):
                     after.start()
@@ -139,11 +148,10 @@ async def leave_archive(log: Log, options: ArchiveOptions, clock: Callable[[], i
         ArchiveError: another process archives into the folder, or another folder has the log.
         StoreUnavailable: the store does not answer.
     """
-    journal = Journal(options.folder)
-    with journal.alone():
-        archiver = Archiver(journal, log, clock=clock, group=options.group)
-        await archiver.open(take_over=options.take_over)
-        await archiver.leave()
+    folder = ArchiveFolder(options.folder)
+    with folder.claimed():
+        archiver = Archiver(folder, log, clock=clock, group=options.group)
+        await archiver.leave(take_over=options.take_over)
 
 
 async def _serve(
@@ -171,7 +179,7 @@ async def _serve(
                 gauges.behind(await archiver.lag())
             await archiver.run(passes.made, stop.is_set)
             if options.compact:
-                compact(archiver.journal)
+                compact(archiver.folder)
             after.start()
             passes.made()
             if gauges is not None:

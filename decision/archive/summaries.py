@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from decision.archive.forgetting import SUFFIX, stem_of
-from decision.archive.journal import files
+from decision.archive.tables import files
 from decision.files import write_whole
 
 _TRIES: Final = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from decision.archive.customers import rows_of
-from decision.archive.journal import files
 from decision.archive.layout import day_of
+from decision.archive.tables import files
 from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import to_micros
 

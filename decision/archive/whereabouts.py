@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.archive.errors import UnreadableFile
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import UnreadableFile
 from decision.archive.summaries import FileKey, Job, Summaries, keys_of
 
 DATASETS: Final = ("decisions", "events", "changes", "journeys")

@@ -44,7 +44,7 @@ COMMANDS = {
     "backup": "Write all that the store has to one file.",
     "restore": "Put back a backup into an empty store.",
     "key": "Make, list and revoke API keys.",
-    "archive": "Move the log from Redis to Parquet files, exactly once.",
+    "archive": "Move the log from Redis to Delta tables, exactly once.",
     "import-log": "Import decisions made elsewhere, with propensities and outcomes.",
     "train": "Train a model version from the log.",
     "evaluate": "Judge a policy by what was logged.",

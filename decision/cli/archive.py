@@ -19,6 +19,7 @@ from decision.progress import count_of
 
 if TYPE_CHECKING:
     from decision.archive.archiver import ArchiveCounts
+    from decision.archive.folder import Share
     from decision.archive.service import ArchiveOptions
     from decision.server.settings import ServerSettings
 
@@ -27,6 +28,15 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Microseconds of a duration such as `30s`."""
     try:
         return None if value is None else 0 if value == "0" else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _share(ctx: click.Context, param: click.Parameter, value: str) -> Share:
+    from decision.archive.folder import parse_share
+
+    try:
+        return parse_share(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 
@@ -74,6 +84,14 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="The name of this archive in Redis; a second archive of the same log needs another one.",
 )
 @click.option(
+    "--share",
+    callback=_share,
+    default="1/1",
+    show_default=True,
+    metavar="I/N",
+    help="Take the I-th of N shares of the log: N archivers write one archive.",
+)
+@click.option(
     "--take-over", is_flag=True, help="Start here, although the log was archived elsewhere."
 )
 @click.option(
@@ -91,6 +109,7 @@ def archive(
     compact: bool | None,
     summaries: bool,
     group: str,
+    share: Share,
     take_over: bool,
     leave: bool,
     metrics_port: int | None,
@@ -98,12 +117,13 @@ def archive(
     as_json: bool,
     **given: str | None,
 ) -> int:
-    """Move the log from Redis to Parquet files, exactly once.
+    """Move the log from Redis to Delta tables, exactly once.
 
     Decisions, outcomes, events, what each decision saw (replays), consents, merges and erasures
-    go to separate folders below DIR. You can run it again, or kill it, at any time: nothing is lost
-    or doubled. The rows of erased customers are also removed from the files. Archived entries leave
-    Redis after a while (--keep).
+    go to a table each below DIR, with Parquet files by date. You can run it again, or kill it, at
+    any time: nothing is lost or doubled. The rows of erased customers are also removed from the
+    files. Archived entries leave Redis after a while (--keep). An archive of an earlier version
+    becomes tables at the first start: its files stay where they are.
 
     Exit code 1: a record could not be read; it is in DIR/_quarantine with the reason, and all
     others are archived.
@@ -119,6 +139,7 @@ def archive(
         keep=keep,
         compact=bool(every) if compact is None else compact,
         group=group,
+        share=share,
         take_over=take_over,
         metrics_port=metrics_port,
         metrics_host=metrics_host,

@@ -77,7 +77,7 @@ async def _erase(
 ) -> tuple[list[str], Erased | None, ErasureCertificate]:
     from decision.archive.erasing import erase_from_archive
     from decision.archive.erasure_notes import ArchiveNote, note_archive
-    from decision.archive.journal import read_manifest
+    from decision.archive.progress import read_state
     from decision.cli.policies import open_existing
     from decision.engine import Engine
     from decision.engine.identity import clean_id
@@ -92,8 +92,8 @@ async def _erase(
         if archive is not None:
             named = {customer_id, clean_id("customer_id", customer_id, stored=True)}
             found = erase_from_archive(archive, named | set(erasure.every_id), TERMINAL)
-            manifest = read_manifest(archive)
-            group = manifest.group if manifest is not None else ""
+            state = read_state(archive)
+            group = state.group if state is not None else ""
             every = len(erasure.every_id)
             about = ArchiveNote(archive, group, every, found.rows, found.rewritten)
             await note_archive(store, erasure.erasure_id, about, wall_clock())

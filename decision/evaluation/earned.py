@@ -8,8 +8,8 @@ from typing import Final, Literal
 import msgspec
 
 from decision.archive.damage import naming_damage
-from decision.archive.journal import files, reading
 from decision.archive.query import open_database
+from decision.archive.tables import files
 from decision.evaluation.report import EvaluationOptions, EvaluationReport
 from decision.evaluation.run import EvaluationRequest, evaluate
 from decision.evaluation.targets import Candidate
@@ -96,7 +96,7 @@ def earned_of(report: EvaluationReport) -> Earned | None:
 
 def _since(archive: Path, newest: int) -> int | None:
     """The time of the first of the newest decisions; None where there are no more than these."""
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         database.view_dataset("decisions", files(archive, "decisions"))
         rows = database.rows(
             "SELECT epoch_us(decided_at) FROM decisions WHERE coalesce(position, 1) = 1 "

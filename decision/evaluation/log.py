@@ -21,11 +21,11 @@ import msgspec
 
 from decision.archive.batches import column_batches, leaves
 from decision.archive.features import OTHER
-from decision.archive.journal import files, reading
 from decision.archive.merges import follow_merges
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.query import Database, open_database
 from decision.archive.replays import ArchivedReplay, read_replays
+from decision.archive.tables import files
 from decision.core.clock import DAY, from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
@@ -154,7 +154,6 @@ def open_log(
             "can be reached without one; give a spec with target: {event: purchase, within: 7d}"
         )
     with (
-        reading(archive),
         TemporaryDirectory(prefix="nextbest-evaluate-") as scratch,
         open_database(_MEMORY, Path(scratch)) as database,
     ):

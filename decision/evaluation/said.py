@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from decision.archive.damage import naming_damage
 from decision.archive.features import features_of
-from decision.archive.journal import reading
 from decision.core.definition import PolicyDefinition
 from decision.core.values import MISSING, Value
 from decision.evaluation.choices import LoggedChoice
@@ -55,7 +54,6 @@ def judge_what_was_said(
     """
     reached, after, before = [], [], []
     with (
-        reading(archive),
         naming_damage(archive),
         open_log(archive, responses, until=until, reach=reach) as log,
         progress.bar("Decisions") as move,

@@ -25,8 +25,8 @@ import numpy as np
 from decision.archive.damage import naming_damage
 from decision.archive.features import OTHER, features_of
 from decision.archive.given import WITHOUT_STORE
-from decision.archive.journal import files, reading
 from decision.archive.query import open_database
+from decision.archive.tables import files
 from decision.core.clock import DAY, from_micros
 from decision.core.records import DecisionRecord, made_without_store
 from decision.core.said import marked
@@ -195,7 +195,7 @@ def given_in_archive(archive: Path, most: int = MOST, own: Own | None = None) ->
     import pyarrow.parquet as pq
 
     chosen: list[tuple[int, Given]] = []
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         paths = files(archive, "decisions")
         dates = sorted({path.parent.name for path in paths})[-_DATES:]
         recent = [path for path in paths if path.parent.name in dates]

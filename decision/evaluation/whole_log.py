@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.damage import naming_damage
-from decision.archive.journal import reading
 from decision.archive.replays import ArchivedReplay
 from decision.core.definition import PolicyDefinition
 from decision.evaluation.choices import LoggedChoice
@@ -103,7 +102,6 @@ def judge_whole_log(
     sides = (*rivals.challenger, *rivals.champion)
     alone = not rivals.beside and all(one.manifest.scope == EVERYWHERE for one in sides)
     with (
-        reading(archive),
         naming_damage(archive),
         open_log(archive, responses, until=until, reach=reach) as log,
         progress.bar("Decisions") as move,

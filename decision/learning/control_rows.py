@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from decision.archive.journal import files
 from decision.archive.policies import read_policy
 from decision.archive.query import Database
 from decision.archive.replays import read_replays
+from decision.archive.tables import files
 from decision.core import business_rules
 from decision.core.business_rules import PlainMatcher
 from decision.core.definition import PolicyDefinition

@@ -24,10 +24,11 @@ import msgspec
 import numpy as np
 
 from decision.archive.batches import column_batches, leaves
+from decision.archive.errors import ArchiveError
 from decision.archive.features import OTHER
-from decision.archive.journal import ArchiveError, files, reading
 from decision.archive.layout import POLICIES
 from decision.archive.policies import read_policy
+from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
 from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
@@ -99,7 +100,7 @@ def examples_of_log(
         TrainingError: the folder is not a log, a file is damaged, or nothing can be learned.
     """
     room = machine_memory() if memory is None else 4 * memory
-    with TemporaryDirectory(prefix="nextbest-train-") as scratch, reading(log):
+    with TemporaryDirectory(prefix="nextbest-train-") as scratch:
         place = Path(scratch)
         with progress.bar("Reading the log", total=1.0) as move:
             sources = _sources(log)

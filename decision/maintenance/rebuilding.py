@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from decision.archive import readers
+from decision.archive.errors import ArchiveError
 from decision.archive.histories import (
     AppliedEvent,
     applied_event,
@@ -23,7 +24,7 @@ from decision.archive.histories import (
     rebuilt,
     rebuilt_score,
 )
-from decision.archive.journal import ArchiveError, ArchiveManifest, read_manifest
+from decision.archive.progress import ArchiveState, read_state
 from decision.core import records
 from decision.core.document import Document
 from decision.core.events import Measure
@@ -140,13 +141,13 @@ class Rebuilding:
         await self._heartbeat.start(self._runtime.clock())
         self._names = await pseudonyms(self._log)
         before: dict[int, str] | None = None
-        manifest = self._manifest()
-        while manifest.positions != before:
-            before = manifest.positions
+        state = self._state()
+        while state.positions != before:
+            before = state.positions
             for partition in range(PARTITIONS):
                 position = before.get(partition, "0-0")
                 await self._log.advance_log(partition, readers.REBUILD, position, 0)
-            manifest = self._manifest()  # it may have been trimmed up to here just before
+            state = self._state()  # it may have been trimmed up to here just before
         self._positions = {number: before.get(number, "") for number in range(PARTITIONS)}
         for partition in range(PARTITIONS):
             await self._catch_up(partition)
@@ -155,13 +156,13 @@ class Rebuilding:
             for _, rows in self._archived():
                 self._named.add(rows)
 
-    def _manifest(self) -> ArchiveManifest:
-        manifest = read_manifest(self._archive)
-        if manifest is None:
+    def _state(self) -> ArchiveState:
+        state = read_state(self._archive)
+        if state is None:
             raise ArchiveError(
                 f"{self._archive} is no archive; make one first: nextbest archive --out DIR"
             )
-        return manifest
+        return state
 
     async def _catch_up(self, partition: int) -> None:
         """Reads what was logged since it was last asked."""

@@ -119,23 +119,23 @@ def find_archived(archive: Path, decision_id: str) -> tuple[Logged, PolicyDefini
     Raises:
         FileError: it is not there, or the archive cannot be read.
     """
-    from decision.archive.journal import ArchiveError, files, reading
+    from decision.archive.errors import ArchiveError
     from decision.archive.policies import read_policy
     from decision.archive.registers import Registers
     from decision.archive.replays import replay_of, replay_rows
+    from decision.archive.tables import files
 
     try:
-        with reading(archive):
-            paths = _nearest_first(files(archive, "replays"), decision_id)
-            rows = (row for path in paths for row in replay_rows(path, decision_id=decision_id))
-            row = next(rows, None)
-            decisions = _nearest_first(files(archive, "decisions"), decision_id)
-            made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
-            if row is None and made and "store" in (made[0]["degraded"] or ()):
-                raise FileError(_WITHOUT_STORE.format(decision_id))
-            if row is None:
-                raise FileError(f"decision {decision_id} is not in the archive {archive}")
-            replay = replay_of(row, Registers(archive))
+        paths = _nearest_first(files(archive, "replays"), decision_id)
+        rows = (row for path in paths for row in replay_rows(path, decision_id=decision_id))
+        row = next(rows, None)
+        decisions = _nearest_first(files(archive, "decisions"), decision_id)
+        made = next((found for path in decisions if (found := _rows(path, decision_id))), [])
+        if row is None and made and "store" in (made[0]["degraded"] or ()):
+            raise FileError(_WITHOUT_STORE.format(decision_id))
+        if row is None:
+            raise FileError(f"decision {decision_id} is not in the archive {archive}")
+        replay = replay_of(row, Registers(archive))
     except (ArchiveError, OSError, ValueError) as error:
         raise FileError(f"{archive} cannot be read: {error}") from None
     logged = Logged(

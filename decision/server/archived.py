@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from decision.archive.journal import UnreadableFile
+from decision.archive.errors import UnreadableFile
 from decision.archive.lookup import ArchivedDecision, look_up
 from decision.core.errors import NextbestError
 from decision.core.said import Say

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from decision.archive.customers import days_of, quarantined, rows_of
-from decision.archive.journal import UnreadableFile
+from decision.archive.errors import UnreadableFile
 from decision.archive.layout import DATASETS
 from decision.archive.registers import Registers
 from decision.core.errors import NextbestError, NotFound

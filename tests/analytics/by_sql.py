@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
-from decision.archive.journal import files
 from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges, merged_view
 from decision.archive.query import Database, open_database
+from decision.archive.tables import files
 from decision.core.clock import DAY
 
 WEEK = 7 * DAY

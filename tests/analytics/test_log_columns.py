@@ -19,11 +19,13 @@ from decision.analytics.segments import NothingFound, segment_figures, segments
 from decision.archive import log_columns
 from decision.archive.compaction import compact
 from decision.archive.erasing import erase_from_archive
+from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import ArchiveManifest, ArchiveTransaction, Journal, files
 from decision.archive.layout import schema_of
 from decision.archive.log_columns import LogColumns
 from decision.archive.query import Database
+from decision.archive.table import Table, TableChange
+from decision.archive.tables import files
 from decision.archive.timeline import ArchivedDay, archived_days
 from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import DAY, to_micros
@@ -38,14 +40,12 @@ OLD = {"decisions": ["position", "experiments", "holdout", "degraded"], "events"
 
 
 class Made:
-    """An archive with a journal, to which random rows are added a file at a time."""
+    """An archive with a folder, to which random rows are added a file at a time."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.draw = Random(seed)
-        self.journal = Journal(folder)
-        with self.journal.writing():
-            self.journal.commit(ArchiveManifest(archive_id="a", group="archive", number=1))
+        self.tables = ArchiveFolder(folder)
         self.number = 0
 
     def customer(self) -> str:
@@ -56,12 +56,9 @@ class Made:
     ) -> None:
         table = pa.Table.from_pylist(rows, schema_of(dataset))
         table = table.drop_columns(OLD[dataset]) if old else table
-        with self.journal.writing():
-            manifest = self.journal.load()
-            assert manifest is not None
-            change = ArchiveTransaction(self.journal, manifest)
-            change.add(dataset, rows[0][time].date().isoformat(), table)
-            change.commit()
+        change = TableChange(Table.make(self.tables, dataset))
+        change.add(rows[0][time].date().isoformat(), table)
+        change.commit()
 
     def batch(self, *, old: bool = False) -> None:
         """Some decisions, events and changes of one day."""
@@ -176,7 +173,7 @@ def erase(made: Made) -> None:
 
 
 def merge_files(made: Made) -> None:
-    compact(made.journal, fewest=2)
+    compact(made.tables, fewest=2)
 
 
 def damage_a_summary(made: Made) -> None:

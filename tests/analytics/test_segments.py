@@ -23,7 +23,7 @@ from decision.analytics.segments import (
     segments,
     states_in_yaml,
 )
-from decision.archive.journal import ArchiveError
+from decision.archive.errors import ArchiveError
 from decision.archive.layout import schema_of
 from decision.core.clock import DAY, SECOND, to_micros
 from decision.core.events import EventHistory, Measure, record, sum_within

@@ -12,8 +12,8 @@ import pytest
 
 from decision.analytics.candidates.archived import ArchivedCandidates
 from decision.analytics.summarizing import USUAL, Wanted, summarize, summarize_new
+from decision.archive.errors import ArchiveError
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import ArchiveError
 from decision.archive.log_columns import Amount, LogColumns
 from decision.archive.service import ArchiveOptions, archive_log
 from decision.archive.whereabouts import Whereabouts

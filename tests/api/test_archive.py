@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine, build_snapshot
 from decision.engine.runtime import wall_clock
@@ -123,9 +123,9 @@ async def archived_elsewhere(rules: Path, out: Path) -> list[str]:
     for placement in ("app_home", "outbound", "outbound", "outbound"):
         request = DecisionRequest(placement=placement, customer_id="c-9")
         names.append((await engine.decide(request)).decision_id)
-    journal = Journal(out)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=wall_clock, keep=0)
+    folder = ArchiveFolder(out)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=wall_clock, keep=0)
         await archiver.open()
         await archiver.run()
     return names

@@ -12,7 +12,7 @@ import pytest
 
 from decision.archive import timeline as archived
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.core.clock import HOUR
 from decision.core.ports import Store
 from decision.engine.runtime import wall_clock
@@ -53,9 +53,9 @@ async def tell(api: Api, *events: Row) -> None:
 async def archive(store: Store, out: Path, keep: int = 0) -> None:
     """Moves the log to an archive; nothing archived stays in it, unless `keep`."""
     pytest.importorskip("duckdb")
-    journal = Journal(out)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=lambda: wall_clock() + HOUR, keep=keep)  # type: ignore[arg-type]
+    folder = ArchiveFolder(out)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=lambda: wall_clock() + HOUR, keep=keep)  # type: ignore[arg-type]
         await archiver.open()
         await archiver.run()
 

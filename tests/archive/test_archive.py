@@ -13,28 +13,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.archive import journal as journals
+from decision.archive import table
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.dictionary import dictionary
 from decision.archive.erasing import erase_from_archive
+from decision.archive.errors import ArchiveBusy, ArchiveError
 from decision.archive.features import encode_features, features_of, learn_types
-from decision.archive.journal import (
-    ArchiveBusy,
-    ArchiveError,
-    Journal,
-    files,
-    read_manifest,
-    reading,
-)
+from decision.archive.folder import ArchiveFolder
 from decision.archive.layout import DATASETS
 from decision.archive.lookup import look_up
 from decision.archive.readers import RebuildHeartbeat
 from decision.archive.replays import read_replays
 from decision.archive.service import ArchiveOptions, leave_archive
+from decision.archive.tables import files
 from decision.core import records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Document
@@ -65,9 +61,9 @@ async def engine(store: Store) -> Engine:
 
 async def archive(store: Store, out: Path, **more: Any) -> Archiver:
     """One run."""
-    journal = Journal(out)
-    with journal.alone():
-        made = Archiver(journal, store, **{"clock": wall_clock, "keep": 0, **more})
+    folder = ArchiveFolder(out)
+    with folder.claimed():
+        made = Archiver(folder, store, **{"clock": wall_clock, "keep": 0, **more})
         await made.open()
         await made.run()
     return made
@@ -75,6 +71,11 @@ async def archive(store: Store, out: Path, **more: Any) -> Archiver:
 
 def rows(out: Path, dataset: str) -> list[dict[str, Any]]:
     return [row for path in files(out, dataset) for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+def every_row(out: Path) -> dict[str, list[str]]:
+    """All rows, in no order."""
+    return {dataset: sorted(map(repr, rows(out, dataset))) for dataset in DATASETS}
 
 
 async def log(store: Store, customer: str, *logged: LogRecord) -> None:
@@ -347,7 +348,7 @@ async def test_a_log_that_ends_before_what_is_archived_is_read_again_and_nothing
     await archive(store, out, keep=DAY)
     await log(store, "c-1", event("2"))
     later = await archive(store, out, keep=40 * DAY, clock=lambda: wall_clock() + 30 * DAY)
-    assert (later.counts.begun_again, later.manifest.known_ids.keys()) == (0, set())
+    assert (later.counts.begun_again, files(out, "_progress")) == (0, [])  # ids are forgotten
     await store.connection.call(("RESTORE", key, 0, backup, "REPLACE"), 5, write=True)
     [first] = (await store.read_logs({partition_of("c-1"): ""}))[partition_of("c-1")]
     fields = ("k", "event", "id", "3", "b", event("3").body)
@@ -419,7 +420,7 @@ async def test_a_full_disk_leaves_nothing_half_and_the_next_run_goes_on(
 ) -> None:
     out = tmp_path / "out"
     ids = {await decide(engine, f"c-{number}") for number in range(5)}
-    real: Callable[..., int] = journals.write_tables
+    real: Callable[..., int] = table.write_tables
     for fails_at in range(2):
         written: list[Path] = []
 
@@ -432,13 +433,15 @@ async def test_a_full_disk_leaves_nothing_half_and_the_next_run_goes_on(
             written.append(path)
             return real(path, *rest)
 
-        monkeypatch.setattr(journals, "write_tables", write)
+        monkeypatch.setattr(table, "write_tables", write)
         with pytest.raises(OSError, match="No space left"):
             await archive(store, out)
-        assert not list(out.rglob("*.tmp")) and not list(out.rglob("*.parquet"))
-        monkeypatch.setattr(journals, "write_tables", real)
+        committed = {path for dataset in DATASETS for path in files(out, dataset)}
+        assert set(out.rglob("date=*/*")) == committed
+        monkeypatch.setattr(table, "write_tables", real)
     await archive(store, out)
-    assert {row["decision_id"] for row in rows(out, "decisions")} == ids
+    for dataset in ("decisions", "replays"):
+        assert sorted(row["decision_id"] for row in rows(out, dataset)) == sorted(ids)
 
 
 async def test_small_files_are_merged_without_a_change_of_rows(
@@ -448,14 +451,16 @@ async def test_small_files_are_merged_without_a_change_of_rows(
     for number in range(4):
         await decide(engine, f"c-{number}", 1 + number % 2)
         await archive(store, out)
-    before = {dataset: rows(out, dataset) for dataset in DATASETS}
-    with reading(out):
-        assert compact(Journal(out), fewest=2).files == 0  # not under a reader's feet
-    assert compact(Journal(out), fewest=2).into == 2
-    assert {dataset: rows(out, dataset) for dataset in DATASETS} == before
+    before = every_row(out)
+    earlier = files(out, "decisions")
+    assert compact(ArchiveFolder(out), fewest=2).into == 2
+    assert every_row(out) == before
     for dataset in ("decisions", "replays"):
-        assert len(list((out / dataset).rglob("*.parquet"))) == 1
-    assert compact(Journal(out), fewest=2).files == 0
+        assert len(files(out, dataset)) == 1
+    assert all(path.exists() for path in earlier)  # somebody may be reading them
+    assert compact(ArchiveFolder(out), fewest=2, kept=0).files == 0
+    assert not any(path.exists() for path in earlier)
+    assert every_row(out) == before
     assert len({replay.decision_id for replay in read_replays(out)}) == 4
 
 
@@ -465,7 +470,7 @@ async def test_two_archivers_of_a_folder_and_two_folders_of_a_log_are_refused(
     await log(store, "c", event("e", "c"))
     await archive(store, tmp_path / "a")
     with (
-        Journal(tmp_path / "a").alone(),
+        ArchiveFolder(tmp_path / "a").claimed(),
         pytest.raises(ArchiveBusy, match="another nextbest archive"),
     ):
         await archive(store, tmp_path / "a")
@@ -527,13 +532,12 @@ async def test_an_event_about_a_young_decision_that_left_the_log_is_accepted(
 
 
 async def test_a_date_whose_folder_is_removed_is_gone_and_a_missing_file_is_named(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(journals, "_PATIENCE", 0.1)
     out = tmp_path / "out"
     await log(store, "c", event("old", "c", at=10 * DAY), event("new", "c", at=20 * DAY))
     await archive(store, out)
-    [old] = (out / "events" / "date=1970-01-11").iterdir()
+    [old, _] = files(out, "events")
     old.unlink()
     with pytest.raises(ArchiveError, match=r"part-.* is missing"):
         files(out, "events")
@@ -541,6 +545,6 @@ async def test_a_date_whose_folder_is_removed_is_gone_and_a_missing_file_is_name
     assert [row["event_id"] for row in rows(out, "events")] == ["new"]
     await log(store, "c", event("next", "c", at=20 * DAY))
     await archive(store, out)
-    manifest = read_manifest(out)
-    assert manifest is not None and len(manifest.files) == 2
+    named = DeltaTable(out / "events").file_uris()
+    assert len(named) == len(files(out, "events")) == 2  # others that read the table agree
     assert sorted(row["event_id"] for row in rows(out, "events")) == ["new", "next"]

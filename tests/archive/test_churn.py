@@ -18,11 +18,13 @@ from decision.archive.compaction import compact
 from decision.archive.customers import days_of, rows_of
 from decision.archive.damage import naming_damage
 from decision.archive.erasing import erase_from_archive
+from decision.archive.errors import ArchiveChanged
+from decision.archive.folder import ArchiveFolder
 from decision.archive.given import ids_not_given
-from decision.archive.journal import ArchiveChanged, Journal, files, reading
 from decision.archive.lookup import look_up
 from decision.archive.policies import newest_version
 from decision.archive.replays import read_replays
+from decision.archive.tables import files
 from decision.archive.timeline import archived_days
 from decision.archive.whereabouts import Whereabouts
 from decision.core.clock import DAY
@@ -45,9 +47,9 @@ def churn(archive: Path) -> Iterator[None]:
     over = threading.Event()
 
     def merge() -> None:
-        journal = Journal(archive)
+        folder = ArchiveFolder(archive)
         while not over.is_set():
-            compact(journal, fewest=1)
+            compact(folder, fewest=1)
 
     thread = threading.Thread(target=merge)
     thread.start()
@@ -82,10 +84,9 @@ def found_in_days(archive: Path) -> list[Any]:
 
 def by_duckdb(archive: Path) -> int:
     """As the documentation shows it."""
-    with reading(archive):
-        paths = [str(path) for path in files(archive, "decisions")]
-        found = duckdb.sql(f"SELECT count(*) FROM read_parquet({paths}, union_by_name = true)")
-        return int(found.fetchall()[0][0])
+    paths = [str(path) for path in files(archive, "decisions")]
+    found = duckdb.sql(f"SELECT count(*) FROM read_parquet({paths}, union_by_name = true)")
+    return int(found.fetchall()[0][0])
 
 
 READERS: Final[dict[str, Callable[[Path], Any]]] = {
@@ -122,7 +123,6 @@ async def test_who_is_overtaken_by_an_erasure_is_told_to_read_again(tmp_path: Pa
     await write(tmp_path)
     with (
         pytest.raises(ArchiveChanged, match="somebody was erased; do it again"),
-        reading(tmp_path),
         naming_damage(tmp_path),
     ):
         paths = [str(path) for path in files(tmp_path, "decisions")]

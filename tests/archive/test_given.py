@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.archive.lookup import look_up
 from decision.archive.replays import read_replays
 from decision.core.clock import DAY, from_micros
@@ -66,9 +66,9 @@ async def write(out: Path) -> tuple[Engine, dict[str, str]]:
     await engine.events.record(bought)
     clock.now += 2 * DAY
     await engine.events.record([Event(type="visit", customer_id="c-3", id="e")])
-    journal = Journal(out)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=clock, keep=0)
+    folder = ArchiveFolder(out)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=clock, keep=0)
         await archiver.open()
         await archiver.run()
     return engine, found

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from decision.archive.compaction import compact
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.core import records
 from decision.core.clock import HOUR, from_micros
 from decision.core.records import JourneyRecord
@@ -65,7 +65,7 @@ async def test_an_erasure_takes_what_journeys_did_also_where_files_were_merged(
         one = msgspec.structs.replace(ASKED, customer_id=customer)
         await log(store, customer, *journey_records(f"k-{customer}", [one]))
         await archive(store, out)
-    compact(Journal(out))
+    compact(ArchiveFolder(out))
     await log(store, "mei", *journey_records("unread", [ASKED]))
     await engine.customers.erase("mei")
     await archive(store, out)

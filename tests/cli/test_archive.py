@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 import pytest
 
-from decision.archive.journal import files
+from decision.archive.tables import files
 from decision.store import EmbeddedRedis, RedisStore
 from tests.cli.conftest import Run
 from tests.ports import free_port

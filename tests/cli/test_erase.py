@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from decision.archive.erasing import erase_from_archive
-from decision.archive.journal import UnreadableFile
+from decision.archive.errors import UnreadableFile
 from tests.cli.conftest import Run
 
 

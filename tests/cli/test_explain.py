@@ -93,14 +93,14 @@ def archived(decided, redis_url, prefix, tmp_path) -> str:
     """The folder to which the decision has moved from the log."""
     pytest.importorskip("pyarrow")
     from decision.archive.archiver import Archiver
-    from decision.archive.journal import Journal
+    from decision.archive.folder import ArchiveFolder
 
     async def move() -> None:
         store = RedisStore(redis_url, prefix=prefix)
         await store.start()
-        journal = Journal(tmp_path / "archive")
-        with journal.alone():
-            archiver = Archiver(journal, store, clock=wall_clock, keep=0)
+        folder = ArchiveFolder(tmp_path / "archive")
+        with folder.claimed():
+            archiver = Archiver(folder, store, clock=wall_clock, keep=0)
             await archiver.open()
             await archiver.run()
         await store.close()

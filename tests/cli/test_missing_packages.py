@@ -10,7 +10,7 @@ from redis import Redis
 
 from tests.cli.conftest import Run
 
-WITHOUT = ("pyarrow", "duckdb")
+WITHOUT = ("duckdb", "deltalake")
 
 
 @pytest.fixture

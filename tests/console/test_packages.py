@@ -20,5 +20,5 @@ async def test_pages_on_the_archive_name_the_packages_and_the_command(
     async with browsing(rules) as browser:
         text = (await browser.get(f"/console/{path}")).text
         assert "Packages are missing on the server" in text
-        assert "needs duckdb and pyarrow; install what is missing with: " in text
+        assert "needs deltalake, duckdb and pyarrow; install what is missing with: " in text
         assert "There is no archive" not in text

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.children import Child
 from decision.core.schema import DecisionRequest, Event
 from decision.store import MemoryStore
@@ -54,9 +54,9 @@ async def archived(browser: Browser, archive: Path) -> None:
         bought = Event(type="purchase", customer_id=customer, properties={"amount": 10 + number})
         await engine.events.record([bought])
     archive.mkdir()
-    journal = Journal(archive)
-    with journal.alone():
-        archiver = Archiver(journal, cast(Any, engine.runtime.store), clock=engine.runtime.clock)
+    folder = ArchiveFolder(archive)
+    with folder.claimed():
+        archiver = Archiver(folder, cast(Any, engine.runtime.store), clock=engine.runtime.clock)
         await archiver.open()
         await archiver.run()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from decision.archive import journal as journals
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
-from decision.archive.journal import ArchiveTransaction, Journal, read_manifest
+from decision.archive.folder import ArchiveFolder
+from decision.archive.table import TableChange
 from decision.engine.runtime import wall_clock
 from decision.store import RedisStore
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify
@@ -23,27 +23,37 @@ pytestmark = pytest.mark.anyio
 
 
 async def killed(store: RedisStore, url: str, prefix: str, out: Path, kills: int) -> None:
-    """Kills archivers one after another while decisions and events go on being logged."""
+    """Kills archivers, two at a time with a share each, while decisions and events are logged."""
     writer = Writer(await engine_on(store))
     chance = random.Random(kills)
     seen: set[int] = set()
-    async with Archivers(url, prefix, out) as archivers:
+
+    async def kill(archivers: Archivers) -> None:
+        pid = await archivers.start()
+        if chance.random() < 0.7:
+            await commits(out, chance.randint(1, 3))
+        await asyncio.sleep(chance.uniform(0, 0.15))
+        os.kill(pid, signal.SIGKILL)
+        assert await archivers.ended() == -signal.SIGKILL
+        found = archived(out, "decisions")
+        assert max(found.values(), default=1) == 1
+        seen.add(len(found))
+
+    async def kill_all(archivers: Archivers) -> None:
+        for _ in range(kills // 2):
+            await kill(archivers)
+
+    async with (
+        Archivers(url, prefix, out, "1/2") as odd,
+        Archivers(url, prefix, out, "2/2") as even,
+    ):
         load = asyncio.ensure_future(writer.run())
         try:
-            for _ in range(kills):
-                pid = await archivers.start()
-                if chance.random() < 0.7:
-                    await commits(out, chance.randint(1, 3))
-                await asyncio.sleep(chance.uniform(0, 0.15))
-                os.kill(pid, signal.SIGKILL)
-                assert await archivers.ended() == -signal.SIGKILL
-                found = archived(out, "decisions")
-                assert max(found.values(), default=1) == 1
-                seen.add(len(found))
+            await asyncio.gather(kill_all(odd), kill_all(even))
         finally:
             writer.stopped = True
             await load
-        assert await archivers.run_once() == 0
+        assert await odd.run_once() == await even.run_once() == 0
     counts = verify(out, writer)
     left = [len(await store.log_records(partition)) for partition in range(256)]
     assert sum(left) == 0
@@ -52,14 +62,15 @@ async def killed(store: RedisStore, url: str, prefix: str, out: Path, kills: int
 
 
 async def commits(out: Path, number: int) -> None:
-    """Waits until so many more changes are committed."""
-    manifest = read_manifest(out)
-    assert manifest is not None
-    until = manifest.number + number
+    """Waits until so many more batches are committed."""
+
+    def made() -> int:
+        return sum(1 for _ in (out / "_progress" / "_delta_log").glob("*.json"))
+
+    until = made() + number
     async with asyncio.timeout(60):
-        while manifest is None or manifest.number < until:
+        while made() < until:
             await asyncio.sleep(0.01)
-            manifest = read_manifest(out)
 
 
 @pytest.mark.slow
@@ -81,8 +92,8 @@ class Died(BaseException):
 
 
 STEPS = (
-    *("before a file", "after a file", "before the manifest", "after the manifest"),
-    *("after a rename", "after a removal", "before trimming", "after trimming"),
+    *("before a table", "before a file", "after a file", "before a commit", "after a commit"),
+    *("before a removal", "after a removal", "before trimming", "after trimming"),
 )
 
 
@@ -94,23 +105,20 @@ async def archive_once(store: RedisStore, out: Path, end: str = "", nth: int = 1
         if name == end and next(left) == 0:
             raise Died(name)
 
-    journal = Journal(out, step)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=wall_clock, keep=0, batch=20)
+    folder = ArchiveFolder(out, step)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=wall_clock, keep=0, batch=20)
         await archiver.open()
         await archiver.run()
-        compact(journal, small=50_000, fewest=3)
+        compact(folder, small=50_000, fewest=3, kept=0)
 
 
 @pytest.mark.slow
 async def test_ended_at_every_step_nothing_is_lost_or_doubled(
     redis_store: RedisStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before and after each file, the manifest, each rename and removal, and trimming."""
-    monkeypatch.setattr(
-        ArchiveTransaction, "abandon", lambda self: None
-    )  # the dead tidy nothing up
-    monkeypatch.setattr(journals, "_PATIENCE", 0.05)  # and finish no rename
+    """Before and after each table, file, commit and removal, and trimming."""
+    monkeypatch.setattr(TableChange, "abandon", lambda self: None)  # the dead tidy nothing up
     writer = Writer(await engine_on(redis_store))
     out = tmp_path / "out"
     numbers = itertools.count()

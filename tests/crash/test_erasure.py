@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal, files, read_manifest
+from decision.archive.folder import ArchiveFolder
+from decision.archive.table import Table, TableChange
+from decision.archive.tables import files
 from decision.core import records
 from decision.core.clock import HOUR, from_micros
 from decision.core.identifiers import partition_of
@@ -109,11 +111,17 @@ async def damaged(store: Store, customer: str, mark: Iterator[str]) -> None:
 
 
 async def archive(store: RedisStore, out: Path) -> None:
-    journal = Journal(out)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=wall_clock, keep=HOUR)
+    folder = ArchiveFolder(out)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=wall_clock, keep=HOUR)
         await archiver.open()
         await archiver.run()
+
+
+def table_of(out: Path, name: str) -> Table:
+    found = Table.find(ArchiveFolder(out), name)
+    assert found is not None
+    return found
 
 
 async def dump(store: RedisStore, pattern: str = "*") -> bytes:
@@ -346,32 +354,31 @@ async def test_an_archive_in_which_an_earlier_version_named_the_erased_names_the
         await engine.customers.set_consents(name, {"tips": {"*": said}})
     await engine.customers.erase("zebra000zebra")
     await archive(redis_store, out)
-    manifest = read_manifest(out)
-    assert manifest is not None
     [path] = files(out, "changes")
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     before = table.to_pylist()
     pseudonym = next(row["customer_id"] for row in before if row["kind"] == "erasure")
     old = [
         {**row, "customer_id": "zebra000zebra", "detail": "{}"} if row["kind"] == "erasure" else row
         for row in before
     ]
-    pq.write_table(type(table).from_pylist(old, table.schema), path)
-    manifest.pseudonymous = False
-    Journal(out).commit(manifest)
+    change = TableChange(table_of(out, "changes"))
+    change.add(path.parent.name.removeprefix("date="), type(table).from_pylist(old, table.schema))
+    change.remove(path)
+    change.commit()
+    table_of(out, "_progress").set_properties(**{"nextbest.pseudonymous": "false"})
     assert marks_in(in_archive(out))
     await archive(redis_store, out)
     assert marks_in(in_archive(out)) == set()
     [path] = files(out, "changes")
-    after = pq.read_table(path).to_pylist()
+    after = pq.ParquetFile(path).read().to_pylist()
     erased = next(row for row in after if row["kind"] == "erasure")
     assert erased["customer_id"] == pseudonym
     assert [row for row in after if row["kind"] != "erasure"] == [
         row for row in before if row["kind"] != "erasure"
     ]
-    number = read_manifest(out).number  # type: ignore[union-attr]
     await archive(redis_store, out)
-    assert read_manifest(out).number == number  # type: ignore[union-attr]
+    assert files(out, "changes") == [path]
 
 
 async def test_a_server_erases_from_the_file_and_logs_nothing_of_the_customer(

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.archive.replays import read_replays
 from decision.cli.app import cli
 from decision.core.clock import to_micros
@@ -233,9 +233,9 @@ async def test_a_what_if_over_an_archive_takes_its_newest_decisions(
     redis_store: RedisStore, tmp_path: Path
 ) -> None:
     await decided(redis_store, 60)  # on three days
-    journal = Journal(tmp_path)
-    with journal.alone():
-        archiver = Archiver(journal, redis_store, clock=wall_clock, keep=0)
+    folder = ArchiveFolder(tmp_path)
+    with folder.claimed():
+        archiver = Archiver(folder, redis_store, clock=wall_clock, keep=0)
         await archiver.open()
         await archiver.run()
     for newest, since in ((1, 59), (20, 40), (59, 1), (60, 0), (1_000, 0)):

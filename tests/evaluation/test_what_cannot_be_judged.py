@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from decision.archive.journal import ArchiveError
+from decision.archive.errors import ArchiveError
 from decision.core.clock import DAY, from_micros
 from decision.evaluation.log import EvaluationError, open_log
 from decision.evaluation.report import EvaluationReport

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.archive.replays import read_replays
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.decide import decide
@@ -87,9 +87,9 @@ async def lived_through(folder: Path, clock: Clock) -> Snapshot:
             limit=1 + number % 2,
         )
         await engine.decide(request)
-    journal = Journal(folder)
-    archiver = Archiver(journal, store, clock=clock)
-    with journal.alone():
+    folder = ArchiveFolder(folder)
+    archiver = Archiver(folder, store, clock=clock)
+    with folder.claimed():
         await archiver.open()
         await archiver.run()
     return snapshot

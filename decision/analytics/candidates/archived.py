@@ -20,7 +20,6 @@ from decision.analytics.candidates.segment import seen_on, segment_field, slice_
 from decision.analytics.candidates.source import THREADS, Counted, CountsDatabase
 from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import reading
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.summaries import FileKey, Job, Summaries, keys_of, release
 from decision.core.clock import from_micros
@@ -118,36 +117,35 @@ class ArchivedCandidates:
     def _refreshed(self, loaded: _Loaded, timezone: str, segment: str | None) -> int:
         """Takes in what changed in the archive; returns how many customers were erased."""
         summaries = self._summaries(timezone, segment)
-        with reading(self._archive):
-            keys = {key.name: key for key in keys_of(self._archive, "decisions")}
-            changes = self._said()
-            ungiven = _by_day(changes)
-            gone = [name for name in loaded.files if name not in keys]
-            again = [
-                name
-                for name, versions in loaded.missing.items()
-                if any(self._facts(version) is not None for version in versions)
-            ]
-            new = [name for name in keys if name not in loaded.files or name in again]
+        keys = {key.name: key for key in keys_of(self._archive, "decisions")}
+        changes = self._said()
+        ungiven = _by_day(changes)
+        gone = [name for name in loaded.files if name not in keys]
+        again = [
+            name
+            for name, versions in loaded.missing.items()
+            if any(self._facts(version) is not None for version in versions)
+        ]
+        new = [name for name in keys if name not in loaded.files or name in again]
 
-            def made(name: str) -> Any:
-                return self._summary(summaries, keys[name], timezone, segment, ungiven)
+        def made(name: str) -> Any:
+            return self._summary(summaries, keys[name], timezone, segment, ungiven)
 
-            with loaded.database.changing(), ThreadPoolExecutor(THREADS) as pool:
-                for name in (*gone, *again):
-                    loaded.database.remove(name)
-                    loaded.files.pop(name, None)
-                    loaded.missing.pop(name, None)
-                    loaded.withheld.pop(name, None)
-                for name, counts in zip(new, pool.map(made, new), strict=True):
-                    loaded.database.add(name, counts)
-                    loaded.files[name] = keys[name]
-                    loaded.missing[name] = _missing(counts)
-                    loaded.withheld[name] = _withheld(counts)
-                self._withhold(loaded, ungiven, timezone, segment)
-            if gone or new:
-                summaries.tidy(keys)
-                release()
+        with loaded.database.changing(), ThreadPoolExecutor(THREADS) as pool:
+            for name in (*gone, *again):
+                loaded.database.remove(name)
+                loaded.files.pop(name, None)
+                loaded.missing.pop(name, None)
+                loaded.withheld.pop(name, None)
+            for name, counts in zip(new, pool.map(made, new), strict=True):
+                loaded.database.add(name, counts)
+                loaded.files[name] = keys[name]
+                loaded.missing[name] = _missing(counts)
+                loaded.withheld[name] = _withheld(counts)
+            self._withhold(loaded, ungiven, timezone, segment)
+        if gone or new:
+            summaries.tidy(keys)
+            release()
         return sum(one.erasures for one in changes)
 
     def _summaries(self, timezone: str, segment: str | None) -> Summaries:

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from decision.analytics.candidates.block import Block, Coded
-from decision.archive.journal import UnreadableFile, files
+from decision.archive.errors import UnreadableFile
 from decision.archive.registers import Registers
 from decision.archive.replays import replay_of, replay_rows
+from decision.archive.tables import files
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.fields import STATE_FIELD, Field, Situation, parse_field

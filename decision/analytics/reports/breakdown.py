@@ -11,9 +11,9 @@ from decision.analytics.queries import queries
 from decision.analytics.reports.asking import property_path
 from decision.analytics.reports.naming import fields_of_rules, unknown_name
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.journal import files
 from decision.archive.registers import Registers
 from decision.archive.replays import read_document
+from decision.archive.tables import files
 from decision.core.errors import InputError
 from decision.core.fields import Field, Situation
 from decision.core.said import Said

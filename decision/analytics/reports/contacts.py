@@ -6,9 +6,9 @@ from typing import Final
 
 from decision.analytics.queries import queries
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.journal import files
 from decision.archive.layout import day_of
 from decision.archive.machines import BY_PEOPLE
+from decision.archive.tables import files
 from decision.core.clock import DAY
 from decision.core.definition import Reservation
 from decision.core.event_effects import CONFIRMING, CONTACT_EVENTS, RELEASING

@@ -22,8 +22,8 @@ from decision.analytics.reports.asking import not_there
 from decision.analytics.reports.source import PACKAGE, Source
 from decision.analytics.segments import NothingFound
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
-from decision.archive.journal import files
 from decision.archive.policies import read_policy
+from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.definition import Experiment, PolicyDefinition
 from decision.core.errors import InputError

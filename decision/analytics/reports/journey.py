@@ -23,7 +23,7 @@ from decision.analytics.reports.answering import (
 from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.journal import files
+from decision.archive.tables import files
 from decision.core.clock import SECOND, from_micros
 from decision.core.errors import InputError
 from decision.core.said import Joined, Said, lasting_about, marked

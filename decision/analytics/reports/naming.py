@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from decision.analytics.queries import queries
 from decision.analytics.reports.asking import ANY, Question, nearest, options_of
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.journal import files
 from decision.archive.log_columns import Amount
+from decision.archive.tables import files
 from decision.core import calendar
 from decision.core.clock import from_micros
 from decision.core.errors import InputError

@@ -38,8 +38,8 @@ from decision.analytics.sample_ratio import ALPHA as RATIO_ALPHA
 from decision.analytics.sample_ratio import p_value
 from decision.analytics.weighing import weighed
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
-from decision.archive.journal import files
 from decision.archive.log_columns import Amount
+from decision.archive.tables import files
 from decision.core.definition import Metric, PolicyDefinition
 from decision.core.local_days import END
 from decision.core.said import Said, marked

@@ -14,11 +14,11 @@ from decision.analytics.reports.zones import known_zones
 from decision.analytics.segments import NothingFound
 from decision.archive.damage import naming_damage
 from decision.archive.given import IDS_NOT_GIVEN, WITHOUT_STORE
-from decision.archive.journal import files, reading
 from decision.archive.layout import day_of
 from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
+from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.definition import PolicyDefinition
 from decision.core.local_days import BEGIN, END
@@ -39,7 +39,7 @@ def open_source(archive: Path, span: Range, policy: PolicyDefinition | None) -> 
     Raises:
         ArchiveError: it lacks a file, or one is damaged.
     """
-    with reading(archive), naming_damage(archive), open_database() as database:
+    with naming_damage(archive), open_database() as database:
         database.execute("SET preserve_insertion_order = false")  # so that threads need not wait
         yield Source(database, archive, span, policy)
 

@@ -12,8 +12,8 @@ from decision.analytics.reports.asking import Question, about, duration
 from decision.analytics.reports.event_amounts import metric_named
 from decision.analytics.reports.naming import check, check_property
 from decision.analytics.reports.source import PACKAGE, Source
-from decision.archive.journal import files
 from decision.archive.log_columns import Amount
+from decision.archive.tables import files
 from decision.core.clock import DAY
 from decision.core.definition import Metric
 from decision.core.errors import InputError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from decision.archive.journal import files
 from decision.archive.query import Database
 from decision.archive.registers import Registers
 from decision.archive.replays import read_document
+from decision.archive.tables import files
 from decision.core import calendar
 
 _LATEST = """

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
-from decision.archive.journal import reading
 from decision.archive.log_columns.made import (
     FORMAT,
     Amount,
@@ -129,7 +128,7 @@ class LogColumns:
 
     @contextmanager
     def _looking(self) -> Iterator[OpenedLater]:
-        with self._lock, naming_damage(self.archive), reading(self.archive), OpenedLater() as later:
+        with self._lock, naming_damage(self.archive), OpenedLater() as later:
             yield later
 
     def _dataset_of(self, amount: Amount) -> _Dataset:

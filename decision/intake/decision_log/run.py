@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from decision.archive.collecting import without_collecting
-from decision.archive.journal import Step
+from decision.archive.folder import Step
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import FileError, InputError
 from decision.core.events import LONGEST_WINDOW

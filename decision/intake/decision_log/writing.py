@@ -1,37 +1,33 @@
-"""Tables of imported decisions into an archive: staged outside of it, then added in one commit.
+"""Tables of imported decisions into an archive: staged outside of it, then added table by table.
 
-What the archive has already, by ids, is left out. An archiver or an erasure may write the archive
-meanwhile: the change is made under the journal's lock, on the state as it is then.
+What a table has already, by ids, is left out. An archiver, an erasure or another import may write
+the archive meanwhile: each commit is made on the state as it is then, or made anew. Whatever ends
+an import, importing the same rows again adds what is missing, and nothing twice.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from uuid import uuid4
 
-from decision.archive.journal import (
-    ArchiveError,
-    ArchiveManifest,
-    ArchiveTransaction,
-    Journal,
-    Step,
-    read_manifest,
-)
+from decision.archive.errors import ArchiveError
+from decision.archive.folder import ArchiveFolder, Step
+from decision.archive.known_ids import ID_OF
 from decision.archive.layout import DATASETS, write_table
+from decision.archive.migration import migrate
 from decision.archive.policies import write_policy
+from decision.archive.progress import Progress
+from decision.archive.table import Table, TableChange, retried
+from decision.archive.tables import is_archive
 from decision.core.errors import NextbestError
 
 GROUP: Final = "archive"
 """The reader of the log for whom a new archive is made: that of `nextbest archive`."""
 
-_ID: Final = {
-    "decisions": "decision_id",
-    "replays": "decision_id",
-    "events": "event_id",
-    "outcomes": "event_id",
-}
+_IMPORTED: Final = "imported"
+"""The application transaction of imports: of two on one state of a table, one looks again."""
 
 
 class TypesChanged(NextbestError):
@@ -74,11 +70,14 @@ def feature_types(archive: Path) -> dict[str, str]:
     """The types of features in an archive; a new one has none.
 
     Raises:
-        ArchiveError: the folder has files of a log, but no journal, so that nothing can be added.
+        ArchiveError: the folder has files of a log, but no tables, so that nothing can be added.
     """
-    manifest = read_manifest(archive)
-    if manifest is not None:
-        return dict(manifest.feature_types)
+    if is_archive(archive):
+        folder = ArchiveFolder(archive)
+        with folder.writing(exclusive=True):
+            migrate(folder)
+        table = Table.find(folder, "decisions")
+        return {} if table is None else table.feature_types
     for dataset in DATASETS:
         if any((archive / dataset).glob("date=*/*.parquet")):
             raise ArchiveError(
@@ -94,83 +93,95 @@ def write(
     policies: dict[str, dict[str, str]],
     step: Step = lambda name: None,
 ) -> Written:
-    """Adds what is staged to an archive, which is made if there is none, in one commit.
+    """Adds what is staged to an archive, which is made if there is none.
 
     `policies` is version → rule files. Where all rows are known, nothing is changed.
 
     Raises:
-        TypesChanged: see there.
-        ArchiveError, OSError: nothing was added.
+        TypesChanged: see there; nothing was added.
+        ArchiveError, OSError: importing again adds what is missing.
     """
-    journal = Journal(archive, step)
+    folder = ArchiveFolder(archive, step)
     written = Written(Counter(), Counter())
-    with journal.writing():
-        manifest = journal.load() or ArchiveManifest(
-            archive_id=uuid4().hex, group=GROUP, pseudonymous=True
-        )
-        kept = manifest.feature_types
-        if any(kept.get(name, kind) != kind for name, kind in staged.types.items()):
-            raise TypesChanged(f"{archive}: the archive has learned other features meanwhile")
-        change = ArchiveTransaction(journal, manifest)
-        try:
-            for piece in staged.pieces:
-                known = _known(archive, manifest, piece)
-                if known == 0:
-                    change.add_file(piece.dataset, piece.day, piece.path, piece.rows)
-                elif known < piece.rows:
-                    change.add(piece.dataset, piece.day, _fresh(archive, manifest, piece))
-                written.new[piece.dataset] += piece.rows - known
-                written.known[piece.dataset] += known
-            if written.new.total() == 0:
-                return written
-            for version, files in policies.items():
-                write_policy(archive, version, files)
-            change.commit(feature_types={**kept, **staged.types})
-        except BaseException:
-            change.abandon()
-            raise
+    pieces: defaultdict[str, list[Piece]] = defaultdict(list)
+    for piece in staged.pieces:
+        pieces[piece.dataset].append(piece)
+    with folder.writing():
+        Progress.make(folder, GROUP)
+        for version, files in policies.items():
+            write_policy(archive, version, files)
+        for dataset in DATASETS:
+            if pieces[dataset]:
+                table = Table.make(folder, dataset)
+                if dataset == "decisions":
+                    _learn(table, staged.types)
+                _add(table, pieces[dataset], written)
     return written
 
 
-def _ids(archive: Path, manifest: ArchiveManifest, piece: Piece) -> list[Any]:
-    """The ids that the archive has of a piece's dataset and day, as Arrow arrays."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _learn(table: Table, types: dict[str, str]) -> None:
+    def attempt() -> None:
+        kept = table.feature_types
+        if any(kept.get(name, kind) != kind for name, kind in types.items()):
+            raise TypesChanged(f"{table.path}: the archive has learned other features meanwhile")
+        table.widen(types)
 
-    start = f"{piece.dataset}/date={piece.day}/"
-    found = []
-    for name in manifest.files:
-        if name.startswith(start):
-            column = pq.read_table(archive / name, columns=[_ID[piece.dataset]]).column(0)
-            found += column.cast(pa.string()).chunks
-    return found
+    retried(table, attempt)
 
 
-def _is_known(archive: Path, manifest: ArchiveManifest, piece: Piece, ids: Any) -> Any:
+def _add(table: Table, pieces: Sequence[Piece], written: Written) -> None:
+    """Adds the rows of one dataset that are new, in one commit."""
+
+    def attempt() -> list[int]:
+        change = TableChange(table)
+        try:
+            counts = []
+            for piece in pieces:
+                known = _known(table, piece)
+                if known == 0:
+                    change.add_file(piece.day, piece.path)
+                elif known < piece.rows:
+                    change.add(piece.day, _fresh(table, piece))
+                counts.append(known)
+            if change:
+                change.commit({_IMPORTED: (table.position(_IMPORTED) or 0) + 1})
+        except BaseException:
+            change.abandon()
+            raise
+        return counts
+
+    known = sum(retried(table, attempt))
+    written.known[table.name] += known
+    written.new[table.name] += sum(piece.rows for piece in pieces) - known
+
+
+def _is_known(table: Table, piece: Piece, ids: Any) -> Any:
+    """Which of some ids the table has, on the date of a piece."""
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    known = pa.chunked_array(_ids(archive, manifest, piece), pa.string())
-    return pc.is_in(ids, value_set=known)
+    found = []
+    for path in table.files:
+        if path.parent.name == f"date={piece.day}":
+            column = pq.ParquetFile(path).read([ID_OF[piece.dataset]]).column(0)
+            found += column.cast(pa.string()).chunks
+    return pc.is_in(ids, value_set=pa.chunked_array(found, pa.string()))
 
 
-def _known(archive: Path, manifest: ArchiveManifest, piece: Piece) -> int:
+def _known(table: Table, piece: Piece) -> int:
     """How many rows of a piece the archive has already."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    start = f"{piece.dataset}/date={piece.day}/"
-    if not any(name.startswith(start) for name in manifest.files):
-        return 0
-    ids = pq.read_table(piece.path, columns=[_ID[piece.dataset]]).column(0)
-    return pc.sum(_is_known(archive, manifest, piece, ids)).as_py() or 0
+    ids = pq.ParquetFile(piece.path).read([ID_OF[piece.dataset]]).column(0)
+    return pc.sum(_is_known(table, piece, ids)).as_py() or 0
 
 
-def _fresh(archive: Path, manifest: ArchiveManifest, piece: Piece) -> Any:
+def _fresh(table: Table, piece: Piece) -> Any:
     """The rows of a piece that the archive does not have."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(piece.path, partitioning=None)
-    ids = table.column(_ID[piece.dataset])
-    return table.filter(pc.invert(_is_known(archive, manifest, piece, ids)))
+    rows = pq.ParquetFile(piece.path).read()
+    return rows.filter(pc.invert(_is_known(table, piece, rows.column(ID_OF[piece.dataset]))))

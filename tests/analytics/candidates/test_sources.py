@@ -19,8 +19,9 @@ from decision.analytics.segments import NothingFound
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.erasing import erase_from_archive
+from decision.archive.errors import ArchiveError
+from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import FOLDER as SUMMARIES
-from decision.archive.journal import ArchiveError, Journal
 from decision.archive.policies import policy_path
 from decision.core import records
 from decision.core.clock import DAY
@@ -228,9 +229,9 @@ async def test_real_decisions_have_the_same_figures_in_log_and_archive_through_c
     engine = Engine(store, EngineSettings(), lambda: clock[0])
     at = datetime.fromtimestamp(START / 1_000_000, UTC)
     engine.use(await build_snapshot(definition, None, store, at))
-    journal = Journal(tmp_path)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=lambda: clock[0], keep=DAY)
+    folder = ArchiveFolder(tmp_path)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=lambda: clock[0], keep=DAY)
         await archiver.open()
         source = ArchivedCandidates(tmp_path)
         for number in range(9):
@@ -244,7 +245,7 @@ async def test_real_decisions_have_the_same_figures_in_log_and_archive_through_c
             assert decisions(source) == 2 * (number + 1)
         before = report_candidates(source, Range(segment="customer.city"), by="segment")
         assert {row.name: row.decisions for row in before.rows} == {"上海": 10, "Bremen": 8}
-        assert compact(journal).files
+        assert compact(folder).files
         log = await read_recent(store)
         for asked, by in ((Range(), "message"), (Range(segment="customer.city"), "segment")):
             after = report_candidates(source, asked, by=by)

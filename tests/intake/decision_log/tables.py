@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from decision.archive.journal import files
+from decision.archive.tables import files
 from decision.core.clock import to_micros
 from decision.core.definition import PolicyDefinition
 from decision.intake.decision_log.run import Imported, ImportOptions, import_log

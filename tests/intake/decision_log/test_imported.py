@@ -6,16 +6,19 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from decision.archive.archiver import Archiver
 from decision.archive.erasing import erase_from_archive
+from decision.archive.errors import ArchiveError
+from decision.archive.folder import ArchiveFolder
 from decision.archive.imported import is_claimed, is_imported
-from decision.archive.journal import ArchiveError, Journal, read_manifest
 from decision.archive.lookup import look_up
+from decision.archive.progress import read_state
 from decision.archive.replays import read_replays
+from decision.archive.table import Table, TableChange
+from decision.archive.tables import files
 from decision.core.clock import DAY, HOUR
 from decision.core.document import ContactState
 from decision.core.identifiers import parse_decision_id, partition_of
@@ -89,11 +92,11 @@ def test_importing_again_changes_nothing_and_later_outcomes_are_added(desk: Desk
     drawn = Drawn(100)
     first = desk.imports(drawn.table())
     before = {name: desk.rows(name) for name in ("decisions", "replays", "events", "outcomes")}
-    manifest = read_manifest(desk.archive)
+    named = {name: files(desk.archive, name) for name in before}
     again = desk.imports(drawn.table())
     assert (again.decisions, again.known_decisions) == (0, 100)
     assert again.known_outcomes == first.outcomes
-    assert read_manifest(desk.archive) == manifest
+    assert named == {name: files(desk.archive, name) for name in before}
     assert before == {name: desk.rows(name) for name in before}
     drawn.reward[:] = 1.0
     later = desk.imports(drawn.table())
@@ -274,17 +277,21 @@ def test_silence_bad_probabilities_and_few_rows_are_judged_without_a_word_too_ma
 # ---------------------------------------------------------------- beside other writers
 
 
+def table_of(archive: Path, dataset: str) -> Table:
+    found = Table.find(ArchiveFolder(archive), dataset)
+    assert found is not None
+    return found
+
+
 def test_ended_at_any_step_nothing_is_there_twice_or_by_half(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process dies at each step of the commit; importing again then completes it."""
-    from decision.archive.journal import ArchiveTransaction
 
     class Died(BaseException):
         pass
 
-    monkeypatch.setattr(ArchiveTransaction, "abandon", lambda self: None)  # the dead tidy nothing
-    monkeypatch.setattr("decision.archive.journal._PATIENCE", 0.05)
+    monkeypatch.setattr(TableChange, "abandon", lambda self: None)  # the dead tidy nothing up
     drawn = Drawn(30, days=1)
     steps: list[str] = []
     desk.imports(drawn.table(), archive=desk.folder / "whole", step=steps.append)
@@ -301,7 +308,6 @@ def test_ended_at_any_step_nothing_is_there_twice_or_by_half(
             desk.imports(drawn.table(), archive=archive, step=step)
         desk.imports(drawn.table(), archive=archive)
         assert whole == {name: len(rows_of(archive, name)) for name in whole}
-        assert not list(archive.rglob(".*.tmp"))
 
 
 @pytest.mark.anyio
@@ -309,15 +315,15 @@ async def test_an_archiver_goes_on_after_an_import_and_both_keep_their_rows(desk
     from tests.archive.test_archive import archive as run_archiver
 
     store = MemoryStore()
-    journal = Journal(desk.archive)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=lambda: NOW, keep=0)
+    folder = ArchiveFolder(desk.archive)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=lambda: NOW, keep=0)
         await archiver.open()
         found = desk.imports(Drawn(50).table())
         await archiver.run()
     await run_archiver(store, desk.archive)
     assert len(desk.rows("decisions")) == found.decisions == 50
-    assert read_manifest(desk.archive) is not None
+    assert read_state(desk.archive) is not None
 
 
 def test_what_the_archive_has_learned_meanwhile_makes_the_tables_again(
@@ -325,17 +331,12 @@ def test_what_the_archive_has_learned_meanwhile_makes_the_tables_again(
 ) -> None:
     """A feature that another writer has logged with another type, while rows were read."""
     desk.imports(Drawn(20).table())
-    manifest = read_manifest(desk.archive)
-    assert manifest is not None
-    other = msgspec.structs.replace(
-        manifest, feature_types={**manifest.feature_types, "context.x": "text"}
-    )
     first = iter([{}])
     monkeypatch.setattr(
         "decision.intake.decision_log.run.feature_types",
         lambda archive: next(first, None) or feature_types(archive),
     )
-    Journal(desk.archive).commit(msgspec.structs.replace(other, added=[], removed=[]))
+    table_of(desk.archive, "decisions").widen({"context.x": "text"})
     found = desk.imports(
         table(HEAD + ",context.x", "2026-11-01T10:00:00Z,n-1,spring,email,outbound,0.5,7")
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from decision.archive.archiver import Archiver
-from decision.archive.journal import Journal
+from decision.archive.folder import ArchiveFolder
 from decision.core.clock import DAY, SECOND, from_micros
 from decision.core.schema import CustomerUpdate, DecisionRequest, Event
 from decision.engine import Engine, build_snapshot
@@ -79,9 +79,9 @@ async def lived(desk: Desk) -> Path:
     clock[0] += 3 * DAY
     await engine.events.record([Event(type="page_view", customer_id="c-0")])
     archive = desk.folder / "own"
-    journal = Journal(archive)
-    with journal.alone():
-        archiver = Archiver(journal, store, clock=lambda: clock[0], keep=0)
+    folder = ArchiveFolder(archive)
+    with folder.claimed():
+        archiver = Archiver(folder, store, clock=lambda: clock[0], keep=0)
         await archiver.open()
         await archiver.run()
     return archive
