@@ -160,7 +160,7 @@ class DecisionsFirst:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             try:
                 found = await self._deciding.decide(scope, receive)
-            except Exception as problem:  # noqa: BLE001  # the framework answers it
+            except Exception as problem:  # noqa: BLE001 - the framework answers it
                 scope["state"][_PROBLEM] = problem
             else:
                 scope["path_template"] = PATH

@@ -103,7 +103,7 @@ async def perform(
     since: RunState | None = None,
     about_to_tell: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Takes a run to its end. Nothing goes out where nobody is in the audience.
+    """Takes a run to its end. Nothing goes out where the audience is empty.
 
     `about_to_tell` is called before anything goes out, where something is to.
 

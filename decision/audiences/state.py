@@ -49,7 +49,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was asked for. `at` is the time at which its condition is looked at (µs).
 
     `condition` is the text of a file named `when`; with a `segment` both are empty. `purpose` None:
-    nobody is asked for consent. Without `out` and `gateway` customers are only counted.
+    consent is not looked at. Without `out` and `gateway` customers are only counted.
     With a `placement` it is asked there what to say to each, on some `channels` (none: on all);
     `share` 2/8 is the second of eight parts of the customers (see `asking`).
     """

@@ -131,7 +131,7 @@ def audience(
     portion is handed over again only under its id. --since tells what has changed since an earlier
     run, in the column `change`: joined or left.
 
-    Exit code 1: nobody is in the audience, or it could not be given out.
+    Exit code 1: the audience is empty, or it could not be given out.
     """
     asked = {name: given.pop(name) for name in ASKED}
     settings = settings_from(**given)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(state: RunState, as_json: bool) -> int:
-    """Says what came of a run; 1 where nobody is told of."""
+    """Says what came of a run; 1 where no customer went out."""
     asked, done = state.settings, state.progress
     if as_json:
         plain = msgspec.to_builtins(done)
@@ -32,12 +32,12 @@ def report(state: RunState, as_json: bool) -> int:
                 say(f"{name}: no customer has it{hint}")
     empty = not done.rows and asked.since is None and not counts_only(asked)
     if empty:
-        say("nobody is in the audience; nothing was given out")
+        say("the audience is empty; nothing was given out")
     return int(empty)
 
 
 def counts_only(asked: RunSettings) -> bool:
-    """Whether customers are counted, and nobody is told of."""
+    """Whether customers are counted, and none goes out."""
     return asked.out is None and asked.gateway is None
 
 

@@ -37,6 +37,8 @@ def backup(file: Path, overwrite: bool, as_json: bool, **given: Any) -> int:
     from decision.maintenance.backups.taking import name_in
 
     path = name_in(file, wall_clock()) if file.is_dir() else file
+    if not path.parent.is_dir():  # a volume that is not mounted must not become a folder
+        raise Fail(f"there is no folder {path.parent}; make it, or name another")
     if path.exists() and not overwrite:
         raise Fail(f"{path} exists already; name another file, or add --overwrite")
     taken = asyncio.run(_take(path, settings_from(**given)))

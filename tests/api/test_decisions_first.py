@@ -28,6 +28,7 @@ CASES: dict[str, tuple[str, dict[str, str], bytes]] = {
     "a look": ("GET", {}, b""),
     "a preflight": ("OPTIONS", {}, b""),
     "a wrong key": ("POST", {**JSON, "authorization": "Bearer nb_wrong"}, b"{}"),
+    "from no host": ("POST", {**JSON, "host": "exa mple/x"}, json.dumps(ASKED).encode()),
     "from elsewhere": ("POST", {**JSON, "host": "elsewhere.example"}, b"{}"),
     "too much": ("POST", JSON, b" " * 2_000_000),
 }

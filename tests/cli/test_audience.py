@@ -160,9 +160,7 @@ def test_an_empty_audience_is_said_and_nothing_is_written(run, where) -> None:
     Path("fr.yaml").write_text("customer.country: FR\n")
     result = run("audience", "--when", "fr.yaml", *AGREED, "--out", "fr.csv", *where)
     assert result.exit_code == 1 and not Path("fr.csv").exists()
-    assert (
-        "0 of 4 customers match" in result.stdout and "nobody is in the audience" in result.stderr
-    )
+    assert "0 of 4 customers match" in result.stdout and "the audience is empty" in result.stderr
 
 
 def test_a_run_is_audited_and_compared_with_the_next(run, where) -> None:

@@ -21,6 +21,9 @@ def test_commands_say_what_they_did_and_what_to_do(
     assert told.exit_code == 0 and json.loads(told.stdout)["customers"] == 11
     (path,) = tmp_path.glob("nextbest-*.backup")
     assert run("backup", str(path), *own, f"{prefix}a:").exit_code == 1
+    elsewhere = run("backup", str(tmp_path / "not-mounted" / "x"), *own, f"{prefix}a:")
+    assert elsewhere.exit_code == 1 and "there is no folder" in elsewhere.stderr
+    assert not (tmp_path / "not-mounted").exists()
     other = (*own, f"{prefix}b:")
     assert "set NEXTBEST_KEY_PREFIX" in (refused := run("restore", str(path), *other)).stderr
     assert refused.exit_code == 1

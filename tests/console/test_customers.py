@@ -73,7 +73,7 @@ async def test_who_is_not_found_is_said_with_what_was_tried(rules: Path) -> None
     async with browsing(rules) as browser:
         page = await browser.client.get("/console/customers", params={"q": HTML})
         assert page.status_code == 200
-        assert "Nobody is found by &lt;img" in page.text
+        assert "No customer is found by &lt;img" in page.text
         assert "email, phone" in page.text
         typed = await browser.client.get("/console/customers", params={"q": "email:x"})
         assert typed.text.count("types email, phone") == 1  # each once
