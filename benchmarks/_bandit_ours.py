@@ -90,7 +90,7 @@ class Ours:
         own = None if model is None else model.manifest.exploration
         gamma = self.settings.exploration if own is None else own
         scores = self.scores(model, rows)
-        return np.array([gap_weights(row, gamma) for row in scores.tolist()]), scores
+        return np.array([gap_weights(row, gamma) for row in scores]), scores
 
     def decide(self, rows: Array) -> Array:
         """The probabilities by which actions are drawn on a day."""

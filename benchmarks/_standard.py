@@ -34,6 +34,8 @@ CONTACTS: Final = 20
 ATTRIBUTES: Final = 24
 """Made-up attributes beside the shop's: about 40 together."""
 AT_ONCE: Final = 16
+TREES: Final = 200
+"""More than these are never learned, and the learning rate is so low that fewer are not better."""
 
 Store = MemoryStore | RedisStore
 
@@ -135,8 +137,8 @@ def train_standard(models: Path, messages: int = 50, seed: int = 7) -> Path:
     numeric = [f"customer.a{n}" for n in range(ATTRIBUTES)]
     numeric += [f"events.e{n}.count_7d" for n in range(EVENT_TYPES)]
     text = _SPEC + "".join(f"  {name}: numeric\n" for name in numeric)
-    text += "lightgbm: {num_leaves: 31, min_data_in_leaf: 20, learning_rate: 0.05}\n"
-    text += "rounds: 200\nearly_stopping: 200\nmissing: 0%\n"
+    text += "lightgbm: {num_leaves: 31, min_data_in_leaf: 20, learning_rate: 0.01}\n"
+    text += f"rounds: {TREES}\nearly_stopping: {TREES}\nmissing: 0%\n"
     draw, rows = np.random.default_rng(seed), 20_000
     columns: dict[str, Any] = {name: draw.integers(0, 30, rows).astype(float) for name in numeric}
     columns |= {name: draw.integers(0, 2, rows).astype(float) for name in numeric[ATTRIBUTES:]}
@@ -150,9 +152,12 @@ def train_standard(models: Path, messages: int = 50, seed: int = 7) -> Path:
     parts = [np.sin(columns[name] * (1 + place / 7)) for place, name in enumerate(numeric)]
     odds = sum(parts) / 3 + np.cos(own) - 2.5
     label = draw.random(rows) < 1 / (1 + np.exp(-odds))
-    return train(
+    version = train(
         parse_spec("standard.yaml", text), table_of_columns(columns, label.astype(float)), models
     )
+    trees = (version / "model.txt").read_text("utf-8").count("\nTree=")
+    assert trees == TREES, f"the standard's model has {trees} trees, not {TREES}"
+    return version
 
 
 async def fill(

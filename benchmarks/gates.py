@@ -104,7 +104,7 @@ def _rates(shows: Array, responses: Array) -> Array:
 
 def _chosen_by(rates: Array) -> Array:
     """How probably each message is selected, by inverse-gap weighting along the last axis."""
-    rows = [gap_weights(row, GAMMA) for row in rates.reshape(-1, ACTIONS).tolist()]
+    rows = [gap_weights(row, GAMMA) for row in rates.reshape(-1, ACTIONS)]
     return np.array(rows).reshape(rates.shape)
 
 

@@ -11,6 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
 
 def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[float]:
     """The probability with which each candidate is chosen, in the order of the scores.
@@ -41,6 +46,21 @@ def inverse_gap_weights(scores: Sequence[float], gamma: float | None) -> list[fl
     weights = [1 / (count + gamma * (top - score)) for score in scores]
     weights[best] = 0.0
     weights[best] = 1.0 - math.fsum(weights)
+    return weights
+
+
+def inverse_gap_weights_of_many(scores: Floats, gamma: float | None) -> Floats:
+    """`inverse_gap_weights` by arrays: the same to the last bit, and faster for thirty and more.
+
+    Raises:
+        ValueError: as it does.
+    """
+    if gamma is None or not (0 <= gamma < math.inf and np.isfinite(scores).all()):
+        return np.array(inverse_gap_weights(scores.tolist(), gamma))
+    best = int(scores.argmax())
+    weights: Floats = 1 / (len(scores) + gamma * (scores[best] - scores))
+    weights[best] = 0.0
+    weights[best] = 1.0 - math.fsum(weights.tolist())
     return weights
 
 
@@ -90,3 +110,13 @@ def choose(probabilities: Sequence[float], u: float) -> int:
     if last < 0:
         raise ValueError(f"no probability of {list(probabilities)} is above zero")
     return last  # rounding left the sum a little below `u`
+
+
+def choose_of_many(probabilities: Floats, u: float) -> int:
+    """`choose` by arrays: the same index.
+
+    Raises:
+        ValueError: no probability is above zero.
+    """
+    found = int(probabilities.cumsum().searchsorted(u, side="right"))
+    return found if found < len(probabilities) else choose(probabilities.tolist(), u)

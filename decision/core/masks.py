@@ -73,6 +73,32 @@ def positions(mask: int) -> Indices:
     return np.flatnonzero(np.unpackbits(octets, bitorder="little"))
 
 
+def mask_of_array(indices: Indices) -> int:
+    """`mask_of` an array of indices, which are not negative.
+
+    >>> mask_of_array(np.array([0, 2]))
+    5
+    """
+    if not len(indices):
+        return 0
+    flags = np.zeros(int(indices.max()) + 1, dtype=np.bool_)
+    flags[indices] = True
+    return mask_from_bytes(np.packbits(flags, bitorder="little").tobytes())
+
+
+def among(indices: Indices, mask: int) -> Indices:
+    """The places of those indices, which ascend, that are in a non-negative mask.
+
+    >>> among(np.array([0, 2, 7]), 0b10000001).tolist()
+    [0, 2]
+    """
+    if not len(indices):
+        return np.empty(0, dtype=np.intp)
+    length = max(mask.bit_length(), int(indices[-1]) + 1)
+    octets = np.frombuffer(mask.to_bytes((length + 7) // 8, "little"), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(octets, bitorder="little").take(indices))
+
+
 def mask_bytes(mask: int) -> bytes:
     """A non-negative mask as little-endian bytes, as short as they can be."""
     return mask.to_bytes((mask.bit_length() + 7) // 8, "little")

@@ -20,7 +20,7 @@ from decision.core.document import ConsentChange, Document
 from decision.core.errors import InputError
 from decision.core.event_effects import OPTING_OUT, Occurrence
 from decision.core.journeys.state import has_abouts, without_abouts
-from decision.core.masks import mask_of
+from decision.core.masks import mask_of_array
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
 from decision.engine.events import occurrence_of
@@ -270,7 +270,7 @@ def plan(
         decision_id=decision_id,
     )
     degraded = list(snapshot.degraded)
-    if snapshot.lacking and snapshot.lacking & mask_of(verdict.scores.candidates.tolist()):
+    if snapshot.lacking and snapshot.lacking & mask_of_array(verdict.scores.candidates):
         degraded.append("model")
     if document.timezone and calendar.known_zone(document.timezone) is None:
         degraded.append("timezone")

@@ -20,7 +20,7 @@ from decision.core.business_rules import PlainMatcher
 from decision.core.decide import Verdict, decide, uplift_by
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
-from decision.core.masks import Indices, mask_of
+from decision.core.masks import Indices, mask_of_array
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.core.ports import Scorer
@@ -354,8 +354,8 @@ def selection_by(
     old = verdict.scores
     selection = np.zeros(len(old.candidates))
     above = priority > threshold
-    places = np.flatnonzero(above & _first_tier(bound.policy, old.candidates, above)).tolist()
-    if places:
+    places = np.flatnonzero(above & _first_tier(bound.policy, old.candidates, above))
+    if len(places):
         scores = Scores(old.candidates, old.probability, old.lever, priority, selection)
         selection[places] = draw_probabilities(bound.policy, scores, places, gamma, bound.unproven)
     return selection
@@ -363,7 +363,7 @@ def selection_by(
 
 def _first_tier(policy: Policy, candidates: Indices, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which candidates are of the first tier that has one of `among`."""
-    first = policy.foremost(mask_of(candidates[among].tolist()))
+    first = policy.foremost(mask_of_array(candidates[among]))
     for tier in policy.tiers:
         if tier & first:
             return np.array([bool(tier >> index & 1) for index in candidates.tolist()])

@@ -8,19 +8,31 @@ that. An object that does not match it is made again.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+import numpy as np
 
 from decision.files import read_regular
+from decision.scoring.features import Matrix
 from decision.scoring.manifest import TREES, Manifest
-from decision.scoring.model import Trees
+from decision.scoring.model import Scores, Trees
+
+if TYPE_CHECKING:
+    import lleaves
+
+_CODE: Final = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32
+)
+"""The machine code: (matrix, results, first row, end). The GIL is free while it runs."""
+_MOST_ROWS: Final = 1 << 31
 
 
 class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,8 +94,30 @@ def compile_trees(folder: Path, manifest: Manifest, path: Path) -> Trees:
     trees.compile(cache=str(path), raw_score=True)
     if trees.num_feature() != len(manifest.features):
         raise ValueError(f"{path}: made for {trees.num_feature()} features")
-    predict: Any = trees.predict
-    return lambda matrix: predict(matrix, n_jobs=1)
+    return _direct(trees)
+
+
+def _direct(trees: lleaves.Model) -> Trees:
+    """The machine code without what `trees.predict` does around it, which takes a decision longer
+    than some rows.
+
+    Raises:
+        ValueError (when called): the matrix is not one of these features.
+    """
+    width = trees.num_feature()
+    code = ctypes.cast(trees._c_entry_func, _CODE)
+    owner = trees  # the code goes when its model does
+
+    def score(matrix: Matrix) -> Scores:
+        rows, columns = matrix.shape
+        if columns != width or rows >= _MOST_ROWS:
+            raise ValueError(f"{owner.model_file}: cannot score {rows} rows of {columns} features")
+        plain = np.ascontiguousarray(matrix, dtype=np.float64)
+        found = np.zeros(rows)
+        code(plain.ctypes.data, found.ctypes.data, 0, rows)
+        return found
+
+    return score
 
 
 def keep_object(folder: Path, manifest: Manifest, path: Path) -> None:

@@ -6,12 +6,21 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decision.core.arbitration import MANY, drawn, gap_weights
 from decision.core.definition import Message, Purpose, Settings
-from decision.core.exploration import LARGEST_FLOOR, choose, inverse_gap_weights, with_floors
+from decision.core.exploration import (
+    LARGEST_FLOOR,
+    choose,
+    choose_of_many,
+    inverse_gap_weights,
+    inverse_gap_weights_of_many,
+    with_floors,
+)
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from tests.core.small import ask, customer, definition
@@ -54,6 +63,50 @@ def test_without_gamma_the_first_of_the_best_is_certain(values: list[float]) -> 
     found = inverse_gap_weights(values, None)
     best = values.index(max(values))
     assert found == [float(index == best) for index in range(len(values))]
+
+
+repeated = st.lists(st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0]) | st.floats(-1, 1), min_size=1)
+
+
+@given(repeated, gammas, below_one)
+def test_arrays_give_the_same_probabilities_and_draw_to_the_last_bit(
+    values: list[float], gamma: float | None, u: float
+) -> None:
+    """So decisions that were drawn with lists are replayed, whichever way is faster now."""
+    plain = inverse_gap_weights(values, gamma)
+    found = inverse_gap_weights_of_many(np.array(values), gamma)
+    assert found.tobytes() == np.array(plain).tobytes()
+    for number in (u, found[0], math.fsum(plain[:2])):
+        if number < 1:
+            assert choose_of_many(found, number) == choose(plain, number)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1).filter(any), below_one)
+def test_arrays_draw_by_any_weights_as_lists_do(values: list[float], u: float) -> None:
+    assert choose_of_many(np.array(values), u) == choose(values, u)
+
+
+@pytest.mark.parametrize("priority", [1e-320, 3.7, 1e300])
+def test_the_draw_is_the_same_on_both_sides_of_where_arrays_are_faster(priority: float) -> None:
+    for count in range(1, 2 * MANY):
+        values = [priority * (0.3 + (k * 7 % 5) / 10) for k in range(count)]
+        scale = 1 / max(values) if math.isfinite(1 / max(values)) else 1.0
+        plain = inverse_gap_weights([value * scale for value in values], 20.0)
+        found = gap_weights(np.array(values), 20.0)
+        assert found.tolist() == plain
+        assert [drawn(found, u / 50) for u in range(50)] == [
+            choose(plain, u / 50) for u in range(50)
+        ]
+
+
+def test_no_array_without_a_probability_is_drawn_from() -> None:
+    with pytest.raises(ValueError, match="above zero"):
+        choose_of_many(np.zeros(MANY), 0.5)
+    for bad in (math.inf, math.nan):
+        with pytest.raises(ValueError, match="finite"):
+            inverse_gap_weights_of_many(np.array([0.1, bad]), 10)
+        with pytest.raises(ValueError, match="gamma"):
+            inverse_gap_weights_of_many(np.array([0.1, 0.2]), bad)
 
 
 def test_published_example_by_hand() -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import Selector
-from decision.core.masks import indices, mask_bytes, mask_from_bytes, mask_of, mask_where, positions
+from decision.core.masks import (
+    among,
+    indices,
+    mask_bytes,
+    mask_from_bytes,
+    mask_of,
+    mask_of_array,
+    mask_where,
+    positions,
+)
 from decision.core.selectors import SelectorIndex, matches
 
 NAMES = st.sampled_from(["a", "ab", "b", "[a]", "优惠", ""])
@@ -64,3 +73,12 @@ def test_every_form_of_a_mask_says_the_same(flags: list[bool]) -> None:
     expected = [index for index, flag in enumerate(flags) if flag]
     assert indices(mask) == positions(mask).tolist() == expected
     assert mask_of(expected) == mask_from_bytes(mask_bytes(mask)) == mask
+    assert mask_of_array(positions(mask)) == mask
+
+
+@given(st.integers(0, 1 << 70), st.integers(0, 1 << 70))
+def test_the_places_among_some_indices_are_those_of_the_ones_in_the_mask(
+    some: int, mask: int
+) -> None:
+    expected = [place for place, index in enumerate(indices(some)) if mask >> index & 1]
+    assert among(positions(some), mask).tolist() == expected

@@ -45,6 +45,18 @@ def test_compiled_trees_score_as_lightgbm_does(trained: Path) -> None:
     assert model.probabilities(matrix) == pytest.approx(1 / (1 + np.exp(-shifted)), abs=1e-12)
 
 
+def test_compiled_trees_read_a_matrix_however_it_lies_in_memory(trained: Path) -> None:
+    trees = load_model(trained).trees
+    matrix = random_matrix(13, 60, 2)
+    expected = trees(matrix).tolist()
+    assert trees(np.asfortranarray(matrix)).tolist() == expected
+    assert trees(np.repeat(matrix, 2, axis=0)[::2]).tolist() == expected
+    assert trees(matrix[:7]).tolist() == expected[:7]
+    assert trees(matrix[:0]).tolist() == []
+    with pytest.raises(ValueError, match="60 rows of 12 features"):
+        trees(matrix[:, 1:])
+
+
 def test_a_version_is_named_by_its_content(trained: Path) -> None:
     manifest, _ = read_version(trained)
     assert trained.name == manifest.version == content_version(manifest)
