@@ -14,7 +14,8 @@ from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import encode_section
 
-_VERSIONS: Final = Struct("<3I")
+_HEAD: Final = Struct("<d8s3II3BBBI")
+"""What every commit says to `commit.lua`, which describes it."""
 
 
 class EncodedCommit(NamedTuple):
@@ -36,13 +37,24 @@ class EncodedCommit(NamedTuple):
     event_ids_last: int
     event_digests: list[bytes]
 
-    def arguments(self) -> list[str | bytes | int]:
-        """What `commit.lua` takes after its first two arguments."""
+    def arguments(self, until: float, sent: bool) -> list[str | bytes | int]:
+        """What `commit.lua` takes.
+
+        `until` is the time after which nothing is written, in milliseconds of the server's clock;
+        `sent` says that it was sent before.
+        """
         commit, digests = self.commit, self.event_digests
-        compared = (self.digest, self.expect, _VERSIONS.pack(*self.versions))
-        written = (self.write, *self.sections, self.first_version)
-        kept = (commit.request_id or "", self.answer, self.answer_lasts, self.event_ids_last)
-        arguments: list[str | bytes | int] = [*compared, *written, *kept, len(digests), *digests]
+        keeps = bool(commit.request_id)
+        uses = [(one in self.expect) + 2 * (one in self.write) for one in LETTERS]
+        head = (until, self.digest, *self.versions, self.first_version, *uses)
+        arguments: list[str | bytes | int] = [_HEAD.pack(*head, sent, keeps, len(digests))]
+        for use, section in zip(uses, self.sections, strict=True):
+            if use > 1:
+                arguments.append(section)
+        if commit.request_id:
+            arguments += (commit.request_id, self.answer, self.answer_lasts)
+        if digests:
+            arguments += (self.event_ids_last, *digests)
         for record in commit.records:
             arguments += (record.kind, record.id, record.body)
         return arguments

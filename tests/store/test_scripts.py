@@ -46,11 +46,26 @@ def open_lease(redis_store: RedisStore, prefix: str) -> Callable[[], Awaitable[N
     return opened
 
 
-def versions(*numbers: int) -> bytes:
-    return pack("<3I", *numbers)
+def head(
+    digest: bytes = ONE,
+    compared: str = "",
+    read: tuple[int, int, int] = (0, 0, 0),
+    written: str = "",
+    *,
+    start: int = 7,
+    until: float = NEVER,
+    sent: bool = False,
+    asked: bool = False,
+    events: int = 0,
+) -> bytes:
+    """What every commit says first; sections by their letters."""
+    uses = [(letter in compared) + 2 * (letter in written) for letter in "pce"]
+    return pack("<d8s3II3BBBI", until, digest, *read, start, *uses, sent, asked, events)
 
 
 CUSTOMER = ["document", "log", "answers", "events"]
+LEAN = CUSTOMER[:2]
+"""The keys of a commit without a request id or event ids."""
 
 
 def is_entry(reply: object) -> bool:
@@ -59,46 +74,40 @@ def is_entry(reply: object) -> bool:
 
 
 async def test_commit_writes_once_and_gives_the_state_where_it_conflicts(run: Run) -> None:
-    read, fresh = versions(0, 0, 0), (7, "r", b"answer", 60_000, 60_000, 1, b"event-1")
-    parts = ("pc", b"profile", b"contacts", b"")
-    first = ("0", NEVER, ONE, "pce", read, *parts, *fresh, "decision", "d-1", b"body")
+    kept = ("r", b"answer", 60_000, 60_000, b"event-1")
+    new = head(ONE, "pce", written="pc", asked=True, events=1)
+    first = (new, b"profile", b"contacts", *kept, "decision", "d-1", b"body")
     assert is_entry(await run("commit", CUSTOMER, *first))
     assert await run("commit", CUSTOMER, *first) == 1  # its digest is in the document
     document = codec.join(ONE, (7, 7, 7), (b"profile", b"contacts", b""))
-    again = (
-        "0",
-        NEVER,
-        TWO,
-        "",
-        read,
-        "",
-        b"",
-        b"",
-        b"",
-        9,
-        "r",
-        b"other",
-        1,
-        1,
-        2,
-        b"new",
-        b"event-1",
-    )
+    again = (head(TWO, asked=True, events=2), "r", b"other", 1, 1, b"new", b"event-1")
     assert await run("commit", CUSTOMER, *again) == [document, b"answer", [2]]
-    late = ("0", NEVER, TWO, "c", versions(7, 6, 7), *parts, 9, "", b"", 1, 1, 0)
-    assert await run("commit", CUSTOMER, *late) == [document, None, []]
-    same = ("0", NEVER, TWO, "c", versions(7, 7, 7), "e", b"", b"", b"events", 9, "", b"", 1, 1, 0)
-    assert await run("commit", CUSTOMER, *same) == 1
+    late = (head(TWO, "c", (7, 6, 7), "pc"), b"profile", b"contacts")
+    assert await run("commit", LEAN, *late) == [document, None, []]
+    assert await run("commit", LEAN, head(TWO, "c", (7, 7, 7), "e"), b"events") == 1
     after = codec.join(TWO, (7, 7, 8), (b"profile", b"contacts", b"events"))
-    latest = ("0", NEVER, b"digest-3", "p", read, "", b"", b"", b"", 9, "", b"", 1, 1, 0)
-    assert await run("commit", CUSTOMER, *latest) == [after, None, []]
+    assert await run("commit", LEAN, head(b"digest-3", "p")) == [after, None, []]
+
+
+async def test_commit_writes_one_section_and_leaves_the_others_as_they_are(run: Run) -> None:
+    """The version after the last one is 1."""
+    parts, last = dict.fromkeys("pce", b""), 2**32 - 1
+    assert await run("commit", LEAN, head(ONE, written="p", start=last), b"") == 1
+    numbers = dict.fromkeys("pce", last)
+    for turn, letter in enumerate("pcecpe"):
+        parts[letter] = letter.encode() * (turn + 1) + b"\0\xff"
+        read = (numbers["p"], numbers["c"], numbers["e"])
+        digest = b"turn---%d" % turn
+        assert await run("commit", LEAN, head(digest, letter, read, letter), parts[letter]) == 1
+        numbers[letter] = numbers[letter] % last + 1
+        document = codec.join(digest, [*numbers.values()], [*parts.values()])
+        assert await run("commit", LEAN, head(TWO, letter)) == [document, None, []]
 
 
 async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
-    arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
     logged = ("decision", "d-1", b"body")
-    assert is_entry(await run("commit", CUSTOMER, "0", NEVER, *arguments, *logged))
-    assert await run("commit", CUSTOMER, "1", NEVER, *arguments, *logged) == 1
+    assert is_entry(await run("commit", LEAN, head(), *logged))
+    assert await run("commit", LEAN, head(sent=True), *logged) == 1
     found = await run("find_record", ["log"], "decision", "d-1", "-", "+", 1)
     assert found == [b"body", b""]
     found = await run("find_record", ["log"], "decision", "d-2", "-", "+", 1)
@@ -108,17 +117,16 @@ async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
 
 
 async def test_commit_after_its_time_says_what_time_it_is(run: Run) -> None:
-    written = ("p", b"profile", b"", b"", 7, "", b"", 1, 1, 0)
-    arguments = (ONE, "", versions(0, 0, 0), *written)
     until = time.time_ns() // 1_000_000 - 1
-    assert await run("commit", CUSTOMER, "0", until, *arguments) > until
-    assert await run("commit", CUSTOMER, "0", NEVER, *arguments) == 1
-    assert await run("commit", CUSTOMER, "0", until, *arguments) == 1  # it was written in time
+    late = head(written="p", until=until)
+    assert await run("commit", LEAN, late, b"profile") > until
+    assert await run("commit", LEAN, head(written="p"), b"profile") == 1
+    assert await run("commit", LEAN, late, b"profile") == 1  # it was written in time
 
 
 async def test_an_answer_is_kept_as_long_as_somebody_claims_it(run: Run) -> None:
-    kept = ("", b"", b"", b"", 7, "r", b'{"decision_id":"X"}', 60_000, 1, 0)
-    assert await run("commit", CUSTOMER, "0", NEVER, ONE, "", versions(0, 0, 0), *kept) == 1
+    kept = ("r", b'{"decision_id":"X"}', 60_000)
+    assert await run("commit", CUSTOMER, head(asked=True), *kept) == 1
     claim, disclaim = (
         partial(run, f"{name}_answer", ["answers"], "r") for name in ("claim", "disclaim")
     )
@@ -135,8 +143,7 @@ async def test_an_answer_is_kept_as_long_as_somebody_claims_it(run: Run) -> None
 async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run: Run) -> None:
     logged = ("erasure", "e-1", b"body", ONE)
     assert await run("erase", CUSTOMER, 0, *logged) == [0, 0, 0]
-    written = ("p", b"profile", b"", b"", 7, "", b"", 1, 1, 0)
-    assert await run("commit", CUSTOMER, "0", NEVER, TWO, "", versions(0, 0, 0), *written) == 1
+    assert await run("commit", LEAN, head(TWO, written="p"), b"profile") == 1
     assert await run("erase", CUSTOMER, 6, *logged) == -1
     assert await run("erase", CUSTOMER, 7, *logged) == [1, 0, 0]
     assert await run("erase", CUSTOMER, -1, *logged) == [0, 0, 0]
@@ -144,15 +151,13 @@ async def test_erase_says_whether_there_was_something_or_that_it_has_changed(run
 
 async def test_commit_writes_nothing_of_before_an_erasure(run: Run) -> None:
     keys, present = [*CUSTOMER, "erased"], time.time_ns() // 1_000
-    arguments = ("", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
     logged = ("decision", "d-1", b"body")
-    first = ("0", NEVER, ONE, *arguments, *logged)
+    first, second = (head(ONE), *logged), (head(TWO), *logged)
     assert is_entry(await run("commit", keys, *first, present))
     assert await run("erase", keys, 0, "erasure", "e-1", b"", ONE, 60_000) == [0, 0, 0]
-    second = ("0", NEVER, TWO, *arguments, *logged)
     assert await run("commit", keys, *second, present) == [None, None, [], 1]
     assert is_entry(await run("commit", keys, *second, time.time_ns() // 1_000 + 1))
-    assert is_entry(await run("commit", CUSTOMER, *second))
+    assert is_entry(await run("commit", LEAN, *second))
 
 
 async def test_a_portion_shrinks_with_the_rest_and_never_exceeds_the_limit(run: Run) -> None:
@@ -241,10 +246,9 @@ async def test_append_gives_what_the_caller_does_not_know_yet(run: Run) -> None:
 
 
 async def test_advance_log_counts_what_it_removes(run: Run) -> None:
-    arguments = (ONE, "", versions(0, 0, 0), "", b"", b"", b"", 7, "", b"", 1, 1, 0)
     records = [part for name in ("d-1", "d-2") for part in ("decision", name, b"")]
     assert await run("advance_log", ["log"], "r", "0-0", "0-1", 0) == 0
-    assert is_entry(await run("commit", CUSTOMER, "0", NEVER, *arguments, *records))
+    assert is_entry(await run("commit", LEAN, head(), *records))
     assert await run("advance_log", ["log"], "r", "9999999999999-0", "9999999999999-1", 0) == 0
     everything = ("9999999999999-0", "9999999999999-1", 9_999_999_999_999)
     assert await run("advance_log", ["log"], "r", *everything) == 2

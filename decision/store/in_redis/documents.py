@@ -203,7 +203,9 @@ class RedisDocuments(
                 tail.append("")
             keys += own
             tail += told
-        encoded: list[Argument] = []
+        elif unless is None and not commit.request_id and not commit.event_ids:
+            del keys[2:]  # neither answers nor event ids are read or written
+        encoded: EncodedCommit | None = None
         lost, sent = False, commit.repeated
         while True:
             left = deadline - now()
@@ -212,16 +214,16 @@ class RedisDocuments(
                 call = partial(self._asked, by, left, lost)
             try:
                 since = [await self._clock_at(keys[0], unless.since, left)] if unless else []
-                encoded = encoded or (await self._encoded(commit, call)).arguments()
+                encoded = encoded or await self._encoded(commit, call)
                 node = self.connection.node(keys[0])
                 if node.clock_ahead is None:
                     node.clock_ahead = (self._time() - now()) * 1000
-                until = int(deadline * 1000 + node.clock_ahead) + 1
-                arguments = ["1" if sent else "0", until, *encoded, *since, *tail]
+                until = deadline * 1000 + node.clock_ahead + 1
+                arguments = [*encoded.arguments(until, sent), *since, *tail]
                 reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
-                sent = sent or (error.uncertain and bool(encoded))
+                sent = sent or (error.uncertain and encoded is not None)
                 if not error.uncertain or now() >= deadline:
                     error.uncertain = sent
                     raise

@@ -1,21 +1,24 @@
 -- Writes a customer's sections, answer, event ids and log records: all of it, or none.
 --
--- KEYS  1 document   2 log   3 answers   4 event ids
+-- KEYS  1 document   2 log
+--       only where one of them, or one of those that follow, is of use: 3 answers   4 event ids
 --       5 when the customer was erased; only where nothing of before an erasure may be written, or
 --         where there are more: 6 deliveries   7 those held   8 … those due, by channel
 --       last, with a change of the timer or counts: near timers, buckets of far ones, counts, and,
 --         where it is far, the list of its bucket; see `claim_wakes.lua`
--- ARGV  1 "1" where this very commit was sent before and its reply was lost, else "0"
---       2 the time after which nothing is written, milliseconds of this server's clock
---       3 digest of the commit's id, 8 bytes
---       4 letters of the sections to compare, of "pce" (profile, contacts, events)
---       5 the versions of all sections as read: 3 × u32, little-endian
---       6 letters of the sections to write   7, 8, 9 their bytes: profile, contacts, events
---      10 the version that a new document starts with, 1 to 2^32 - 1
---      11 request id, "" for none   12 answer   13 how long it lasts, milliseconds
---      14 how long event ids last, milliseconds   15 how many there are, n
---      16 to 15 + n their digests; then kind, id and body of each log record;
---      last, with a fifth key, the time since which there must have been no erasure, microseconds,
+-- ARGV  1 what every commit says, little-endian:
+--         f64 the time after which nothing is written, milliseconds of this server's clock
+--         8 bytes, digest of the commit's id   3 × u32, the versions of the sections as read: profile,
+--         contacts, events   u32, the version that a new document starts with, at least 1
+--         3 × u8, of each section: 1 where its version is compared, and 2 more where it is written
+--         u8, 1 where this very commit was sent before and its reply was lost
+--         u8, 1 where there is a request id   u32, how many event ids there are, n
+--       then, where there is such a thing:
+--         the bytes of each section that is written
+--         request id, answer, how long it lasts, milliseconds
+--         how long event ids last, milliseconds, and their n digests
+--         kind, id and body of each log record
+--       last, with a fifth key, the time since which there must have been no erasure, microseconds,
 --      or "" for any; and with a sixth one the bodies of the deliveries that are added, and in msgpack
 --      two lists: of those, {id, member, channel, place of its key}; and of those that are taken out,
 --      {id, member, place of the key, what must be true, lease, reason of a dead letter or false};
@@ -29,94 +32,109 @@
 --      places of the deliveries that are not as is said;
 --      or this server's time, in milliseconds, where it came too late
 --
--- Everything that can fail comes before the first write, because a script is not rolled back.
+-- Everything that can fail comes before the first write, because a script is not rolled back. What a
+-- commit does not ask for costs it nothing: no key, no argument, no call and no function.
 
+local HEAD = '<dc8I4I4I4I4BBBBBI4'
 local HEADER, HEADER_SIZE, FORMAT = '<Bc8I4I4I4I4I4I4', 33, 1
 local REPEATED_WITHIN = 120000 -- milliseconds
 local PRUNE_EVERY = 64 -- answers
 local UNPACKED = 1000 -- arguments at a time: Lua's stack is small
-local LETTERS = {'p', 'c', 'e'}
 
-local document, log, answers, event_ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local digest, request_id, event_count = ARGV[3], ARGV[11], tonumber(ARGV[15])
-local added, settled, timer
-local last = #ARGV
-if KEYS[6] then
-  added, settled, timer = unpack(cmsgpack.unpack(ARGV[last]))
-  last = last - 2 - #added
-elseif KEYS[5] then
-  last = last - 1
-end
+local log = KEYS[2]
+local latest, digest, read_p, read_c, read_e, start, in_p, in_c, in_e, sent, asked, event_count =
+  struct.unpack(HEAD, ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local raw = redis.call('GET', document)
-local last_digest, versions, sections = '', {0, 0, 0}, {'', '', ''}
+local raw = redis.call('GET', KEYS[1])
+local format, last_digest, p, c, e, size_p, size_c, size_e = FORMAT, '', 0, 0, 0, 0, 0, 0
 if raw then
-  local format, v1, v2, v3, n1, n2, n3
-  format, last_digest, v1, v2, v3, n1, n2, n3 = struct.unpack(HEADER, raw)
+  format, last_digest, p, c, e, size_p, size_c, size_e = struct.unpack(HEADER, raw)
   if format ~= FORMAT then
     return redis.error_reply('FORMAT the document has format ' .. format)
   end
-  versions = {v1, v2, v3}
-  local start = HEADER_SIZE + 1
-  for i, length in ipairs({n1, n2, n3}) do
-    sections[i] = string.sub(raw, start, start + length - 1)
-    start = start + length
-  end
 end
 
-local function in_log()
-  local from, to = string.format('%.0f', now - REPEATED_WITHIN), '+'
-  while true do
-    local entries = redis.call('XREVRANGE', log, to, from, 'COUNT', 100)
-    for _, entry in ipairs(entries) do
-      if entry[2][7] == 'c' and entry[2][8] == digest then
-        return true
-      end
-    end
-    if #entries < 100 then
-      return false
-    end
-    to = '(' .. entries[#entries][1]
-  end
-end
-
-if last_digest == digest or ARGV[1] == '1' and in_log() then
+if last_digest == digest then
   return 1
 end
+if sent == 1 then
+  local from, to = string.format('%.0f', now - REPEATED_WITHIN), '+'
+  local entries
+  repeat
+    entries = redis.call('XREVRANGE', log, to, from, 'COUNT', 100)
+    for _, entry in ipairs(entries) do
+      if entry[2][7] == 'c' and entry[2][8] == digest then
+        return 1
+      end
+    end
+    to = #entries > 0 and '(' .. entries[#entries][1]
+  until #entries < 100
+end
 
-if now > tonumber(ARGV[2]) then
+if now > latest then
   return now
 end
 
-local conflict, answer, known = false, false, {}
-if request_id ~= '' then
-  local kept = redis.call('HGET', answers, request_id)
-  if kept and struct.unpack('<d', kept) > now then
-    answer, conflict = string.sub(kept, 9), true
-  end
+local conflict = in_p % 2 == 1 and read_p ~= p
+  or in_c % 2 == 1 and read_c ~= c
+  or in_e % 2 == 1 and read_e ~= e
+
+local place = 2
+local profile, contacts, events
+if in_p > 1 then
+  profile, place = ARGV[place], place + 1
 end
-for first = 1, event_count, UNPACKED do
-  local last = math.min(first + UNPACKED - 1, event_count)
-  local scores = redis.call('ZMSCORE', event_ids, unpack(ARGV, 15 + first, 15 + last))
-  for i, score in ipairs(scores) do
-    if score and tonumber(score) > now then
-      table.insert(known, first + i - 1)
-      conflict = true
+if in_c > 1 then
+  contacts, place = ARGV[place], place + 1
+end
+if in_e > 1 then
+  events, place = ARGV[place], place + 1
+end
+
+local answer, known = false, false
+local request_id, new_answer, answer_lasts, events_last, first_event
+if KEYS[3] then
+  known = {}
+  if asked == 1 then
+    request_id, new_answer, answer_lasts = ARGV[place], ARGV[place + 1], ARGV[place + 2]
+    place = place + 3
+    local kept = redis.call('HGET', KEYS[3], request_id)
+    if kept and struct.unpack('<d', kept) > now then
+      answer, conflict = string.sub(kept, 9), true
+    end
+  end
+  if event_count > 0 then
+    events_last, first_event = ARGV[place], place + 1
+    place = first_event + event_count
+  end
+  for first = 1, event_count, UNPACKED do
+    local last = math.min(first + UNPACKED, event_count + 1) - 1
+    local scores = redis.call(
+      'ZMSCORE', KEYS[4], unpack(ARGV, first_event + first - 1, first_event + last - 1))
+    for i, score in ipairs(scores) do
+      if score and tonumber(score) > now then
+        table.insert(known, first + i - 1)
+        conflict = true
+      end
     end
   end
 end
-local expected = {struct.unpack('<I4I4I4', ARGV[5])}
-for i, letter in ipairs(LETTERS) do
-  if string.find(ARGV[4], letter, 1, true) and expected[i] ~= versions[i] then
-    conflict = true
+
+local last = #ARGV
+local added, settled, timer
+if KEYS[5] then
+  if KEYS[6] then
+    added, settled, timer = unpack(cmsgpack.unpack(ARGV[last]))
+    last = last - 1 - #added
   end
-end
-if KEYS[5] and ARGV[last + 1] ~= '' then
-  local erased = redis.call('GET', KEYS[5])
-  if erased and tonumber(erased) >= tonumber(ARGV[last + 1]) then
-    return {raw, answer, known, 1}
+  last = last - 1
+  if ARGV[last + 1] ~= '' then
+    local erased = redis.call('GET', KEYS[5])
+    if erased and tonumber(erased) >= tonumber(ARGV[last + 1]) then
+      return {raw, answer, known, 1}
+    end
   end
 end
 if KEYS[6] then
@@ -137,60 +155,60 @@ if KEYS[6] then
   end
 end
 if conflict then
-  return {raw, answer, known}
+  return {raw, answer, known or {}}
 end
 
 local entry = 1
-for i = 16 + event_count, last, 3 do
+for i = place, last, 3 do
   entry = redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
 end
 
-if ARGV[6] ~= '' then
-  local start = tonumber(ARGV[10])
-  for i, letter in ipairs(LETTERS) do
-    local written = string.find(ARGV[6], letter, 1, true)
-    if written then
-      sections[i] = ARGV[6 + i]
-    end
-    if not raw then
-      versions[i] = start
-    elseif written then
-      versions[i] = versions[i] % 4294967295 + 1
-    end
+if profile or contacts or events then
+  if not raw then
+    raw, p, c, e = '', start, start, start
+  else
+    p = profile and p % 4294967295 + 1 or p
+    c = contacts and c % 4294967295 + 1 or c
+    e = events and e % 4294967295 + 1 or e
   end
-  local header = struct.pack(HEADER, FORMAT, digest, versions[1], versions[2], versions[3],
-    #sections[1], #sections[2], #sections[3])
-  redis.call('SET', document, header .. table.concat(sections))
+  local after_p = HEADER_SIZE + size_p
+  profile = profile or string.sub(raw, HEADER_SIZE + 1, after_p)
+  contacts = contacts or string.sub(raw, after_p + 1, after_p + size_c)
+  events = events or string.sub(raw, after_p + size_c + 1, after_p + size_c + size_e)
+  local header = struct.pack(HEADER, FORMAT, digest, p, c, e, #profile, #contacts, #events)
+  redis.call('SET', KEYS[1], header .. profile .. contacts .. events)
 end
 
-local function keep(key, lasts)
-  if redis.call('PTTL', key) < lasts then
-    redis.call('PEXPIRE', key, lasts)
+if asked == 1 or event_count > 0 then
+  local function keep(key, lasts)
+    if redis.call('PTTL', key) < lasts then
+      redis.call('PEXPIRE', key, lasts)
+    end
   end
-end
 
-if request_id ~= '' then
-  local lasts = tonumber(ARGV[13])
-  redis.call('HSET', answers, request_id, struct.pack('<d', now + lasts) .. ARGV[12])
-  keep(answers, lasts)
-  if redis.call('HLEN', answers) % PRUNE_EVERY == 0 then
-    local kept = redis.call('HGETALL', answers)
-    for i = 1, #kept, 2 do
-      if #kept[i + 1] >= 8 and struct.unpack('<d', kept[i + 1]) <= now then
-        redis.call('HDEL', answers, kept[i])
+  if asked == 1 then
+    local lasts, answers = tonumber(answer_lasts), KEYS[3]
+    redis.call('HSET', answers, request_id, struct.pack('<d', now + lasts) .. new_answer)
+    keep(answers, lasts)
+    if redis.call('HLEN', answers) % PRUNE_EVERY == 0 then
+      local kept = redis.call('HGETALL', answers)
+      for i = 1, #kept, 2 do
+        if #kept[i + 1] >= 8 and struct.unpack('<d', kept[i + 1]) <= now then
+          redis.call('HDEL', answers, kept[i])
+        end
       end
     end
   end
-end
 
-if event_count > 0 then
-  local lasts = tonumber(ARGV[14])
-  local expiry = string.format('%.0f', now + lasts)
-  redis.call('ZREMRANGEBYSCORE', event_ids, '-inf', now)
-  for i = 16, 15 + event_count do
-    redis.call('ZADD', event_ids, expiry, ARGV[i])
+  if event_count > 0 then
+    local lasts, event_ids = tonumber(events_last), KEYS[4]
+    local expiry = string.format('%.0f', now + lasts)
+    redis.call('ZREMRANGEBYSCORE', event_ids, '-inf', now)
+    for i = first_event, first_event + event_count - 1 do
+      redis.call('ZADD', event_ids, expiry, ARGV[i])
+    end
+    keep(event_ids, lasts)
   end
-  keep(event_ids, lasts)
 end
 
 if KEYS[6] then
