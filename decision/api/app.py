@@ -19,7 +19,8 @@ from decision.api.console_door import ConsoleDoor
 from decision.api.coupons import coupon_routes
 from decision.api.cross_origin import CrossOrigin
 from decision.api.customers import customer_routes
-from decision.api.decisions import Deciding, DecisionsFirst, decision_routes, lookup_routes
+from decision.api.decisions import PATH, Deciding, decision_routes, lookup_routes
+from decision.api.direct import DirectDecisions
 from decision.api.errors import HANDLERS
 from decision.api.events import event_routes
 from decision.api.hooks import hook_routes
@@ -81,7 +82,8 @@ def create_app(
     route's `opt["scope"]` names the key scope that it needs. `admission` is
     shared with what reads HTTP, which refuses requests as well, and so are `connections`, which the
     metrics show. `metrics` are left out unless something else counts there as well. `tracing` makes
-    spans; it is closed with the application.
+    spans; it is closed with the application. Without it, `state.direct` of the application is what
+    `BoundedProtocol` answers by itself.
 
     Raises:
         SettingsError: the archive, the gateways file or a setting of Segment's calls cannot be
@@ -158,14 +160,16 @@ def create_app(
     )
     if origins := origins_of(settings.segment_origins):
         app.asgi_handler = CrossOrigin(app.asgi_handler, origins, SEGMENT_PATHS)
-    app.asgi_handler = RequestMiddleware(
-        DecisionsFirst(app.asgi_handler, deciding), log_requests=settings.log_level == "debug"
-    )
+    logs = settings.log_level == "debug"
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, log_requests=logs)
     if tracing is not None:
         correlate(tracing.ids)
         metrics.exemplar = tracing.exemplar
         app.asgi_handler = TracingMiddleware(app.asgi_handler, tracing)
         app.on_shutdown.append(tracing.close)
+    else:
+        direct = DirectDecisions(engine, deciding, log_requests=logs)
+        app.state.direct = {(b"POST", PATH.encode()): direct}
     return app
 
 
@@ -215,7 +219,7 @@ def served_app(
     admission = Admission(settings.timeout_ms / 1000)
     BoundedProtocol.limits = HttpLimits.of(settings)
     BoundedProtocol.admission = admission
-    return create_app(
+    app = create_app(
         engine,
         settings,
         admission=admission,
@@ -223,6 +227,8 @@ def served_app(
         tracing=tracing_of_environment(),
         metrics=metrics,
     )
+    BoundedProtocol.direct = app.state.get("direct", {})
+    return app
 
 
 def application() -> Litestar:

@@ -149,10 +149,6 @@ class Authenticator:
         Raises:
             Problem: 403.
         """
-        if not _by_this_machine(scope):
-            raise Problem(
-                "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
-            )
         for name, value in scope["headers"]:
             if _is_of_proxy(name):
                 header = name.decode("latin-1").title()
@@ -166,6 +162,10 @@ class Authenticator:
             # an Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
             if name == b"origin" and not is_loopback_host(_host_of(value.decode("latin-1"))):
                 raise Problem("forbidden", "without API keys, web pages elsewhere may not call us")
+        if not _by_this_machine(scope):
+            raise Problem(
+                "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
+            )
         if not self.is_ours(scope):
             raise Problem(
                 "forbidden",

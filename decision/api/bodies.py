@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from contextlib import nullcontext
 from typing import Final
 
 from litestar.types import Receive, Scope
@@ -92,13 +91,14 @@ class Bodies:
         """
         largest = self.largest if largest is None else largest
         check_headers(scope, types, largest, encodings)
+        received = scope["state"].get("body_received")
+        if received is not None and len(received) <= self._small:
+            return bytes(received)
         size = 0
         parts: list[bytes] = []
         share: Share | None = None
         try:
-            # Most bodies came with their head: a timer for them would cost more than reading them.
-            received = "body_received" in scope["state"]
-            async with nullcontext() if received else asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.seconds):
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":

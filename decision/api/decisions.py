@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 from litestar import Request, asgi, get
 from litestar.exceptions import MethodNotAllowedException
-from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Send
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from decision.api.answers import Answer, encode_json, has_gone, json_answer, path_id
 from decision.api.auth import Authenticator, key_name
@@ -27,9 +28,6 @@ from decision.server.settings import ServerSettings
 
 PATH: Final = "/v1/decisions"
 NDJSON_ONLY: Final = frozenset({b"application/x-ndjson", b"application/ndjson"})
-
-_PROBLEM: Final = "problem"
-"""In a request's state: why it was not answered before the framework."""
 
 _REQUESTS: Final[JsonDecoder[DecisionRequest]] = JsonDecoder(DecisionRequest)
 
@@ -89,9 +87,16 @@ async def give_decision(
     send: Send,
 ) -> None:
     """Sends the answer that a decision is given by; takes the decision back if nobody got it."""
+    await give_or_withdraw(engine, request, decided, answer.give(scope, receive, send))
+
+
+async def give_or_withdraw(
+    engine: Engine, request: DecisionRequest, decided: Decided, giving: Awaitable[bool]
+) -> None:
+    """Awaits what gives an answer; takes the decision back if that says that nobody got it."""
     given = False
     try:
-        given = await answer.give(scope, receive, send)
+        given = await giving
     finally:
         if not given and (left := engine.ungiven(request, decided)):
             engine.withdraw(left)
@@ -118,8 +123,8 @@ class Deciding:
 
     async def decide(
         self, scope: Scope, receive: Receive
-    ) -> tuple[DecisionRequest, Decided, Answer]:
-        """Decides what a request asks for.
+    ) -> tuple[DecisionRequest, Decided, bytes]:
+        """Decides what a request asks for; the last is the answer's body.
 
         Raises:
             Exception: what the framework answers with the problem that it is.
@@ -131,42 +136,7 @@ class Deciding:
         decided = await decide_in_turn(
             self._engine, self._admission, request, self._timeout_ms, receive
         )
-        return request, decided, Answer(encode_json(decided.decision))
-
-    async def give(
-        self,
-        found: tuple[DecisionRequest, Decided, Answer],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Sends the answer."""
-        await give_decision(self._engine, *found, scope, receive, send)
-
-
-class DecisionsFirst:
-    """A layer around the framework that answers the request that is called most by itself.
-
-    Routing and the framework's own layers cost a light decision a tenth of its time. What cannot be
-    answered goes on to the framework's route, which raises what was raised here.
-    """
-
-    def __init__(self, app: ASGIApp, deciding: Deciding) -> None:
-        self.app = app
-        self._deciding = deciding
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handles one request."""
-        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
-            try:
-                found = await self._deciding.decide(scope, receive)
-            except Exception as problem:  # noqa: BLE001 - the framework answers it
-                scope["state"][_PROBLEM] = problem
-            else:
-                scope["path_template"] = PATH
-                await self._deciding.give(found, scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+        return request, decided, encode_json(decided.decision)
 
 
 def decision_routes(
@@ -186,10 +156,9 @@ def decision_routes(
 
     @asgi(PATH, copy_scope=False, opt={"scope": "decide", "operation": _DECIDE})
     async def decide(scope: Scope, receive: Receive, send: Send) -> None:
-        if (problem := scope["state"].pop(_PROBLEM, None)) is not None:
-            raise problem
         _only_post(scope)
-        await deciding.give(await deciding.decide(scope, receive), scope, receive, send)
+        request, decided, content = await deciding.decide(scope, receive)
+        await give_decision(engine, request, decided, Answer(content), scope, receive, send)
 
     @asgi("/v1/decisions/batch", copy_scope=False, opt={"scope": "decide", "operation": _BATCH})
     async def decide_batch(scope: Scope, receive: Receive, send: Send) -> None:

@@ -40,19 +40,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        state = scope["state"]
-        admission = state.pop("entering", None)
-        if admission is not None:
-            admission.entering -= 1
-        size, request_id = 0, b""
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if name == b"x-request-id":
-                request_id = value
-        request_id = sane_request_id(request_id)
-        state["request_id"] = request_id.decode()
-        header = (b"x-request-id", request_id)
         began = time.perf_counter()
+        size, header = begin(scope)
         method, status = scope["method"], 0
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
@@ -67,13 +56,12 @@ class RequestMiddleware:
                     status = message["status"] = 204
                     message["headers"] = _allowed(message["headers"])
                 message["headers"] = [*message["headers"], header]
-            elif method in ("HEAD", "OPTIONS") and message["type"] == "http.response.body":
+            elif message["type"] == "http.response.body" and (method == "HEAD" or status == 204):
                 message["body"] = b""
             await send(message)
 
         if size > LARGEST_HEAD:
-            problem = Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes of headers")
-            await send_problem(problem, scope, answer)
+            await send_problem(headers_too_large(), scope, answer)
             return
         # Kept as sent, so that an id may have an encoded slash; routes decode what they take.
         raw = scope.get("raw_path")
@@ -88,17 +76,52 @@ class RequestMiddleware:
         try:
             await self.app(scope, receive, answer)
         finally:
-            if "share" in state:
-                state["share"].give()
+            end(scope)
         if self.log_requests:
-            _log.debug(
-                "request",
-                request_id=scope["state"]["request_id"],
-                method=method,
-                route=scope.get("path_template"),  # never the path: it names customers
-                status=status,
-                ms=round((time.perf_counter() - began) * 1000, 2),
-            )
+            log_request(scope, method, scope.get("path_template"), status, began)
+
+
+def begin(scope: Scope) -> tuple[int, tuple[bytes, bytes]]:
+    """Notes a request's id in its state; the bytes of its headers, and the answer's `X-Request-ID`.
+
+    The request is not among those that are `entering` any more.
+    """
+    state = scope["state"]
+    admission = state.pop("entering", None)
+    if admission is not None:
+        admission.entering -= 1
+    size, request_id = 0, b""
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name == b"x-request-id":
+            request_id = value
+    request_id = sane_request_id(request_id)
+    state["request_id"] = request_id.decode()
+    return size, (b"x-request-id", request_id)
+
+
+def headers_too_large() -> Problem:
+    """A 431 for a request whose headers have more than `LARGEST_HEAD` bytes."""
+    return Problem("headers-too-large", f"send at most {LARGEST_HEAD} bytes of headers")
+
+
+def end(scope: Scope) -> None:
+    """Gives back the memory that a request had for its body."""
+    share = scope["state"].get("share")
+    if share is not None:
+        share.give()
+
+
+def log_request(scope: Scope, method: str, route: str | None, status: int, began: float) -> None:
+    """Logs a request that is answered; never its path, which may name a customer."""
+    _log.debug(
+        "request",
+        request_id=http_request_id(scope),
+        method=method,
+        route=route,
+        status=status,
+        ms=round((time.perf_counter() - began) * 1000, 2),
+    )
 
 
 def _allowed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -110,10 +133,16 @@ def _allowed(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     return [PRIVATE, (b"allow", b", ".join(sorted(allowed)))]
 
 
-async def send_problem(problem: Problem, scope: Scope, send: Send, *, coded: bool = False) -> None:
-    """Answers with a problem; `coded`, for clients that read a code."""
+async def send_problem(
+    problem: Problem,
+    scope: Scope,
+    send: Send,
+    *headers: tuple[bytes, bytes],
+    coded: bool = False,
+) -> None:
+    """Answers with a problem, and further headers; `coded`, for clients that read a code."""
     details = problem.coded if coded else problem.details
     body = msgspec.json.encode(details(http_request_id(scope)))
-    headers = problem.encoded_headers(body)
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    rows = [*problem.encoded_headers(body), *headers]
+    await send({"type": "http.response.start", "status": problem.status, "headers": rows})
     await send({"type": "http.response.body", "body": body, "more_body": False})

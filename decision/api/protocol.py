@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -29,7 +30,13 @@ _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/"
 
 
 class BoundedProtocol(LimitedProtocol):
-    """One connection. The class variables are set once a process, before it listens."""
+    """One connection. The class variables are set once a process, before it listens.
+
+    `direct` is method and path → what answers such requests in the place of the application. It has
+    the same interface, and finds the request's `Cycle` in its state.
+    """
+
+    direct: ClassVar[Mapping[tuple[bytes, bytes], Any]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,11 +171,14 @@ class BoundedProtocol(LimitedProtocol):
             keep_alive=self._keeps_alive(version),
             on_response=self.on_response_complete,
         )
+        app = self.app
+        if (direct := self.direct.get((method, raw_path))) is not None:
+            app, self.scope["state"]["cycle"] = direct, self.cycle
         if waits:
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((self.cycle, app))
             self._hold()
         else:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(self.cycle, app)
 
     def _keeps_alive(self, version: str) -> bool:
         """Whether more is answered on this connection after the request that is parsed."""
@@ -198,7 +208,7 @@ class BoundedProtocol(LimitedProtocol):
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
-            cycle.scope["state"]["body_received"] = True
+            cycle.scope["state"]["body_received"] = cycle.body
             cycle.message_event.set()
         elif not self.transport.is_closing():
             self._stop_timer()

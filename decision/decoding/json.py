@@ -22,7 +22,9 @@ MOST_VALUES: Final = 10_000
 
 _STRINGS = re.compile(STRING, re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_NOT_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_LONG = 19
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONG)
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
@@ -71,7 +73,7 @@ class JsonDecoder(Generic[T]):
                 value = self._decode(parts)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 raise self.explain(error, body) from None
-        if self._numbers and _LONG_NUMBER.search(body):
+        if self._numbers and _has_long_number(body):
             _check_numbers(body)
         return value
 
@@ -124,6 +126,12 @@ class JsonDecoder(Generic[T]):
 
     def _too_deep(self) -> InputError:
         return InputError("", f"the {self.noun} is nested more than {DEEPEST} levels deep")
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Whether so many digits follow each other; most bodies do not have so many in all."""
+    digits = len(body.translate(None, _NOT_DIGITS))
+    return digits >= _LONG and _LONG_NUMBER.search(body) is not None
 
 
 def _check_numbers(body: bytes) -> None:

@@ -36,6 +36,15 @@ def head(*lines: bytes, method: bytes = b"GET", path: bytes = b"/health/live") -
 
 
 HOST = b"Host: localhost"
+
+
+@pytest.mark.parametrize("path", [b"/nothing", b"/v1//decisions"])
+def test_options_of_a_path_that_is_not_there_are_a_whole_problem(here: Here, path: bytes) -> None:
+    asked = head(HOST, method=b"OPTIONS", path=path)
+    answers = here.say(asked + asked)
+    assert answers.count(b"HTTP/1.1 404") == answers.count(b'"title":"Not found"') == 2
+
+
 REFUSED = {
     "no Host": (head(), "no Host"),
     "two Hosts": (head(HOST, HOST), "two Host"),

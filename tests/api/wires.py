@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from litestar import Litestar
 
 from decision.api.app import create_app
 from decision.api.http_limits import Connections, HttpLimits
@@ -101,6 +102,7 @@ def serving_here(
     app = app or create_app(
         Engine(store or MemoryStore()), given, admission=admission, connections=members["open"]
     )
+    protocol.direct = app.state.get("direct", {}) if isinstance(app, Litestar) else {}
     config = uvicorn.Config(
         app, port=0, http=protocol, loop=loop, ws="none", log_config=None, access_log=False,  # type: ignore[arg-type]
         server_header=False, timeout_graceful_shutdown=1, timeout_keep_alive=5,
