@@ -75,8 +75,8 @@ check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI r
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt >&2; exit 1; }
 	@$(MAKE) test
 
-bench: $(VENV)/.stamp-dev ## measure (benchmarks/)
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.stamp-dev ## what a decision costs over HTTP, in 3 minutes; ARGS=--full takes longer
+	@$(BIN)/python -m benchmarks.http $(ARGS)
 
 instructions: $(VENV)/.stamp-dev ## count a decision's instructions; ARGS=--update records them
 	@$(BIN)/python -m benchmarks.instructions $(ARGS)

@@ -106,7 +106,9 @@ def rules_text(
         ]
     lines += ["caps:"]
     for n in range(10):
-        lines += [f"  c{n}: {{of: {{category: k{n % 8}}}, at_most: {9 + n}, within: {n + 1}d}}"]
+        lines += [
+            f"  c{n}: {{of: {{category: k{n % min(8, messages)}}}, at_most: {9 + n}, within: {n + 1}d}}"
+        ]
     lines += [MORE_CAPS, MORE] if more else []
     lines += ["rules:"]
     for n in range(rules):

@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import select
 import socket
 import subprocess
@@ -30,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.http import ROOT, cpu_seconds, pinned
+from benchmarks._http.machine import ROOT, cpu_seconds, pin, pinned
 
 CONNECTIONS: Final = 1_000
 UNDER_WAY: Final = 64
@@ -240,12 +239,6 @@ def measure(seconds: float, port: int, factors: Sequence[float]) -> dict[str, An
             finally:
                 server.terminate()
                 server.wait(30)
-
-
-def pin(core: int) -> None:
-    """Keeps this process on one core, where the machine has more than one and can."""
-    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-        os.sched_setaffinity(0, {core})
 
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:

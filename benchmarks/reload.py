@@ -259,7 +259,7 @@ def main() -> int:
     parser.add_argument("--only-sound", action="store_true", help="no broken policies")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    from benchmarks.http import free_port
+    from benchmarks._http.machine import free_port
 
     with tempfile.TemporaryDirectory(prefix="nextbest-bench-") as name:
         folder, port = Path(name), free_port()

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.http`: servers, load, references, peers and what is told of them."""

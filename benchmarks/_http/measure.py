@@ -1,0 +1,160 @@
+"""What is measured of a server: CPU, rates and times, over load, in its steps, and in a grid."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks._http import marks
+from benchmarks._http.cases import Case, Site, scored_for, standard
+from benchmarks._http.load import CONNECTIONS, Load, closed_loop, open_loop, request_of
+from benchmarks._http.machine import all_cpu_seconds, children_of, redis_pid
+from benchmarks._http.servers import served
+
+Row = dict[str, float]
+
+WARM: Final = 1.5
+"""Seconds of load at most before anything counts."""
+
+
+class Effort(NamedTuple):
+    """How long is measured: seconds of a load, turns of each server, and customers."""
+
+    seconds: float
+    turns: int
+    customers: int
+
+
+class Used(NamedTuple):
+    """A closed loop, and µs of CPU for each answer: of what answers, and of Redis."""
+
+    load: Load
+    cpu: float
+    redis: float
+
+
+def medians(turns: Sequence[Row]) -> Row:
+    """Of each figure the median of the turns."""
+    return {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+
+
+def requests_of(site: Site) -> list[bytes]:
+    """A request for each customer."""
+    return [request_of(one) for one in site.customers]
+
+
+def busy(port: int, pids: Sequence[int], site: Site, seconds: float) -> Used:
+    """A closed loop, after a shorter one that warms."""
+    requests, redis = requests_of(site), redis_pid(site.url)
+    asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+    before = all_cpu_seconds(pids), all_cpu_seconds([redis])
+    load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
+    used = all_cpu_seconds(pids) - before[0], all_cpu_seconds([redis]) - before[1]
+    return Used(load, *(one / load.answers * 1e6 for one in used))
+
+
+def whole(
+    site: Site, name: str, seconds: float, path: str = "", command: Sequence[str] = ()
+) -> Row:
+    """One turn of one server: closed loop, alone, and an open loop at half of the highest rate."""
+    with served(site, name, path=path, command=command) as (port, pid):
+        most = busy(port, [pid], site, seconds)
+        requests = requests_of(site)
+        alone = asyncio.run(closed_loop(port, requests, seconds / 2, 1))
+        half = asyncio.run(open_loop(port, requests, seconds, most.load.rate / 2))
+    return {
+        "rate": most.load.rate,
+        "cpu_us": most.cpu,
+        "redis_us": most.redis,
+        "p50_alone_ms": alone.at(0.5),
+        "p50_half_ms": half.at(0.5),
+        "p99_half_ms": half.at(0.99),
+    }
+
+
+def survivors(site: Site) -> int:
+    """How many candidates are scored for the first customers, in their median."""
+    with served(site) as (port, _):
+        return int(statistics.median(scored_for(port, one) for one in site.customers[:9]))
+
+
+def grid(
+    home: Path, url: str, models: Path, cases: Sequence[Case], effort: Effort
+) -> dict[str, Row]:
+    """Case → the CPU of a decision, all with the same model; cases take turns."""
+    customers = min(1_000, effort.customers)
+    sites = {case: standard(home, url, customers, case, models) for case in cases}
+    turns: dict[Case, list[Row]] = {case: [] for case in cases}
+    for _ in range(effort.turns):
+        for case, site in sites.items():
+            with served(site) as (port, pid):
+                used = busy(port, [pid], site, effort.seconds)
+                row = {"rate": used.load.rate, "cpu_us": used.cpu, "redis_us": used.redis}
+                turns[case].append({**row, "scored": scored_for(port, site.customers[0])})
+    return {case.name: {**case._asdict(), **medians(rows)} for case, rows in turns.items()}
+
+
+def curve(site: Site, shares: Sequence[float], seconds: float) -> list[Row]:
+    """Times over load: an open loop at each share of the highest rate."""
+    requests, rows = requests_of(site), []
+    with served(site) as (port, pid):
+        most = busy(port, [pid], site, seconds).load.rate
+        for share in shares:
+            load = asyncio.run(open_loop(port, requests, seconds, most * share))
+            times = {f"p{at}_ms": load.at(at / 100) for at in (50, 90, 99)}
+            counts = {"rate": load.rate, "refused": load.refused / load.seconds}
+            rows.append({"share": share, "asked": most * share, **counts, **times})
+    return rows
+
+
+def steps(site: Site, seconds: float) -> dict[str, Row]:
+    """Step → µs of CPU of a decision in it, and how often it is run for one."""
+    path = site.folder / "marks.json"
+    command = [sys.executable, "-m", "benchmarks._http.marks", str(path), *site.serve()]
+    with served(site, "marks", command=command) as (port, pid):
+        requests = requests_of(site)
+        asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+        before, used = _told(pid, path), all_cpu_seconds([pid])
+        load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
+        after, used = _told(pid, path), all_cpu_seconds([pid]) - used
+    each = 1e6 / load.answers
+    found = {
+        step: {"us": taken * each, "times": calls / load.answers}
+        for step, taken, calls in marks.between(before, after)
+    }
+    together = sum(row["us"] for row in found.values())
+    found["other threads"] = {"us": used * each - together, "times": 0}
+    return found
+
+
+def _told(pid: int, path: Path) -> dict[str, Row]:
+    """What the marks of a server say now."""
+    path.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR1)
+    until = time.monotonic() + 10
+    while not path.exists():
+        if time.monotonic() > until:
+            raise SystemExit(f"process {pid} does not write {path}")
+        time.sleep(0.01)
+    found: dict[str, Row] = json.loads(path.read_text())
+    return found
+
+
+def workers(site: Site, effort: Effort) -> dict[str, Row]:
+    """Workers → the CPU of a decision, with one worker and with two, on the same core, in turns."""
+    turns: dict[int, list[Row]] = {1: [], 2: []}
+    for _ in range(effort.turns):
+        for count, rows in turns.items():
+            with served(site, f"workers{count}", "--workers", str(count)) as (port, pid):
+                pids = children_of(pid) if count > 1 else [pid]
+                used = busy(port, pids, site, effort.seconds)
+                rows.append({"rate": used.load.rate, "cpu_us": used.cpu})
+    return {str(count): medians(rows) for count, rows in turns.items()}
