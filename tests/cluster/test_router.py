@@ -13,12 +13,12 @@ import pytest
 
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
-from decision.core.ports import Committed
 from decision.store import RedisStore
 from decision.store.cluster.connection import ClusterConnection
 from decision.store.cluster.slots import slot_of_key
 from tests.cluster.servers import Cluster, Server, until
-from tests.store.build import commit_of, new_id, put, record
+from tests.cluster.writing import write, written_again
+from tests.store.build import put
 
 pytestmark = pytest.mark.anyio
 
@@ -33,12 +33,6 @@ async def store(cluster: Cluster, prefix: str) -> AsyncIterator[RedisStore]:
 
 def slot_in(store: RedisStore, customer_id: str) -> int:
     return slot_of_key(store.keys.customer(customer_id).document)
-
-
-async def write(store: RedisStore, customer_id: str) -> None:
-    found = await store.read(customer_id)
-    logged = record(record_id=new_id(customer_id))
-    assert await store.commit(commit_of(found, "profile", records=[logged])) == Committed()
 
 
 def away_from(cluster: Cluster, slot: int) -> tuple[Server, Server]:
@@ -140,16 +134,6 @@ async def test_customers_are_not_listed_while_some_may_be_missed(
             break
         place = following
     assert walked == names
-
-
-async def written_again(store: RedisStore, name: str, seconds: float = 90) -> None:
-    """Waits until a write is accepted."""
-    async with asyncio.timeout(seconds):
-        while True:
-            with suppress(StoreUnavailable):
-                await write(store, name)
-                return
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])

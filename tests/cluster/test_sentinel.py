@@ -11,10 +11,9 @@ import pytest
 from redis import ResponseError
 
 from decision.core.errors import StoreUnavailable
-from decision.core.ports import Committed
 from decision.store import RedisStore
 from tests.cluster.servers import Server, Watched, until
-from tests.store.build import commit_of, new_id, record
+from tests.cluster.writing import write, written_again
 
 pytestmark = pytest.mark.anyio
 
@@ -25,21 +24,6 @@ async def store(watched: Watched, prefix: str) -> AsyncIterator[RedisStore]:
     await made.start()
     yield made
     await made.close()
-
-
-async def write(store: RedisStore, customer_id: str = "c-1") -> None:
-    found = await store.read(customer_id)
-    logged = record(record_id=new_id(customer_id))
-    assert await store.commit(commit_of(found, "profile", records=[logged])) == Committed()
-
-
-async def written_again(store: RedisStore) -> None:
-    async with asyncio.timeout(90):
-        while True:
-            with suppress(StoreUnavailable):
-                await write(store)
-                return
-            await asyncio.sleep(0.02)
 
 
 def failed_over(watched: Watched, old: Server) -> bool:
