@@ -12,8 +12,8 @@ from redis import ResponseError
 
 from decision.core.errors import StoreUnavailable
 from decision.store import RedisStore
+from tests.cluster.calls import write, written_again
 from tests.cluster.servers import Server, Watched, until
-from tests.cluster.writing import write, written_again
 
 pytestmark = pytest.mark.anyio
 

@@ -1,8 +1,9 @@
-"""Writes of tests whose servers die, hang or are replaced."""
+"""Calls of tests whose servers die, hang, are replaced, or slow because the machine is busy."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from decision.core.errors import StoreUnavailable
@@ -40,3 +41,16 @@ async def _outcome(store: RedisStore, customer_id: str) -> Conflict | None:
         return done
     assert done == Committed()
     return None
+
+
+async def refusal(call: Callable[[], Awaitable[object]], seconds: float = 90) -> StoreUnavailable:
+    """Why a call is refused, asked again where a busy server gave no answer in time."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                done = await call()
+            except StoreUnavailable as error:
+                if "no answer in time" not in str(error):
+                    return error
+            else:
+                raise AssertionError(f"it was not refused: {done!r}")
