@@ -102,18 +102,22 @@ def prioritise(
     effects = [policy.effects[rule] for rule in indices(fired)]
     levers = [effect.levers for effect in effects if effect.levers is not None]
     if levers:
-        lever = np.prod(levers, axis=0)[candidates]
+        lever = np.multiply.reduce(levers, axis=0).take(candidates)
     else:
         lever = np.ones(len(candidates))
     effect = probability if uplift is None else uplift
-    priority = effect * policy.message_values[candidates] * lever - policy.costs[candidates]
+    priority = effect * policy.message_values.take(candidates)
+    priority *= lever
+    priority -= policy.costs.take(candidates)
     return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)), uplift)
 
 
 def below_threshold(scores: Scores, threshold: float) -> int:
     """The mask of survivors whose priority is not above the threshold."""
-    above = scores.priority > threshold
-    return 0 if above.all() else mask_of_array(scores.candidates[~above])
+    priority = scores.priority
+    if priority[priority.argmin()] > threshold:  # which it is not of one that is no number
+        return 0
+    return mask_of_array(scores.candidates[~(priority > threshold)])
 
 
 def arbitrate(
@@ -140,7 +144,7 @@ def arbitrate(
     """
     contact_policy = policy.contact_policy
     left = policy.foremost(alive) if policy.tiers else alive
-    places = among(scores.candidates, left)
+    places = _places(scores, left)
     chosen: list[Scored] = []
     while len(places):
         weights = draw_probabilities(policy, scores, places, exploration, unproven)
@@ -172,10 +176,16 @@ def arbitrate(
         if policy.tiers:  # those that have waited for another tier come back
             given = union(policy.message_masks[one.message] for one in pending)
             left = policy.foremost(alive & ~given)
-        places = among(scores.candidates, left)
+        places = _places(scores, left)
     if alive:
         fallen[Reason.OUTRANKED] = alive
     return chosen
+
+
+def _places(scores: Scores, left: int) -> Indices:
+    """The places of the survivors that are left."""
+    count = len(scores.candidates)
+    return np.arange(count) if left.bit_count() == count else among(scores.candidates, left)
 
 
 def drawn(weights: Floats, u: float) -> int:
@@ -190,7 +200,7 @@ def draw_probabilities(
 
     Gaps are weighed as parts of the largest priority.
     """
-    found = scores.priority[places]
+    found = scores.priority.take(places)
     if gamma is None or not (policy.unexplored or unproven):
         return gap_weights(found, gamma)
     candidates: list[int] = scores.candidates[places].tolist()
@@ -213,7 +223,8 @@ def gap_weights(priorities: Floats, gamma: float | None) -> Floats:
         found: list[float] = priorities.tolist()
         scale = _scale(max(found), min(found))
         return np.array(inverse_gap_weights([priority * scale for priority in found], gamma))
-    scale = _scale(float(priorities.max()), float(priorities.min()))
+    highest, lowest = priorities[priorities.argmax()], priorities[priorities.argmin()]
+    scale = _scale(float(highest), float(lowest))
     return inverse_gap_weights_of_many(priorities * scale, gamma)
 
 

@@ -70,7 +70,7 @@ def indices(mask: int) -> list[int]:
 def positions(mask: int) -> Indices:
     """`indices` as an array, to pick rows by."""
     octets = np.frombuffer(mask_bytes(mask), dtype=np.uint8)
-    return np.flatnonzero(np.unpackbits(octets, bitorder="little"))
+    return np.unpackbits(octets, bitorder="little").nonzero()[0]
 
 
 def mask_of_array(indices: Indices) -> int:
@@ -96,7 +96,7 @@ def among(indices: Indices, mask: int) -> Indices:
         return np.empty(0, dtype=np.intp)
     length = max(mask.bit_length(), int(indices[-1]) + 1)
     octets = np.frombuffer(mask.to_bytes((length + 7) // 8, "little"), dtype=np.uint8)
-    return np.flatnonzero(np.unpackbits(octets, bitorder="little").take(indices))
+    return np.unpackbits(octets, bitorder="little").take(indices).nonzero()[0]
 
 
 def mask_bytes(mask: int) -> bytes:

@@ -320,9 +320,9 @@ class FeatureEncoder:
         shared = [column for column, _, _ in self._slots]
         first = shared == list(range(len(shared)))  # if so, a slice is faster than an index
         self._shared = slice(len(shared)) if first else np.array(shared, dtype=np.intp)
-        self._needs_contacts = bool(
-            self._message_counts or self._message_days or self._contact_counts
-        )
+        self._logged = [(self.names[column], slot) for column, slot, _ in self._slots]
+        self._needs_own = bool(self._message_counts or self._message_days)
+        self._needs_contacts = self._needs_own or bool(self._contact_counts)
 
     def encode(
         self,
@@ -343,13 +343,15 @@ class FeatureEncoder:
     def _encode_contacts(
         self, matrix: Matrix, rows: NDArray[np.intp], document: Document, now: int
     ) -> None:
-        contacts = self._counted(document, now)
+        contacts = _counted(document, now)
         if not contacts:
             return
         for column, window in self._contact_counts:
             start = now - window
             matrix[:, column] = sum([at > start for _, at in contacts])
-        own = [contact for contact in contacts if contact[0] >= 0]
+        if not self._needs_own:
+            return
+        own = self._own_contacts(contacts, document)
         messages = self._message_of[rows]
         for column, window in self._message_counts:
             start = now - window
@@ -367,13 +369,15 @@ class FeatureEncoder:
             found[message] = number
         return found
 
-    def _counted(self, document: Document, now: int) -> list[tuple[int, int]]:
-        """The message index (-1: not of a candidate) and time of each contact that counts."""
+    def _own_contacts(
+        self, contacts: Sequence[tuple[int, int]], document: Document
+    ) -> list[tuple[int, int]]:
+        """The message index and time of the contacts with a message of the candidates."""
         kinds, index = document.kinds, self._message_index
         return [
-            (index.get(kinds[contact.kind].message, -1), contact.at)
-            for contact in document.contacts
-            if contact.state in _FOR_GOOD or now < counts_until(contact)
+            (message, at)
+            for kind, at in contacts
+            if (message := index.get(kinds[kind].message)) is not None
         ]
 
     def features(
@@ -381,20 +385,30 @@ class FeatureEncoder:
     ) -> dict[str, Value]:
         """The features of one candidate before encoding, without missing ones."""
         info = self._candidates[candidate]
-        found: dict[str, Value] = {}
-        for column, slot, _ in self._slots:
-            if values[slot] is not MISSING:
-                found[self.names[column]] = values[slot]
+        found: dict[str, Value] = {
+            name: value for name, slot in self._logged if (value := values[slot]) is not MISSING
+        }
         for column, read in self._statics:
             found[self.names[column]] = read(info)
-        contacts = self._counted(document, now) if self._needs_contacts else []
-        message = self._message_index[info.message]
+        contacts = _counted(document, now) if self._needs_contacts else []
         for column, window in self._contact_counts:
             found[self.names[column]] = sum(at > now - window for _, at in contacts)
-        own = [at for index, at in contacts if index == message]
+        if not self._needs_own:
+            return found
+        message = self._message_index[info.message]
+        own = [at for index, at in self._own_contacts(contacts, document) if index == message]
         for column, window in self._message_counts:
             found[self.names[column]] = sum(at > now - window for at in own)
         for column in self._message_days:
             if own:
                 found[self.names[column]] = max(0, now - max(own)) // DAY
         return found
+
+
+def _counted(document: Document, now: int) -> list[tuple[int, int]]:
+    """The kind and time of each contact that counts."""
+    return [
+        (contact[0], contact[1])
+        for contact in document.contacts
+        if contact[2] in _FOR_GOOD or now < counts_until(contact)
+    ]

@@ -102,11 +102,15 @@ def to_probability(log_odds: Scores) -> Scores:
     >>> to_probability(np.array([0.0, np.inf])).tolist()
     [0.5, nan]
     """
-    return _of_finite(log_odds, 0.5 + 0.5 * np.tanh(0.5 * log_odds))
+    found = np.tanh(0.5 * log_odds)
+    found *= 0.5
+    found += 0.5
+    return _of_finite(log_odds, found)
 
 
 def _of_finite(log_odds: Scores, found: Scores) -> Scores:
     """The result, with NaN where the log-odds are not finite."""
-    if not np.isfinite(log_odds).all():
-        found[~np.isfinite(log_odds)] = np.nan
+    finite = np.isfinite(log_odds)
+    if not np.logical_and.reduce(finite):  # as finite.all(), but without going through Python
+        found[~finite] = np.nan
     return found

@@ -104,9 +104,10 @@ class ModelScorer:
         if start is not None:
             found = self._model.calibrate(start + weight * trees)
         else:
-            found = weight * self._model.calibrate(trees) + smoothed.offset.take(candidates)
+            found = weight * self._model.calibrate(trees)
+            found += smoothed.offset.take(candidates)
         nothing = np.isnan(found)
-        if nothing.any():
+        if np.logical_or.reduce(nothing):
             found = np.where(nothing, smoothed.prior[candidates], found)
         return found
 
