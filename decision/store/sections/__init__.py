@@ -11,15 +11,14 @@ A section is empty where all its fields are at their default; otherwise it is a 
 
 Names are numbers of the register (see `register`), or written out where they have none. Amounts
 with two decimals are integers among the attributes, and their names in `hundredths`. `runs` is
-one flat list. `rows` holds 1 byte for their form and then packed contacts: narrow (kind, 48 bits
-of time since the earliest, which comes first, 22 bits of mark below 2 of state, tag) or wide
-(every field in full).
+one flat list. `rows` are contacts as arrays, which are read into core's own type at once; an
+earlier version packed them into bytes (see `contacts`).
 Of events, `sizes` says how many buckets of each type are stored; where the latest bucket is in the
 second of `last_at`, it is left out and the size is the complement (`~size`). `times` packs, after
 a byte for its form, the `last_at` of all types and then the seconds of all buckets stored;
 `counts` has their counts, then those of the latest. `amounts` are each bucket's sums, `days`
 differences.
-Columns, because they are smaller than records and faster to read.
+Events in columns, because they are smaller than records and faster to read.
 """
 
 from __future__ import annotations

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from decision.core.clock import SECOND
-from decision.core.document import Consent, ConsentChange, Contact, Document, Signal
+from decision.core.document import Consent, ConsentChange, Contact, ContactState, Document, Signal
 from decision.core.event_effects import FINAL_MARK
 from decision.store.register import Register, UnknownNumber
-from decision.store.sections.packing import pack, padded, unpack
+from decision.store.sections.packing import pack
 
 _NARROW, _NARROW_2, _WIDE, _WIDE_4 = 1, 3, 2, 4
 _FORMS: Final = {_NARROW: "BHIHBI", _NARROW_2: "HHIHBI", _WIDE: "HqBiI", _WIDE_4: "IqBiI"}
 _READ_ROWS: Final = {form: struct.Struct("<" + row).iter_unpack for form, row in _FORMS.items()}
 _NARROW_FINAL: Final = (1 << 22) - 1
-_contact: Callable[[tuple[int, ...]], Contact] = partial(tuple.__new__, Contact)
+_STATES: Final = frozenset(map(int, ContactState))
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    """The section as it is stored; `rows` are bytes where an earlier version has written them."""
+
+    rows: list[Contact] | bytes | None = None
+    consents: Any = None
+    trail: Any = None
+    signals: Any = None
+    reachable: Any = None
+    unreachable: Any = None
+    merged: Any = None
+    moved_to: Any = None
+    earlier: Any = None
+
+
+_decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 def write_contacts(document: Document, register: Register) -> bytes:
     """The section of a document."""
     number = register.names.numbers
     return pack(
-        _rows(document.contacts) or None,
+        document.contacts or None,
         {
             number[purpose]: {
                 number[channel]: _consent(consent, number) for channel, consent in channels.items()
@@ -54,17 +71,12 @@ def write_contacts(document: Document, register: Register) -> bytes:
 def read_contacts(document: Document, section: bytes, register: Register) -> None:
     """Fills it in from bytes."""
     name = register.names.names
-    fields = padded(unpack(section), 9)
-    rows, consents, trail, signals, reachable, unreachable, merged, moved_to, earlier = fields
-    if rows:
-        document.contacts = _read_rows(rows)
-        highest = max(document.contacts).kind
-        if highest >= len(register.kinds.kinds):
-            raise UnknownNumber(f"contact kind number {highest}")
-        damaged = register.kinds.damaged
-        if damaged and damaged.intersection(one.kind for one in document.contacts):
-            raise UnknownNumber("readable entry for the kind of one of the contacts")
-    if earlier:
+    stored = _decode(section)
+    if stored.rows:
+        rows = stored.rows
+        document.contacts = rows if isinstance(rows, list) else _read_packed(rows)
+        _check(document.contacts, register)
+    if earlier := stored.earlier:
         if not all(type(one) is int and one >= 0 for one in (*earlier, *earlier.values())):
             raise ValueError("a number of earlier contacts is none")
         if max(earlier) >= len(register.kinds.kinds):
@@ -72,7 +84,7 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
         if register.kinds.damaged.intersection(earlier):
             raise UnknownNumber("readable entry for the kind of one of the earlier contacts")
         document.earlier = earlier
-    if consents:
+    if consents := stored.consents:
         document.consents = {
             name[purpose]: {
                 name[channel]: Consent(granted, _micros(at), name[more[0]] if more else "")
@@ -82,23 +94,23 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
             }
             for purpose, channels in consents.items()
         }
-    if trail:
+    if trail := stored.trail:
         document.consent_trail = [
             ConsentChange(at, name[purpose], name[channel], granted, name[source])
             for at, purpose, channel, granted, source in trail
         ]
-    if signals:
+    if signals := stored.signals:
         document.signals = [
             Signal(name[kind], at, name[message], name[channel], name[category])
             for kind, at, message, channel, category in signals
         ]
-    if reachable is not None:
-        document.reachable = [name[key] for key in reachable]
-    if unreachable:
-        document.unreachable = [name[key] for key in unreachable]
-    if merged:
-        document.merged = merged
-    document.moved_to = moved_to
+    if stored.reachable is not None:
+        document.reachable = [name[key] for key in stored.reachable]
+    if stored.unreachable:
+        document.unreachable = [name[key] for key in stored.unreachable]
+    if stored.merged:
+        document.merged = stored.merged
+    document.moved_to = stored.moved_to
 
 
 def _consent(consent: Consent, number: Mapping[str, int | str]) -> list[Any]:
@@ -133,42 +145,30 @@ def _micros(moment: int) -> int:
     return moment * SECOND if moment >= 0 else -moment
 
 
-def _rows(contacts: Sequence[Contact]) -> bytes:
-    """Packed contacts: narrow rows where all fit, which they do for 48 days of waiting."""
-    if not contacts:
-        return b""
-    times = [contact[1] for contact in contacts]
-    base, highest = min(times), max(contacts)[0]
-    if max(times) - base >= 1 << 48 or highest >= 1 << 16:
-        return _wide_rows(contacts)
-    flat: list[int] = []
-    for kind, at, state, mark, tag in contacts:
-        if mark == FINAL_MARK:
-            mark = _NARROW_FINAL
-        elif not 0 <= mark < _NARROW_FINAL:
-            return _wide_rows(contacts)
-        since, settled = at - base, state << 22 | mark
-        flat += (kind, since & 0xFFFF, since >> 16, settled & 0xFFFF, settled >> 16, tag)
-    form = _NARROW if highest < 1 << 8 else _NARROW_2
-    return struct.pack("<Bq" + _FORMS[form] * len(contacts), form, base, *flat)
+def _check(contacts: list[Contact], register: Register) -> None:
+    """Raises UnknownNumber or ValueError if a kind or a state cannot be."""
+    kinds = {contact[0] for contact in contacts}
+    if max(kinds) >= len(register.kinds.kinds):
+        raise UnknownNumber(f"contact kind number {max(kinds)}")
+    if register.kinds.damaged & kinds:
+        raise UnknownNumber("readable entry for the kind of one of the contacts")
+    if min(kinds) < 0 or not {contact[2] for contact in contacts} <= _STATES:
+        raise ValueError("a contact has a kind or a state that cannot be")
 
 
-def _wide_rows(contacts: Sequence[Contact]) -> bytes:
-    """Packed contacts as they are. A mark beyond what 32 bits hold (68 years) is cut to that."""
-    form = _WIDE if max(contacts)[0] < 1 << 16 else _WIDE_4
-    cut = [c._replace(mark=max(-FINAL_MARK, min(c.mark, FINAL_MARK))) for c in contacts]
-    flat = chain.from_iterable(cut)
-    return struct.pack("<B" + _FORMS[form] * len(contacts), form, *flat)
+def _read_packed(rows: bytes) -> list[Contact]:
+    """The contacts that an earlier version has packed: a byte for their form, then all of them.
 
-
-def _read_rows(rows: bytes) -> list[Contact]:
+    Narrow rows are kind, 48 bits of time since the earliest, which comes first, 22 bits of mark
+    below 2 of state, tag; wide ones every field in full.
+    """
     form = rows[0]
     unpack = _READ_ROWS[form]
     if form in (_WIDE, _WIDE_4):
-        return list(map(_contact, unpack(memoryview(rows)[1:])))
+        return [Contact(*row) for row in unpack(memoryview(rows)[1:])]
     base = int.from_bytes(rows[1:9], "little", signed=True)
-    narrow = [
-        (
+    return [
+        Contact(
             kind,
             base + low + (high << 16),
             settled >> 6,
@@ -177,4 +177,3 @@ def _read_rows(rows: bytes) -> list[Contact]:
         )
         for kind, low, high, low_mark, settled, tag in unpack(memoryview(rows)[9:])
     ]
-    return list(map(_contact, narrow))
