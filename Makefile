@@ -75,8 +75,18 @@ check: $(VENV)/.stamp-dev ## format, lint, types, architecture, tests: what CI r
 	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.txt 2>&1 || { cat $(VENV)/lint-imports.txt >&2; exit 1; }
 	@$(MAKE) test
 
-bench: $(VENV)/.stamp-dev ## what a decision costs over HTTP, in 3 minutes; ARGS=--full takes longer
-	@$(BIN)/python -m benchmarks.http $(ARGS)
+# Peers are installed where that is possible; of others it says that they were left out. Feast is
+# apart, because it needs other versions than nextbest does.
+bench: $(VENV)/.stamp-dev $(VENV)/bench/.stamp ## what a decision costs over HTTP, in 3 minutes; ARGS=--full takes longer
+	@$(BIN)/python -m benchmarks.http --peers $(VENV)/bench $(ARGS)
+
+$(VENV)/bench/.stamp: | $(VENV)/.stamp-dev
+	@mkdir -p $(VENV)/bench
+	@sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements-dev.lock >$(VENV)/bench/pins.txt
+	@for each in fastapi vowpalwabbit zen-engine; do \
+		$(PIP) install --target $(VENV)/bench/$$each -c $(VENV)/bench/pins.txt $$each || true; done
+	@$(PIP) install --target $(VENV)/bench/feast 'feast[redis]>=0.60' || true
+	@touch $@
 
 instructions: $(VENV)/.stamp-dev ## count a decision's instructions; ARGS=--update records them
 	@$(BIN)/python -m benchmarks.instructions $(ARGS)

@@ -40,14 +40,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._http import measure
+from benchmarks._http import measure, references, steady
 from benchmarks._http.cases import CANDIDATES, GRID, RULES, Site, light, standard
 from benchmarks._http.machine import end_on_sigterm, machine, pin
 from benchmarks._http.measure import Effort, Row, medians
+from benchmarks._http.peers import beside
 from benchmarks._http.report import tell
 from benchmarks._http.servers import REFERENCES, serve_reference
 
-QUICK: Final = Effort(seconds=1.5, turns=1, customers=3_000)
+QUICK: Final = Effort(seconds=1.2, turns=1, customers=2_000)
 FULL: Final = Effort(seconds=8, turns=5, customers=100_000)
 
 
@@ -65,10 +66,18 @@ class Run:
         """Server → its figures, each the median of its turns."""
         unknown = light(self.home, self.url)
         sites = {"empty": self.site, "store": self.site, "light": unknown, "standard": self.site}
+        given: dict[str, tuple[list[str], str]] = {}
+        try:
+            given["service"] = beside.service(self.site, self.given.peers)
+            sites["service"] = self.site
+        except beside.Missing as missing:
+            self.left_out.append(f"the straightforward service: {missing}.")
         turns: dict[str, list[Row]] = {name: [] for name in sites}
         for _ in range(self.effort.turns):
             for name, site in sites.items():
-                turns[name].append(measure.whole(site, name, self.effort.seconds))
+                command, path = given.get(name, ([], ""))
+                seconds = self.effort.seconds
+                turns[name].append(measure.whole(site, name, seconds, path, command))
         found = {name: medians(rows) for name, rows in turns.items()}
         found["standard"]["scored"] = measure.survivors(self.site)
         return found
@@ -89,6 +98,28 @@ class Run:
         cases = ends if self.given.quick else GRID
         return measure.grid(self.home, self.url, models, cases, self.effort)
 
+    def references(self) -> dict[str, Row]:
+        """What decisions do in Redis, and with the model, by itself."""
+        return {
+            "the bytes of its two calls, from sockets": references.two_calls(self.site),
+            "its compiled trees": references.trees(self.site),
+        }
+
+    def peers(self) -> dict[str, Row]:
+        """Peer → its part, and ours."""
+        found, left_out = beside.beside(self.site, self.given.peers, self.home)
+        self.left_out += left_out
+        return found
+
+    def reloads(self) -> dict[str, Row]:
+        """What is reloaded → times meanwhile and in between."""
+        turns = 2 if self.given.quick else 10
+        return steady.reloads(self.site, self.effort.seconds, turns)
+
+    def lookups(self) -> dict[str, Any]:
+        """How long the loop stops."""
+        return steady.lookups(self.site, self.effort.seconds)
+
     def workers(self) -> dict[str, Row]:
         """Workers → their CPU."""
         return measure.workers(self.site, self.effort)
@@ -99,7 +130,11 @@ PARTS: Final[dict[str, Callable[[Run], Any]]] = {
     "steps": Run.steps,
     "curve": Run.curve,
     "grid": Run.grid,
+    "references": Run.references,
+    "peers": Run.peers,
     "workers": Run.workers,
+    "reloads": Run.reloads,
+    "lookups": Run.lookups,
 }
 
 
@@ -135,10 +170,12 @@ def main() -> None:
     parser.add_argument("--serve", choices=REFERENCES, help=argparse.SUPPRESS)
     parser.add_argument("port", type=int, nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--full", action="store_true", help="the long form of all parts")
-    parser.add_argument("--customers", type=int, help="loaded (3,000; 100,000)")
-    parser.add_argument("--seconds", type=float, help="of each load (1.5; 8)")
+    parser.add_argument("--customers", type=int, help="loaded (2,000; 100,000)")
+    parser.add_argument("--seconds", type=float, help="of each load (1.2; 8)")
     parser.add_argument("--turns", type=int, help="of each server (1; 5)")
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
+    peers = Path(".venv/bench")
+    parser.add_argument("--peers", type=Path, default=peers, help="packages of peers (.venv/bench)")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="(build/bench)")
     given = parser.parse_args()
     if given.serve:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks._http import load, marks, report
+from benchmarks._http import load, marks, report, steady
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +103,21 @@ def test_requests_of_an_open_loop_are_sent_when_due_though_none_is_answered():
     found = asyncio.run(ask())
     assert found.answers == wanted
     assert found.refused == len(waiting) - wanted > 0
+
+
+def test_a_stop_of_the_event_loop_is_seen_as_long_as_it_is():
+    async def stopped() -> float:
+        stops = steady.Stops()
+        watching = asyncio.create_task(stops.watch())
+        await asyncio.sleep(0.01)
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        await asyncio.sleep(0.01)
+        watching.cancel()
+        return stops.told()["longest_ms"]
+
+    assert asyncio.run(stopped()) > 45
 
 
 def test_a_target_is_told_where_its_figures_were_measured_and_only_there():

@@ -52,6 +52,11 @@ class Site(NamedTuple):
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def middle(self) -> str:
+        """A customer for whom some rules hold; for the first none does."""
+        return self.customers[len(self.customers) // 2]
+
     def serve(self, port: int | str = "", *more: str) -> list[str]:
         """The arguments of `nextbest serve`; the port is the last."""
         given = ["--rules", str(self.folder / "rules"), "--models", str(self.folder / "models")]

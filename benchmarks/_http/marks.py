@@ -30,8 +30,8 @@ from typing import Any, Final
 LOOP: Final = "event loop, sockets, timers"
 STEPS: Final[dict[str, tuple[str, ...]]] = {
     "HTTP: read": ("decision.api.protocol:BoundedProtocol.data_received",),
-    "HTTP: write": ("decision.api.answers:Answer.give",),
-    "layers around the decision": ("decision.api.middleware:RequestMiddleware.__call__",),
+    "HTTP: write": ("decision.api.cycle:Cycle.give",),
+    "request around its decision": ("decision.api.direct:DirectDecisions.__call__",),
     "request from JSON": ("decision.api.decisions:decode_request",),
     "answer to JSON": ("decision.api.answers:encode_json",),
     "engine around its steps": ("decision.engine.deciding:Deciding.run",),

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from benchmarks._http import marks
 from benchmarks._http.cases import Case, Site, scored_for, standard
 from benchmarks._http.load import CONNECTIONS, Load, closed_loop, open_loop, request_of
-from benchmarks._http.machine import all_cpu_seconds, children_of, redis_pid
+from benchmarks._http.machine import all_cpu_seconds, children_of, redis_cpu_seconds
 from benchmarks._http.servers import served
 
 Row = dict[str, float]
@@ -53,11 +53,11 @@ def requests_of(site: Site) -> list[bytes]:
 
 def busy(port: int, pids: Sequence[int], site: Site, seconds: float) -> Used:
     """A closed loop, after a shorter one that warms."""
-    requests, redis = requests_of(site), redis_pid(site.url)
+    requests = requests_of(site)
     asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
-    before = all_cpu_seconds(pids), all_cpu_seconds([redis])
+    before = all_cpu_seconds(pids), redis_cpu_seconds(site.url)
     load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
-    used = all_cpu_seconds(pids) - before[0], all_cpu_seconds([redis]) - before[1]
+    used = all_cpu_seconds(pids) - before[0], redis_cpu_seconds(site.url) - before[1]
     return Used(load, *(one / load.answers * 1e6 for one in used))
 
 
@@ -122,9 +122,9 @@ def steps(site: Site, seconds: float) -> dict[str, Row]:
     with served(site, "marks", command=command) as (port, pid):
         requests = requests_of(site)
         asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
-        before, used = _told(pid, path), all_cpu_seconds([pid])
+        before, used = told(pid, path), all_cpu_seconds([pid])
         load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
-        after, used = _told(pid, path), all_cpu_seconds([pid]) - used
+        after, used = told(pid, path), all_cpu_seconds([pid]) - used
     each = 1e6 / load.answers
     found = {
         step: {"us": taken * each, "times": calls / load.answers}
@@ -135,8 +135,8 @@ def steps(site: Site, seconds: float) -> dict[str, Row]:
     return found
 
 
-def _told(pid: int, path: Path) -> dict[str, Row]:
-    """What the marks of a server say now."""
+def told(pid: int, path: Path) -> dict[str, Row]:
+    """What a server writes into a file where it is asked to, by SIGUSR1."""
     path.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     until = time.monotonic() + 10

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks._http.peers.beside import FEAST
 from benchmarks._http.pictures import draw_curve, draw_steps
 from benchmarks._http.servers import SERVERS
 
@@ -88,7 +89,7 @@ TARGETS: Final = (
         "CPU of Feast's read, times ours",
         10,
         False,
-        lambda found: found["peers"]["Feast, 40 features of a customer"]["times"],
+        lambda found: found["peers"][FEAST]["times"],
     ),
     Target(
         "Redis for a decision, µs",
