@@ -1,12 +1,16 @@
 """One decision, step by step: microseconds of CPU of the process that decides.
 
     python -m benchmarks.decision_cost
+    python -m benchmarks.decision_cost --growth
 
 Two policies: the sample's, and a made-up one with 100 candidates that are all asked. Both with a
 customer of 20 contacts, the sample model and the rule engine. The CPU is that of this process
 (`time.process_time`), Redis's own left out; the best of several rounds counts, because whatever
 else the machine does can only add to it. `masks` is what is left of the pure decision without
 the steps that are measured by themselves.
+
+`--growth` measures whole decisions of the standard with 10 to 1,000 candidates, half of which
+survive, and with 10 to 1,000 rules, all with the store in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +26,17 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks._standard import AT_ONCE, NOW, Store, fill, made_up
+from benchmarks._standard import (
+    AT_ONCE,
+    ATTRIBUTES,
+    EVENT_TYPES,
+    NOW,
+    Store,
+    fill,
+    made_up,
+    rules_text,
+    train_standard,
+)
 from decision.core import business_rules, calendar, records
 from decision.core.arbitration import arbitrate, prioritise
 from decision.core.decide import Question, Verdict, decide
@@ -33,7 +47,7 @@ from decision.core.masks import mask_of, positions
 from decision.core.ports import Commit, Committed, Conflict
 from decision.core.schema import DecisionRequest, TriggerEvent
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
-from decision.rulebook.reader import load_folder
+from decision.rulebook.reader import load_files, load_folder
 from decision.scoring.loading import load_model
 from decision.scoring.model import Model
 from decision.store import EmbeddedRedis, MemoryStore, RedisStore
@@ -44,6 +58,12 @@ BATCH = 200
 COMMITS = 2_000
 SECONDS = 0.15
 ROUNDS = 5
+
+GROWING = 60
+"""Customers that decide while something else grows."""
+GROWTH = {"candidates": (10, 100, 1000), "rules": (10, 100, 1000)}
+MOST_GROWTH = {"candidates": 5.0, "rules": 4.0}
+"""How many times the cost of the fewest the most may cost."""
 
 PURE = "the pure decision, all of it"
 ENCODE = "encode the log record"
@@ -275,6 +295,38 @@ async def measure_all() -> dict[str, dict[str, float]]:
     return results
 
 
+async def measure_growth() -> dict[str, dict[int, float]]:
+    """What grows → how many there are → microseconds of CPU of a whole decision in memory."""
+    with tempfile.TemporaryDirectory(prefix="nextbest-") as folder:
+        model = load_model(train_standard(Path(folder)))
+    return {
+        what: {count: await _grown_cost(what, count, model) for count in counts}
+        for what, counts in GROWTH.items()
+    }
+
+
+async def _grown_cost(what: str, count: int, model: Model) -> float:
+    messages, rules = (count // 2, 50) if what == "candidates" else (50, count)
+    read = load_files({"standard.yaml": rules_text(rules=rules, messages=messages)})
+    assert read.definition is not None, read
+    store = MemoryStore()
+    engine = await make_engine(read.definition, model, store)
+    names = await fill(engine, store, GROWING, ATTRIBUTES, EVENT_TYPES)
+
+    async def one(number: int) -> None:
+        await engine.decide(request_for(names[number]))
+
+    return min([await cost_at_once(one, GROWING) for _ in range(3 * ROUNDS)])
+
+
+def _print_growth(found: dict[str, dict[int, float]]) -> None:
+    for what, costs in found.items():
+        fewest, *_, most = costs.values()
+        for count, micros in costs.items():
+            print(f"{count:5,} {what.ljust(10)}  {micros:8.1f} µs of CPU")
+        print(f"  × {most / fewest:.2f}, at most {MOST_GROWTH[what]:g} wanted\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.decision_cost",
@@ -282,7 +334,15 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--growth", action="store_true", help="candidates and rules × 100 alone")
     given = parser.parse_args(arguments)
+    if given.growth:
+        grown = asyncio.run(measure_growth())
+        if given.json:
+            print(json.dumps(grown, indent=2))
+        else:
+            _print_growth(grown)
+        return 0
     results = asyncio.run(measure_all())
     if given.json:
         print(json.dumps(results, indent=2))
