@@ -37,6 +37,10 @@ RELOAD_BLOB: Final = "reload"
 _ERRORS_SHOWN: Final = 5
 _LOOKED_WITHIN: Final = 5.0
 
+_YOUNG: Final = 5_000
+"""New objects after which Python looks for garbage in cycles. By its own 700 it does so every few
+decisions, where those under way are all that it finds."""
+
 _log = get_logger()
 
 
@@ -97,6 +101,7 @@ class PolicySupply:
         """
         gc.collect()
         gc.freeze()  # what was imported stays: no collection need look at it again
+        gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
         if self._published is None and self.shared.in_force() is None:
             await asyncio.to_thread(check_first, self._rules, self.shared)
         await self.models.refresh()

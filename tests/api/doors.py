@@ -74,20 +74,24 @@ class Doors:
             self._doors.append((server.sockets[0].getsockname()[1], state))
         return end
 
-    def answers(self, *parts: bytes) -> tuple[bytes, bytes]:
-        """What both doors answer to the same bytes, sent in these parts, but for what varies."""
-        return self._runner.run(self._answers(parts))
+    def answers(self, *parts: bytes, count: int = 0) -> tuple[bytes, bytes]:
+        """What both doors answer to the same bytes, sent in these parts, but for what varies.
 
-    async def _answers(self, parts: Sequence[bytes]) -> tuple[bytes, bytes]:
+        There are at least so many answers; more are awaited for some turns of the loop.
+        """
+        return self._runner.run(self._answers(parts, count))
+
+    async def _answers(self, parts: Sequence[bytes], count: int) -> tuple[bytes, bytes]:
         first, second = [_Client(port, state) for port, state in self._doors]
         try:
             for client in (first, second):
                 await client.send(parts)
             silent, until = 0, asyncio.get_running_loop().time() + 10
-            while silent < 3 and asyncio.get_running_loop().time() < until:
+            while silent < 10 and asyncio.get_running_loop().time() < until:
                 await asyncio.sleep(0.001)
                 news = [client.read() or not client.is_idle() for client in (first, second)]
-                silent = silent + 1 if not any(news) and first.answer == second.answer else 0
+                same = first.answer == second.answer and first.answer.count(b"HTTP/1.1 ") >= count
+                silent = silent + 1 if same and not any(news) else 0
         finally:
             first.wire.close()
             second.wire.close()
@@ -108,7 +112,7 @@ class _Client:
         self._port = port
         self._state = state
         self._found = b""
-        self._idle = 0
+        self._looks = 0
         self.wire = socket.socket()
         self.wire.setblocking(False)
 
@@ -126,13 +130,14 @@ class _Client:
         with contextlib.suppress(OSError):
             part = self.wire.recv(1 << 20)
             self._found += part
+            self._looks = 0 if part else self._looks
             return bool(part)
         return False
 
     def is_idle(self) -> bool:
         """Whether no request is being answered, but for one that waits for its body."""
-        self._idle = 0 if self._state.tasks and self._idle < 20 else self._idle + 1
-        return not self._state.tasks or self._idle >= 20
+        self._looks += 1
+        return not self._state.tasks or self._looks > 20
 
     @property
     def answer(self) -> bytes:
