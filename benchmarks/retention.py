@@ -24,6 +24,7 @@ from benchmarks.decision_cost import fill, made_up, make_engine, request_for, sa
 from decision.core import records
 from decision.core.definition import PolicyDefinition
 from decision.core.identifiers import PARTITIONS
+from decision.core.records import DecisionLine
 from decision.core.schema import DecisionRequest
 from decision.engine import Engine
 from decision.store import EmbeddedRedis, RedisStore
@@ -68,7 +69,8 @@ async def record_parts(store: RedisStore) -> dict[str, float]:
                 continue
             number += 1
             found["record"] += len(entry.body)
-            for name, value in msgspec.msgpack.decode(entry.body).items():
+            values = msgspec.msgpack.decode(entry.body)
+            for name, value in zip(DecisionLine.__struct_fields__, values, strict=True):
                 found[name] += len(msgspec.msgpack.encode(value))
             record = records.decode_decision(entry.body)
             found["survivors, number"] += len(record.candidates.probability) / 8

@@ -23,9 +23,10 @@ from decision.core.clock import from_micros
 from decision.core.decide import Question
 from decision.core.document import Document
 from decision.core.identifiers import parse_decision_id
+from decision.core.logged_scores import LoggedScores
 from decision.core.masks import mask_bytes, mask_where
 from decision.core.reasons import Reason
-from decision.core.records import NOT_GIVEN, DecisionRecord, LoggedScores, LoggedSelection
+from decision.core.records import NOT_GIVEN, DecisionRecord, LoggedSelection
 from decision.core.schema import ExplanationRow
 from decision.files import open_regular, read_regular
 from decision.store.codec import UnreadableDocument

@@ -1,7 +1,8 @@
 """What the log holds: one record per decision, one per event.
 
 A decision's record keeps what the decision saw (the question, the document, the scores, the
-numbers drawn), so that it can be decided again, purely, and explained in full.
+numbers drawn), so that it can be decided again, purely, and explained in full. As bytes it is an
+array, `DecisionLine`, without names; those of before were MessagePack maps, and are read as well.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from decision.core.arbitration import Scores
 from decision.core.decide import Question
+from decision.core.definition import Selector
+from decision.core.logged_scores import LoggedScores, long_scores, short_scores
 from decision.core.ports import LogRecord
+from decision.core.schema import Moment, TriggerEvent
 from decision.core.values import Value
 
 
@@ -33,19 +36,6 @@ class LoggedSelection(msgspec.Struct, kw_only=True, omit_defaults=True):
     uplift: float | None = None
     coupon: str | None = None
     model_version: str | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
-    """The survivors, packed: candidate indices as little-endian u16, the figures as float64.
-
-    `uplift` is empty unless a model said it.
-    """
-
-    candidates: bytes = b""
-    probability: bytes = b""
-    priority: bytes = b""
-    selection: bytes = b""
-    uplift: bytes = b""
 
 
 class LoggedShadow(msgspec.Struct, array_like=True, frozen=True):
@@ -169,18 +159,208 @@ def made_without_store(record: DecisionRecord) -> bool:
     return "store" in record.degraded
 
 
+class _Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The event of a question."""
+
+    type: str
+    id: str | None
+    at: Moment | None
+    properties: dict[str, Any]
+
+
+class _Given(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A selection; `model_version` is a list of it, None where it is not set."""
+
+    message: str
+    channel: str
+    response_probability: float
+    priority: float
+    selection_probability: float
+    features: dict[str, Value]
+    uplift: float | None
+    coupon: str | None
+    model_version: list[str | None] | None
+
+
+class DecisionLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A decision's record as bytes: its figures of candidates are those of `short_scores`.
+
+    `format` is 1. Fields are added at the end, with a default.
+    """
+
+    format: int
+    customer_id: str
+    decision_id: str
+    decided_at: int
+    placement: str
+    channels: tuple[str, ...] | None
+    event: _Event | None
+    context: dict[str, Any]
+    limit: int
+    of: Selector | None
+    outcome: str
+    document: bytes
+    draws: list[float]
+    policy_version: str
+    selections: list[_Given]
+    candidates: bytes
+    figures: bytes
+    fallen: dict[str, bytes]
+    spent: bytes
+    budgets: dict[str, int]
+    exploration: float | None
+    unproven: bytes
+    request_id: str | None
+    event_type: str | None
+    reason: str | None
+    not_before: int | None
+    model_version: str | None
+    experiments: dict[str, str]
+    holdout: bool
+    shadow: LoggedShadow | None
+    models: LoggedModels | None
+    shadows: LoggedModels | None
+    degraded: list[str]
+    latency_us: int
+
+
 encode = msgspec.msgpack.Encoder().encode
-decode_decision = msgspec.msgpack.Decoder(DecisionRecord).decode
+_decode_line = msgspec.msgpack.Decoder(DecisionLine).decode
+_decode_map = msgspec.msgpack.Decoder(DecisionRecord).decode
 decode_event = msgspec.msgpack.Decoder(EventRecord).decode
 decode_journey = msgspec.msgpack.Decoder(JourneyRecord).decode
 decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode
+
+
+def encode_decision(record: DecisionRecord) -> bytes:
+    """The record as the log keeps it."""
+    question, event = record.question, record.question.event
+    candidates, figures = short_scores(record.candidates)
+    return encode(
+        DecisionLine(
+            _FORMAT,
+            record.customer_id,
+            record.decision_id,
+            record.decided_at,
+            record.placement,
+            question.channels,
+            None if event is None else _Event(event.type, event.id, event.at, event.properties),
+            question.context,
+            question.limit,
+            None if question.of is msgspec.UNSET else question.of,
+            record.outcome,
+            record.document,
+            record.draws,
+            record.policy_version,
+            [_given(one) for one in record.selections],
+            candidates,
+            figures,
+            record.fallen,
+            record.spent,
+            record.budgets,
+            record.exploration,
+            record.unproven,
+            record.request_id,
+            record.event_type,
+            record.reason,
+            record.not_before,
+            record.model_version,
+            record.experiments,
+            record.holdout,
+            record.shadow,
+            record.models,
+            record.shadows,
+            record.degraded,
+            record.latency_us,
+        )
+    )
+
+
+def decode_decision(body: bytes) -> DecisionRecord:
+    """The record that `encode_decision` wrote, or one of before.
+
+    Raises:
+        MsgspecError: it is none.
+    """
+    if not _is_array(body):
+        return _decode_map(body)
+    line = _decode_line(body)
+    if line.format != _FORMAT:
+        raise msgspec.ValidationError(
+            f"the record has format {line.format}, this nextbest reads format {_FORMAT}"
+        )
+    event = line.event
+    question = Question(
+        placement=line.placement,
+        channels=line.channels,
+        event=None
+        if event is None
+        else TriggerEvent(event.type, event.id, event.at, event.properties),
+        context=line.context,
+        limit=line.limit,
+        of=msgspec.UNSET if line.of is None else line.of,
+    )
+    return DecisionRecord(
+        question=question,
+        selections=[_selection(one) for one in line.selections],
+        candidates=long_scores(line.candidates, line.figures),
+        **{name: getattr(line, name) for name in _ALIKE},
+    )
+
+
+_FORMAT: Final = 1
+_ALIKE: Final = [
+    name
+    for name in DecisionRecord.__struct_fields__
+    if name not in ("question", "selections", "candidates")
+]
+"""Fields that are as they are in a record's bytes."""
+
+
+def _is_array(body: bytes) -> bool:
+    """Whether it is MessagePack of an array, of 16 elements or more."""
+    return body[:1] in (b"\xdc", b"\xdd")
+
+
+def _given(one: LoggedSelection) -> _Given:
+    return _Given(
+        one.message,
+        one.channel,
+        one.response_probability,
+        one.priority,
+        one.selection_probability,
+        one.features,
+        one.uplift,
+        one.coupon,
+        None if one.model_version is msgspec.UNSET else [one.model_version],
+    )
+
+
+def _selection(one: _Given) -> LoggedSelection:
+    return LoggedSelection(
+        message=one.message,
+        channel=one.channel,
+        response_probability=one.response_probability,
+        priority=one.priority,
+        selection_probability=one.selection_probability,
+        features=one.features,
+        uplift=one.uplift,
+        coupon=one.coupon,
+        model_version=one.model_version[0] if one.model_version else msgspec.UNSET,
+    )
 
 
 class _Owner(msgspec.Struct):
     customer_id: str
 
 
+class _OwnerOfLine(msgspec.Struct, array_like=True):
+    format: int
+    customer_id: str
+
+
 _decode_owner = msgspec.msgpack.Decoder(_Owner).decode
+_decode_owner_of_line = msgspec.msgpack.Decoder(_OwnerOfLine).decode
 
 
 def about(customer_id: str) -> Callable[[LogRecord], bool]:
@@ -195,40 +375,9 @@ def about(customer_id: str) -> Callable[[LogRecord], bool]:
         if needle not in record.body:
             return False
         try:
-            return _decode_owner(record.body).customer_id == customer_id
+            decode = _decode_owner_of_line if _is_array(record.body) else _decode_owner
+            return decode(record.body).customer_id == customer_id
         except msgspec.MsgspecError:
             return True
 
     return belongs
-
-
-def pack_scores(scores: Scores) -> LoggedScores:
-    """The survivors as they are logged."""
-    return LoggedScores(
-        scores.candidates.astype("<u2").tobytes(),
-        scores.probability.tobytes(),
-        scores.priority.tobytes(),
-        scores.selection.tobytes(),
-        b"" if scores.uplift is None else scores.uplift.tobytes(),
-    )
-
-
-def unpack_uplift(logged: LoggedScores) -> dict[int, float]:
-    """Candidate → what it adds over silence; empty where no model said it."""
-    if not logged.uplift:
-        return {}
-    places = np.frombuffer(logged.candidates, "<u2").tolist()
-    return dict(zip(places, np.frombuffer(logged.uplift).tolist(), strict=True))
-
-
-def unpack_scores(logged: LoggedScores) -> list[tuple[int, float, float, float]]:
-    """(candidate, response probability, priority, selection probability) of each survivor."""
-    return list(
-        zip(
-            np.frombuffer(logged.candidates, "<u2").tolist(),
-            np.frombuffer(logged.probability).tolist(),
-            np.frombuffer(logged.priority).tolist(),
-            np.frombuffer(logged.selection).tolist(),
-            strict=True,
-        )
-    )

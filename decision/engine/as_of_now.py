@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from decision.core import records
+from decision.core import logged_scores
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, decide, uplift_by
@@ -69,12 +69,12 @@ class _Predicted:
         names = before.policy.candidates
         logged = {
             (names[row[0]].message, names[row[0]].channel): row[1]
-            for row in records.unpack_scores(record.candidates)
+            for row in logged_scores.unpack_scores(record.candidates)
         }
         self._logged = {
             place: logged[pair] for place, pair in enumerate(_pairs(now)) if pair in logged
         }
-        uplift = records.unpack_uplift(record.candidates)
+        uplift = logged_scores.unpack_uplift(record.candidates)
         own = {(names[one].message, names[one].channel): each for one, each in uplift.items()}
         self._uplift = {place: own[pair] for place, pair in enumerate(_pairs(now)) if pair in own}
         asked = getattr(now.scorer, "uplift", None)

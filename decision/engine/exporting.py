@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from decision.core import records
+from decision.core import logged_scores, records
 from decision.core.clock import from_micros
 from decision.core.document import ContactState, Document
 from decision.core.identifiers import partition_of
@@ -93,11 +93,13 @@ def record_line(runtime: Runtime, record: LogRecord) -> Line:
                 if read.document
                 else None
             )
-            scored = records.unpack_scores(read.candidates)
+            scored = logged_scores.unpack_scores(read.candidates)
             names = ("candidate", "response_probability", "priority", "selection_probability")
             fields["candidates"] = [dict(zip(names, row, strict=True)) for row in scored]
             for row, uplift in zip(
-                fields["candidates"], records.unpack_uplift(read.candidates).values(), strict=False
+                fields["candidates"],
+                logged_scores.unpack_uplift(read.candidates).values(),
+                strict=False,
             ):
                 row["uplift"] = uplift
     except (msgspec.MsgspecError, UnreadableDocument, ValueError, OverflowError):

@@ -11,6 +11,7 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.document import ConsentChange, ContactKind
 from decision.core.event_effects import Occurrence, logged
+from decision.core.logged_scores import pack_scores
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 from decision.scoring.by_scope import MixedScorer
@@ -47,7 +48,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version if mixed is None else plan.model_version,
         selections=_with_codes(plan) if snapshot.policy.coupons else plan.selections,
-        candidates=records.pack_scores(verdict.scores),
+        candidates=pack_scores(verdict.scores),
         fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
         holdout=verdict.holdout,
@@ -57,7 +58,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         degraded=plan.degraded,
         latency_us=int(query.elapsed() * 1_000_000),
     )
-    return LogRecord(kind="decision", id=plan.decision_id, body=records.encode(record))
+    return LogRecord(kind="decision", id=plan.decision_id, body=records.encode_decision(record))
 
 
 def _models(scorer: Scorer | None, verdict: Verdict) -> records.LoggedModels | None:
@@ -95,7 +96,7 @@ def record_without_store(query: DecisionQuery, answer: Decision) -> LogRecord:
         degraded=answer.degraded,
         latency_us=int(query.elapsed() * 1_000_000),
     )
-    return LogRecord(kind="decision", id=answer.decision_id, body=records.encode(record))
+    return LogRecord(kind="decision", id=answer.decision_id, body=records.encode_decision(record))
 
 
 def event_record(

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from decision.core import calendar, records
+from decision.core import calendar, logged_scores, records
 from decision.core.arbitration import Floats
 from decision.core.clock import from_micros
 from decision.core.decide import Verdict, choose_nothing, decide, fallback_of
@@ -56,8 +56,8 @@ class _LoggedScores:
 
     def __init__(self, record: DecisionRecord) -> None:
         self.version = record.model_version
-        self._scores = {row[0]: row[1] for row in records.unpack_scores(record.candidates)}
-        self._uplift = records.unpack_uplift(record.candidates)
+        self._scores = {row[0]: row[1] for row in logged_scores.unpack_scores(record.candidates)}
+        self._uplift = logged_scores.unpack_uplift(record.candidates)
         self.uplift = self._logged_uplift if self._uplift else None
 
     def _logged_uplift(self, candidates: Indices, *_: object) -> Floats:

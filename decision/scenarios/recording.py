@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from decision.core import records
+from decision.core import logged_scores, records
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import FileError
 from decision.core.identifiers import parse_decision_id
@@ -94,7 +94,7 @@ async def find_logged(
     names: list[str] = []
     if definition is not None:
         names = [f"{one.message}/{one.channel}" for one in compile_policy(definition).candidates]
-    scores = records.unpack_scores(record.candidates) if names else []
+    scores = logged_scores.unpack_scores(record.candidates) if names else []
     spent = indices(mask_from_bytes(record.spent)) if names else []
     logged = Logged(
         decision_id=decision_id,

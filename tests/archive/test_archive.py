@@ -31,7 +31,7 @@ from decision.archive.readers import RebuildHeartbeat
 from decision.archive.replays import read_replays
 from decision.archive.service import ArchiveOptions, leave_archive
 from decision.archive.tables import files
-from decision.core import records
+from decision.core import logged_scores, records
 from decision.core.clock import DAY, HOUR, from_micros
 from decision.core.document import Document
 from decision.core.identifiers import partition_of
@@ -124,7 +124,7 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
         found.setdefault(row["decision_id"], []).append(row)
     assert found.keys() == logged.keys()
     for name, record in logged.items():
-        scores = {row[0]: row[1:] for row in records.unpack_scores(record.candidates)}
+        scores = {row[0]: row[1:] for row in logged_scores.unpack_scores(record.candidates)}
         fallen = {
             index: reason
             for reason, mask in record.fallen.items()
@@ -395,7 +395,7 @@ async def test_a_damaged_record_is_set_aside_and_blocks_nothing(
     ]
     record = records.decode_decision(whole.body)
     record.decision_id = "too wide"
-    record.candidates = records.LoggedScores(b"\xff\xff", bytes(8), bytes(8), bytes(8))
+    record.candidates = logged_scores.LoggedScores(b"\xff\xff", bytes(8), bytes(8), bytes(8))
     await log(
         store,
         "c-1",

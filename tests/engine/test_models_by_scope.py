@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from decision.archive.decision_rows import decisions_table
-from decision.core import records
+from decision.core import logged_scores, records
 from decision.core.clock import from_micros
 from decision.core.schema import CustomerUpdate, Decision, DecisionRequest
 from decision.engine import Engine, EngineSettings, Snapshot, build_snapshot
@@ -95,7 +95,7 @@ def said(engine: Engine, record: records.DecisionRecord) -> dict[str, tuple[floa
     names = engine.snapshot.policy.candidates
     return {
         f"{names[row[0]].message}/{names[row[0]].channel}": (row[1], names[row[0]].purpose)
-        for row in records.unpack_scores(record.candidates)
+        for row in logged_scores.unpack_scores(record.candidates)
     }
 
 

@@ -19,8 +19,9 @@ from decision.core.decide import Question, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.explanation import explain
+from decision.core.logged_scores import pack_scores, unpack_uplift
 from decision.core.policy_builder import compile_policy
-from decision.core.records import DecisionRecord, pack_scores, unpack_uplift
+from decision.core.records import DecisionRecord
 from decision.evaluation.gate import evidence_for, judge_gate
 from decision.evaluation.gate_by_log import LIFT
 from decision.evaluation.promotion import promote

@@ -17,10 +17,11 @@ from decision.archive.rows import unite
 from decision.core.clock import HOUR, MINUTE
 from decision.core.decide import Question
 from decision.core.identifiers import decision_id
+from decision.core.logged_scores import LoggedScores
 from decision.core.masks import mask_bytes, mask_of
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
-from decision.core.records import DecisionRecord, LoggedScores, LoggedSelection
+from decision.core.records import DecisionRecord, LoggedSelection
 from decision.rulebook.reader import load_files
 
 RULES = """

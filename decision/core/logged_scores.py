@@ -1,0 +1,118 @@
+"""What a decision's record keeps of the candidates that were scored.
+
+As bytes of the log, a candidate's response probability (and its uplift) is exact, because deciding
+again starts from them. Priority and selection probability follow from those, so deciding again
+gives them exactly, and float32 is enough for whoever reads the log and does not decide again.
+Selection probabilities keep their sum exactly, because the chance of silence is what it leaves of
+one: the largest has the rest. Which candidates these are is a bit mask.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from decision.core.arbitration import Scores
+from decision.core.masks import mask_bytes, mask_from_bytes, mask_of_array, positions
+
+_SUM: Final = Struct("<d")
+_EACH: Final = 8 + 4 + 4
+"""Bytes of a candidate, without its uplift."""
+
+
+class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
+    """The survivors, packed: candidate indices as little-endian u16, which ascend, the figures as
+    float64.
+
+    `uplift` is empty unless a model said it.
+    """
+
+    candidates: bytes = b""
+    probability: bytes = b""
+    priority: bytes = b""
+    selection: bytes = b""
+    uplift: bytes = b""
+
+
+def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
+    """The mask of the candidates, and their figures, as the log keeps them.
+
+    >>> every = [np.array([0.25]).tobytes()] * 3
+    >>> [len(part) for part in short_scores(LoggedScores(b"\\x05\\x00", *every))]
+    [1, 24]
+    """
+    if not scores.candidates:
+        return b"", b""
+    mask = mask_bytes(mask_of_array(np.frombuffer(scores.candidates, "<u2")))
+    selection = np.frombuffer(scores.selection)
+    figures = (
+        scores.probability,
+        scores.uplift,
+        np.frombuffer(scores.priority).astype("<f4").tobytes(),
+        selection.astype("<f4").tobytes(),
+        _SUM.pack(selection.sum()),
+    )
+    return mask, b"".join(figures)
+
+
+def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
+    """The scores of `short_scores`, of which it made these parts.
+
+    Raises:
+        MsgspecError: they do not fit together.
+    """
+    if not mask and not figures:
+        return LoggedScores()
+    candidates = positions(mask_from_bytes(mask))
+    number, size = len(candidates), len(figures) - _SUM.size
+    if not number or size not in (number * _EACH, number * (_EACH + 8)):
+        raise msgspec.ValidationError(f"{len(figures)} bytes are no figures of {number} candidates")
+    exact = size - 8 * number
+    wide = np.frombuffer(figures, "<f4", 2 * number, exact).astype("<f8")
+    priority, selection = wide[:number], wide[number:]
+    largest = int(selection.argmax())
+    (total,) = _SUM.unpack_from(figures, size)
+    selection[largest] = 0.0
+    selection[largest] = total - selection.sum()
+    return LoggedScores(
+        candidates.astype("<u2").tobytes(),
+        figures[: 8 * number],
+        priority.tobytes(),
+        selection.tobytes(),
+        figures[8 * number : exact],
+    )
+
+
+def pack_scores(scores: Scores) -> LoggedScores:
+    """The survivors as they are logged."""
+    return LoggedScores(
+        scores.candidates.astype("<u2").tobytes(),
+        scores.probability.tobytes(),
+        scores.priority.tobytes(),
+        scores.selection.tobytes(),
+        b"" if scores.uplift is None else scores.uplift.tobytes(),
+    )
+
+
+def unpack_uplift(logged: LoggedScores) -> dict[int, float]:
+    """Candidate → what it adds over silence; empty where no model said it."""
+    if not logged.uplift:
+        return {}
+    places = np.frombuffer(logged.candidates, "<u2").tolist()
+    return dict(zip(places, np.frombuffer(logged.uplift).tolist(), strict=True))
+
+
+def unpack_scores(logged: LoggedScores) -> list[tuple[int, float, float, float]]:
+    """(candidate, response probability, priority, selection probability) of each survivor."""
+    return list(
+        zip(
+            np.frombuffer(logged.candidates, "<u2").tolist(),
+            np.frombuffer(logged.probability).tolist(),
+            np.frombuffer(logged.priority).tolist(),
+            np.frombuffer(logged.selection).tolist(),
+            strict=True,
+        )
+    )
