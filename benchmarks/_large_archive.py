@@ -22,12 +22,13 @@ import pyarrow.parquet as pq
 from benchmarks._standard import NOW, fill
 from benchmarks.decision_cost import make_engine, request_for, sample
 from decision.archive.archiver import Archiver
+from decision.archive.change import TableChange
 from decision.archive.features import types_of
 from decision.archive.folder import ArchiveFolder
 from decision.archive.layout import DATASETS, POLICIES, REGISTERS, schema_of
 from decision.archive.progress import Progress
 from decision.archive.query import Database, open_database
-from decision.archive.table import Table, TableChange
+from decision.archive.table import Table
 from decision.archive.tables import files
 from decision.core.clock import DAY, MINUTE, to_micros
 from decision.core.definition import PolicyDefinition

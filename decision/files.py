@@ -2,17 +2,22 @@
 
 And files that others may have put there: only regular ones are read, and only up to a size. A pipe
 would be waited for, a device has no end.
+
+A path of an object store (`archive.location`) may be given where the archive's files are read and
+written: an object is whole, and on disks, as soon as the store has answered.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 LARGEST: Final = 512 * 1024 * 1024
 """Bytes of a file that is read at once, where nothing less is said."""
@@ -24,6 +29,8 @@ def open_regular(path: Path | str) -> IO[bytes]:
     Raises:
         OSError: it cannot be opened, or is not a regular file.
     """
+    if is_remote(path):
+        return open_remote(path)
     # Looked at before it is opened, because opening a device can do something; and after, because
     # another file may have taken the name meanwhile.
     _check_regular(Path(path).stat(), path)
@@ -82,6 +89,10 @@ def replacing(path: Path, *, parents: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written there.
     """
+    if is_remote(path):
+        with _object(path) as file:
+            yield file
+        return
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -104,6 +115,78 @@ def write_whole(path: Path, data: bytes, *, parents: bool = True) -> None:
         file.write(data)
 
 
+def create_whole(path: Path, data: bytes) -> None:
+    """Writes a file of which the whole is there at once, where none is.
+
+    Raises:
+        FileExistsError: one is there; it is as it was.
+        OSError: it cannot be written.
+    """
+    make_folder(path.parent)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(data)
+        sync_file(beside)
+        path.hardlink_to(beside)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path | IO[bytes]]:
+    """A file of a name that nobody else uses: where to write it. At the end it is on disk.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    if is_remote(path):
+        with _object(path) as file:
+            yield file
+        return
+    make_folder(path.parent)
+    yield path
+    sync_file(path)
+
+
+def copy_file(source: Path, file: Path | IO[bytes]) -> None:
+    """Writes what a file of this machine has to what `new_file` gives."""
+    if isinstance(file, Path):
+        shutil.copyfile(source, file)
+    else:
+        file.write(source.read_bytes())
+
+
+@contextmanager
+def _object(path: Path) -> Iterator[IO[bytes]]:
+    """An object, gathered in memory and then written at once."""
+    file = BytesIO()
+    yield file
+    path.write_bytes(file.getvalue())
+
+
+def is_remote(path: Path | str) -> bool:
+    """Whether a path is of an object store."""
+    return not isinstance(path, (Path, str))
+
+
+def open_remote(path: Any) -> IO[bytes]:
+    """An object, open for reading.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    opened: IO[bytes] = path.open("rb")
+    return opened
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and waits until its name is on disk; an object store needs none."""
+    if not is_remote(folder) and not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def append_line(path: Path, line: bytes) -> None:
     """Adds a line to a file, and waits until it is on disk.
 
@@ -120,12 +203,16 @@ def append_line(path: Path, line: bytes) -> None:
 
 def sync_file(path: Path) -> None:
     """Waits until a file is on disk."""
+    if is_remote(path):
+        return
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
     """Waits until a folder's names are on disk."""
+    if is_remote(folder):
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

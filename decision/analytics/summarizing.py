@@ -23,11 +23,13 @@ import msgspec
 from decision.analytics.candidates.archived import ArchivedCandidates
 from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
+from decision.archive.location import location
 from decision.archive.log_columns import Amount, LogColumns
 from decision.archive.policies import newest_version, read_policy
 from decision.archive.summaries import Job
 from decision.archive.whereabouts import Whereabouts
 from decision.children import end_with_parent
+from decision.files import is_remote
 
 THREADS: Final = 2
 _NICENESS: Final = 15
@@ -60,7 +62,7 @@ def jobs_of(wanted: Wanted) -> list[Job]:
         ArchiveError: the archive lacks a file.
         InputError: the field of customers is none.
     """
-    archive = Path(wanted.archive)
+    archive = location(wanted.archive)
     amount = None if wanted.amount is None else Amount(*wanted.amount)
     found = LogColumns(archive).jobs(amount) if wanted.columns else []
     if wanted.timezone is not None:
@@ -85,7 +87,7 @@ def summarize(
         ArchiveError: the archive lacks a file, or one is damaged.
         InputError: the field of customers is none, or has too many values.
     """
-    archive = Path(wanted.archive)
+    archive = location(wanted.archive)
     with _alone(archive, wait=wait) as alone, naming_damage(archive):
         jobs, done = jobs_of(wanted) if alone else [], 0
 
@@ -119,6 +121,9 @@ def _zone_of(archive: Path, version: str) -> str | None:
 @contextmanager
 def _alone(archive: Path, *, wait: bool) -> Iterator[bool]:
     """Whether this is the one process that makes summaries, and can keep them."""
+    if is_remote(archive):  # where nothing can be locked: the worst is that two make the same
+        yield True
+        return
     folder = archive / FOLDER
     with ExitStack() as stack:
         try:

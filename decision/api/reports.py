@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from litestar import Request, get
@@ -14,6 +13,7 @@ from decision.analytics.segments import NothingFound
 from decision.api.answers import Answer, json_answer, path_id
 from decision.api.openapi import EXAMPLES, Body, Operation
 from decision.api.problems import Problem
+from decision.archive.location import location
 from decision.engine import Engine
 from decision.installation import require
 from decision.server.aside import Aside
@@ -40,7 +40,7 @@ def report_routes(engine: Engine, settings: ServerSettings) -> list[ControllerRo
             require("a report")
             policy = engine.snapshot.policy.definition
             given = dict(request.query_params)
-            count = partial(answer_to, kind, given, Path(settings.archive), policy)
+            count = partial(answer_to, kind, given, location(settings.archive), policy)
             try:
                 return json_answer(await aside.run(count, _WITHIN))
             except NothingFound as error:

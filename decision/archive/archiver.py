@@ -25,6 +25,7 @@ import msgspec
 
 from decision.archive import readers
 from decision.archive.batch import Batch, Erasure, Quarantine, batch_of
+from decision.archive.change import TableChange
 from decision.archive.collecting import without_collecting
 from decision.archive.compaction import KEPT
 from decision.archive.erased import ErasedCustomers
@@ -35,13 +36,15 @@ from decision.archive.features import types_of
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
 from decision.archive.known_ids import Fresh, KnownIds, by_day, oldest_day
 from decision.archive.layout import DATASETS
+from decision.archive.location import check_store
 from decision.archive.migration import migrate
 from decision.archive.policies import candidates_of, read_policy, write_policy
+from decision.archive.positions import version_of
 from decision.archive.progress import Progress, position_of, versions_of
 from decision.archive.pseudonymous import name_by_pseudonym
 from decision.archive.registers import save_register
 from decision.archive.rows import DamagedRecord, DecodedEntry, Piece, Rows
-from decision.archive.table import Table, TableChange, TableChanged, retried, version_of
+from decision.archive.table import Table, TableChanged, retried
 from decision.core.candidates import CandidateInfo
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
@@ -131,6 +134,7 @@ class Archiver:
             ArchiveError: the log is archived to another folder under this group.
             StoreUnavailable, OSError: the log or the folder cannot be reached.
         """
+        check_store(self.folder.path)
         with self.folder.writing(exclusive=True):
             migrate(self.folder)
             progress = Progress.find(self.folder)
@@ -505,8 +509,7 @@ class Archiver:
         names, kinds = self._log.register_entries()
         sizes = (len(names), len(kinds))
         if sizes != self._register[0]:
-            with self.folder.turn("registers"):
-                self._register = (sizes, save_register(self.folder.path, names, kinds))
+            self._register = sizes, save_register(self.folder.path, names, kinds)
         return self._register[1]
 
     async def _trim(self, partitions: Iterable[int]) -> None:

@@ -13,8 +13,8 @@ import msgspec
 from decision.archive.erased import ErasedCustomers, pseudonymous
 from decision.archive.erasing import Erased, erase_quarantined
 from decision.archive.layout import QUARANTINE
+from decision.archive.positions import version_of
 from decision.archive.rows import DamagedRecord, DecodedEntry, decode
-from decision.archive.table import version_of
 from decision.core.records import ChangeRecord
 from decision.files import write_whole
 from decision.store.log import LogEntry
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     read: int
 
     def after(self, done: Mapping[int, int]) -> Batch:
-        """Without entries up to these places, by partition (see `table.version_of`)."""
+        """Without entries up to these places, by partition (see `positions.version_of`)."""
 
         def is_new(partition: int, entry_id: str) -> bool:
             return version_of(entry_id) > done.get(partition, -1)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from decision.archive.location import parquet_file
+
 
 def column_batches(
     path: Path, columns: Sequence[str], texts: Sequence[str], rows: int
@@ -20,9 +22,8 @@ def column_batches(
         ArrowException, OSError: the file cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, read_dictionary=list(texts)) as file:
+    with parquet_file(path, read_dictionary=list(texts)) as file:
         for group in range(file.num_row_groups):
             options: dict[str, Any] = {"row_groups": [group], "columns": list(columns)}
             done = 0
@@ -32,7 +33,7 @@ def column_batches(
                     yield batch
             except pa.ArrowNotImplementedError:
                 # A column has several dictionaries, or its dictionary ends part-way.
-                with pq.ParquetFile(path) as plain:
+                with parquet_file(path) as plain:
                     for batch in plain.iter_batches(rows, **options):
                         again = min(done, len(batch))
                         done -= again
@@ -47,18 +48,16 @@ def leaves(path: Path) -> dict[str, bool]:
     Raises:
         ArrowException, OSError: the file cannot be read.
     """
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         columns = [file.schema.column(number) for number in range(len(file.schema))]
         return {one.path: one.physical_type == "BYTE_ARRAY" for one in columns}
 
 
 def rows_with(path: Path, column: str, values: int) -> int:
     """So many rows of a file have about this number of values in a column of lists, at least 1."""
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         if not file.num_row_groups:
             return values
         group = file.metadata.row_group(0)

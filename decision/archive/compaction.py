@@ -87,8 +87,7 @@ def _merge(table: Table, day: str, small: int) -> Merged:
                 writer_properties=written,
                 commit_properties=options,
             )
-        for path in before.difference(table.files):
-            forget(table.folder.path, path)
+        forget(table.folder.path, sorted(before.difference(table.files)))
         return Merged(made["numFilesRemoved"], made["numFilesAdded"])
 
     return retried(table, attempt)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from decision.archive.errors import ArchiveChanged, ArchiveError, UnreadableFile
 from decision.archive.layout import DATASETS
+from decision.archive.location import parquet_file
 from decision.archive.tables import files
 
 
 def damaged(paths: Iterable[Path]) -> str | None:
     """The first file that cannot be read, with the reason and the fix; None if all can be read."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 for _ in file.iter_batches():
                     pass
         except (pa.ArrowException, OSError) as error:

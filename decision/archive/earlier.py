@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from decision.archive.errors import ArchiveError
-from decision.files import read_regular
+from decision.files import is_remote, read_regular
 
 FOLDER: Final = "_journal"
 _FORMAT: Final = 1
@@ -42,8 +42,8 @@ _decode = msgspec.json.Decoder(Manifest).decode
 
 
 def is_there(folder: Path) -> bool:
-    """Whether a folder is such an archive."""
-    return (folder / FOLDER / "manifest.json").exists()
+    """Whether a folder is such an archive. None is in an object store."""
+    return not is_remote(folder) and (folder / FOLDER / "manifest.json").exists()
 
 
 def read(folder: Path) -> Manifest:

@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from decision.archive.change import TableChange
 from decision.archive.erased import ErasedCustomers
 from decision.archive.errors import UnreadableFile
 from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import forget
 from decision.archive.layout import DATASETS, QUARANTINE, write_table
+from decision.archive.location import parquet_file
 from decision.archive.migration import migrate
-from decision.archive.table import Table, TableChange, retried
+from decision.archive.table import Table, retried
 from decision.archive.tables import is_archive
 from decision.files import replacing, write_whole
 from decision.progress import SILENT, Progress
@@ -159,7 +161,7 @@ def _erase_one_by_one(folder: Path, erased: ErasedCustomers, on_file: Watch) -> 
                 write_table(kept, file)
         else:
             path.unlink()
-        forget(folder, path)
+        forget(folder, [path])
         rewritten += 1
         rows += gone
     return Erased(len(paths), rewritten, rows)
@@ -169,10 +171,9 @@ def _without(path: Path, erased: ErasedCustomers) -> tuple[Any, int]:
     """(the table without rows of these customers, how many they were); None and 0 if none."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet_file(path) as file:
             if COLUMN not in file.schema_arrow.names:
                 return None, 0
             owners = file.read([COLUMN]).column(0).cast(pa.string())

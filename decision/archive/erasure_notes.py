@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from decision.archive.errors import UnreadableFile
+from decision.archive.location import parquet_file
 from decision.archive.tables import files
 from decision.core.clock import from_micros, to_micros
 from decision.core.ports import BlobStore
@@ -75,12 +76,11 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The records of erasures in the archive."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     for path in files(folder, "changes"):
         try:
-            own = pc.field("kind") == "erasure"
-            table = pq.read_table(path, columns=[*columns], filters=own)
+            table = parquet_file(path).read(["kind", *columns])
+            table = table.filter(pc.equal(table.column("kind"), "erasure"))
         except (pa.ArrowException, OSError) as error:
             raise UnreadableFile(f"{path} cannot be read: {error}") from error
         yield from table.to_pylist()

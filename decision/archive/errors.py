@@ -20,6 +20,10 @@ class ArchiveChanged(ArchiveError):
     """A customer was erased while the archive was read: reading again gives what is there now."""
 
 
+class ArchiveUnavailable(ArchiveError):
+    """The object store of the archive gives no answer, or refuses; nothing is lost."""
+
+
 class ArchiveBusy(ArchiveError):
     """Another process is writing the archive."""
 

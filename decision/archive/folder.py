@@ -5,6 +5,10 @@ are for what a commit does not cover on a disk: files that nobody has committed 
 are removed. `writing` is shared by all that add rows, and exclusive for what replaces files
 (erasing, merging): so whoever holds it alone knows that every file which no table names is left
 over from a process that died, and removes it.
+
+In an object store there are no locks. Commits are correct there as well, and who removes files
+refuses those who might lose one (see `Table.vacuum`). A second archiver of the same share is not
+refused there: both do its work, and the second one finds it done.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from decision.archive.errors import ArchiveBusy
+from decision.archive.location import Location
 from decision.core.identifiers import PARTITIONS
+from decision.files import is_remote
 
 LOCKS: Final = "_locks"
 
@@ -71,11 +76,19 @@ WHOLE: Final = Share()
 
 
 class ArchiveFolder:
-    """The folder of one archive. `step` is told what is done."""
+    """The folder of one archive. `step` is told what is done.
 
-    def __init__(self, path: Path, step: Step = lambda name: None) -> None:
+    In an object store nothing can be locked: there it is shared (`is_shared`) by all who write.
+    """
+
+    def __init__(self, path: Location, step: Step = lambda name: None) -> None:
         self.path = path
         self.step = step
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others may write at any time, whatever is held here."""
+        return is_remote(self.path)
 
     @contextmanager
     def claimed(self, share: Share = WHOLE) -> Iterator[None]:
@@ -85,6 +98,9 @@ class ArchiveFolder:
             ArchiveBusy: there is one already, or others share the partitions in another way.
             OSError: the folder cannot be written.
         """
+        if self.is_shared:
+            yield
+            return
         with (
             self._open("shares") as shares,
             self._open(f"share-{share.number}-of-{share.of}") as own,
@@ -127,6 +143,9 @@ class ArchiveFolder:
             ArchiveBusy: others write for longer than `patience`, in seconds.
             OSError: the folder cannot be written.
         """
+        if self.is_shared:
+            yield
+            return
         deadline = time.monotonic() + patience
         with self._open("writing") as lock:
             while not _taken(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH):
@@ -135,13 +154,6 @@ class ArchiveFolder:
                         f"{self.path}: another process is still writing; try again later"
                     )
                 time.sleep(0.005)
-            yield
-
-    @contextmanager
-    def turn(self, name: str) -> Iterator[None]:
-        """For a moment: one process after another does what has this name."""
-        with self._open(name) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _open(self, name: str) -> IO[bytes]:

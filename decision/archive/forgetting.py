@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,14 @@ def stem_of(path: Path) -> str:
     return f"{path.parent.name}-{path.name.partition('.parquet')[0]}"
 
 
-def forget(archive: Path, path: Path) -> None:
-    """Removes the summaries of a file that is no longer in the archive.
+def forget(archive: Path, paths: Sequence[Path]) -> None:
+    """Removes the summaries of files that are no longer in the archive.
 
     Raises:
         OSError: one cannot be removed.
     """
-    for found in (archive / FOLDER).glob(f"*/{escape(stem_of(path))}-*{SUFFIX}"):
-        with suppress(FileNotFoundError):
-            found.unlink()
+    stems = {stem_of(path) for path in paths}
+    for found in (archive / FOLDER).glob(f"*/*{SUFFIX}") if stems else ():
+        if found.name.removesuffix(SUFFIX).rpartition("-")[0] in stems:
+            with suppress(FileNotFoundError):
+                found.unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from decision.archive.layout import schema_of
+from decision.archive.location import parquet_dataset
 from decision.archive.tables import files
 from decision.core.records import NOT_GIVEN
 
@@ -27,9 +28,9 @@ def ids_not_given(archive: Path) -> frozenset[str]:
     """The ids of the decisions that nobody was given."""
     import pyarrow.dataset as ds
 
-    paths = [str(path) for path in files(archive, "changes")]
+    paths = files(archive, "changes")
     if not paths:
         return frozenset()
-    data = ds.dataset(paths, schema=schema_of("changes"), format="parquet")
+    data = parquet_dataset(paths, schema_of("changes"))
     rows = data.to_table(columns=["change_id"], filter=ds.field("kind") == NOT_GIVEN)
     return frozenset(rows.column(0).to_pylist())

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from decision.archive.layout import day_of
+from decision.archive.location import parquet_file
 from decision.archive.rows import DecodedEntry, datasets_of
 from decision.core.clock import DAY, MILLISECOND
 from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
@@ -88,10 +89,9 @@ class KnownIds:
         self._loaded = set(kept)
 
     def _load(self, path: Path) -> None:
-        import pyarrow.parquet as pq
 
         day = path.parent.name.removeprefix("date=")
-        for raw in pq.ParquetFile(path).read().column("digests").to_pylist():
+        for raw in parquet_file(path).read().column("digests").to_pylist():
             self._days[day].append(np.sort(np.frombuffer(raw, np.uint64)))
         self._merge(day)
 
@@ -182,7 +182,6 @@ def by_day(fresh: Fresh, oldest: str) -> dict[str, Digests]:
 def _archived(keys: Sequence[Key], files: Files) -> dict[str, set[Key]]:
     """Dataset → the keys that are in its files."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     wanted: defaultdict[str, dict[tuple[str, str], Key]] = defaultdict(dict)
     for key in keys:
@@ -192,7 +191,7 @@ def _archived(keys: Sequence[Key], files: Files) -> dict[str, set[Key]]:
     for dataset, names in wanted.items():
         column = ID_OF[dataset]
         for path in files(dataset):
-            table = pq.ParquetFile(path).read(["customer_id", column])
+            table = parquet_file(path).read(["customer_id", column])
             ids = sorted({name for _, name in names})
             table = table.filter(pc.field(column).isin(ids))
             for pair in zip(*(each.to_pylist() for each in table.columns), strict=True):

@@ -16,14 +16,16 @@ from typing import Final
 import numpy as np
 
 from decision.archive import earlier
+from decision.archive.change import added
 from decision.archive.earlier import Manifest
 from decision.archive.errors import ArchiveError, UnreadableFile
 from decision.archive.features import columns_among
 from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import forget
 from decision.archive.layout import DATASETS, TIME_OF
+from decision.archive.location import parquet_file
 from decision.archive.progress import Progress
-from decision.archive.table import Table, added
+from decision.archive.table import Table
 
 _MIGRATED: Final = "migrated"
 """The application transaction that says: the files of the manifest are in the table."""
@@ -39,6 +41,13 @@ def migrate(folder: ArchiveFolder) -> bool:
         OSError: a file cannot be read or written.
     """
     path = folder.path
+    if folder.is_shared:
+        if (path / earlier.FOLDER / "manifest.json").exists():
+            raise ArchiveError(
+                f"{path} is an archive of an earlier version: it becomes tables in a folder of a "
+                "disk only; run `nextbest archive --out FOLDER` there, and copy that folder"
+            )
+        return False
     if not earlier.is_there(path):
         shutil.rmtree(path / earlier.FOLDER, ignore_errors=True)  # removing it was interrupted
         return False
@@ -73,7 +82,7 @@ def _finish(path: Path, manifest: Manifest) -> None:
             earlier.hidden(path / name).rename(path / name)
     for name in manifest.removed:
         (path / name).unlink(missing_ok=True)
-        forget(path, path / name)
+        forget(path, [path / name])
     for dataset in DATASETS:
         for stray in (path / dataset).glob("date=*/.*.tmp"):
             stray.unlink()
@@ -82,7 +91,6 @@ def _finish(path: Path, manifest: Manifest) -> None:
 def _make(folder: ArchiveFolder, dataset: str, files: dict[str, int], manifest: Manifest) -> None:
     """The table of a dataset, with its files."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     table = Table.make(folder, dataset)
     if table.position(_MIGRATED) is None:
@@ -91,7 +99,7 @@ def _make(folder: ArchiveFolder, dataset: str, files: dict[str, int], manifest: 
         for name in sorted(files):
             file = folder.path / name
             try:
-                rows = pq.ParquetFile(file).read([TIME_OF[dataset]])
+                rows = parquet_file(file).read([TIME_OF[dataset]])
             except FileNotFoundError as error:
                 raise ArchiveError(
                     f"{file} is missing; restore it from a backup, or remove the folder "

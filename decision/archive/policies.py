@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from decision.archive.layout import POLICIES
+from decision.archive.location import parquet_file
 from decision.archive.tables import files
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
@@ -52,12 +53,11 @@ def newest_version(archive: Path) -> str | None:
     Raises:
         ArchiveError: the archive lacks a file.
     """
-    import pyarrow.parquet as pq
 
     latest: list[tuple[Any, str]] = []
     paths = files(archive, "decisions")
     for path in (path for path in paths if path.parent == paths[-1].parent):
-        found = pq.ParquetFile(path).read(["decided_at", "policy_version"])
+        found = parquet_file(path).read(["decided_at", "policy_version"])
         last = found.group_by("policy_version").aggregate([("decided_at", "max")])
         latest += [(row["decided_at_max"], row["policy_version"]) for row in last.to_pylist()]
     return max(latest)[1] if latest else None

@@ -13,8 +13,10 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from decision.archive import earlier
+from decision.archive.change import TableChange
 from decision.archive.folder import ArchiveFolder
-from decision.archive.table import Table, TableChange, entry_of, version_of
+from decision.archive.positions import entry_of, version_of
+from decision.archive.table import Table
 from decision.core.identifiers import PARTITIONS
 
 TABLE: Final = "_progress"

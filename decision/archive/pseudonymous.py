@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from decision.archive.change import TableChange
 from decision.archive.erased import pseudonymous
 from decision.archive.errors import UnreadableFile
-from decision.archive.table import TableChange
+from decision.archive.location import parquet_file
 from decision.core.records import ChangeRecord
 from decision.store.pseudonyms import Pseudonyms
 
@@ -20,11 +21,10 @@ def name_by_pseudonym(change: TableChange, names: Pseudonyms) -> None:
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     for path in change.table.files:
         try:
-            table = pq.ParquetFile(path).read()
+            table = parquet_file(path).read()
         except (pa.ArrowException, OSError) as error:
             problem = f"{path} cannot be read: {error}; fix or remove it"
             raise UnreadableFile(problem) from error

@@ -1,8 +1,8 @@
 """The register of names beside the archived documents, which refer to names by number.
 
-`registers/<number>.json` has the names and kinds of contacts with the store's numbers, and grows
-with the store's register. If the store's numbers differ, as after Redis was emptied, a new file is
-started.
+`registers/<number>.json` has the names and kinds of contacts with the store's numbers. Where the
+store's register has more, or other numbers, as after Redis was emptied, another file is written:
+none is changed, so several processes can write at a time.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from decision.archive.layout import REGISTERS
+from decision.archive.location import create
 from decision.core.document import ContactKind, Document
-from decision.files import read_regular, write_whole
+from decision.files import read_regular
 from decision.store.codec import decode_or_refuse
 from decision.store.register import Kinds, Register
 
@@ -59,24 +60,26 @@ class Registers:
 
 
 def save_register(archive: Path, names: list[bytes], kinds: list[bytes]) -> str:
-    """Keeps a store's register; returns the number of the file that has it."""
+    """Keeps a store's register; returns the number of a file that has it."""
     folder = archive / REGISTERS
     # As they are read back: what is damaged in Redis has a text in its place.
     readable = [name.decode(errors="replace") for name in names]
     table = Kinds()
     table.learn(0, kinds)
     names, kinds = [name.encode() for name in readable], Kinds().missing(table.kinds)
-    numbers = sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
-    number = numbers[-1] if numbers else 1
-    if numbers:
-        held = load_register(archive, str(number))
-        if _begins(held.names.entries, names) and _begins(held.kinds.entries, kinds):
-            return str(number)
-        if not _begins(names, held.names.entries) or not _begins(kinds, held.kinds.entries):
-            number += 1
-    saved = _Saved(readable, table.kinds)
-    write_whole(folder / f"{number}.json", msgspec.json.encode(saved))
-    return str(number)
+    saved = msgspec.json.encode(_Saved(readable, table.kinds))
+    while True:
+        numbers = [int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit()]
+        last = max(numbers, default=0)
+        if numbers:
+            held = load_register(archive, str(last))
+            if _begins(held.names.entries, names) and _begins(held.kinds.entries, kinds):
+                return str(last)
+        try:
+            create(folder / f"{last + 1}.json", saved)
+        except FileExistsError:  # another process has just written it
+            continue
+        return str(last + 1)
 
 
 def _begins(longer: list[bytes], shorter: list[bytes]) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 
 from decision.archive.errors import UnreadableFile
 from decision.archive.given import ids_not_given
+from decision.archive.location import parquet_file
 from decision.archive.registers import Registers
 from decision.archive.tables import files
 from decision.core.candidates import CandidateInfo
@@ -149,7 +150,6 @@ def _newest(paths: Sequence[Path], newest: int) -> tuple[list[Path], int | None]
     """The files of the last days with so many decisions, and since when they are to be read."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     chosen: list[Path] = []
     times: list[Any] = []
@@ -158,7 +158,7 @@ def _newest(paths: Sequence[Path], newest: int) -> tuple[list[Path], int | None]
         chosen = own + chosen
         for path in own:
             try:
-                times.append(pq.read_table(path, columns=["decided_at"]).column(0).cast(pa.int64()))
+                times.append(parquet_file(path).read(["decided_at"]).column(0).cast(pa.int64()))
             except (pa.ArrowException, KeyError) as error:
                 raise UnreadableFile(f"{path} cannot be read: {error}") from error
         if sum(map(len, times)) > newest:
@@ -182,10 +182,9 @@ def replay_rows(
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet_file(path) as file:
             for batch in file.iter_batches(rows_at_once):
                 if decision_id is not None:
                     batch = batch.filter(pc.equal(batch.column("decision_id"), decision_id))

@@ -14,6 +14,7 @@ import msgspec
 
 from decision.archive.archiver import ArchiveCounts, Archiver
 from decision.archive.compaction import compact
+from decision.archive.errors import ArchiveUnavailable
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
 from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.clock import HOUR, SECOND
@@ -73,6 +74,8 @@ async def archive_log(
         PackagesMissing: those that write Parquet files; the log has got no reader then.
         ArchiveError: another process archives into the folder, or another folder has the log.
         StoreUnavailable: the store does not answer; a service tries again instead.
+        ArchiveUnavailable: the object store does not answer, or refuses; a service that has begun
+            tries again instead.
         OSError: the folder cannot be written.
     """
     require("nextbest archive")  # a reader that cannot read would keep the log for ever
@@ -187,7 +190,9 @@ async def _serve(
             if unavailable:
                 progress.say("Redis is back")
             unavailable = False
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ArchiveUnavailable) as error:
+            if isinstance(error, ArchiveUnavailable) and before:
+                raise  # its settings may be wrong
             wait = min(seconds, _LONGEST_WAIT)
             if not unavailable:
                 progress.say(f"{error}; trying again every {wait:g} s")

@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from decision.archive.errors import ArchiveUnavailable
 from decision.archive.forgetting import SUFFIX, stem_of
 from decision.archive.tables import files
-from decision.files import write_whole
+from decision.files import is_remote, write_whole
 
 _TRIES: Final = 3
 
@@ -31,6 +32,8 @@ class FileKey(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> FileKey:
+        if is_remote(path):  # whose names are never given again
+            return cls(path, 0, 0)
         about = path.stat()
         return cls(path, about.st_size, about.st_mtime_ns)
 
@@ -89,14 +92,14 @@ class Summaries:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         path = self._path(key)
-        with suppress(OSError):
+        with suppress(OSError, ArchiveUnavailable):
             write_whole(path, buffer.getvalue())
             if not key.path.exists():  # it was replaced meanwhile, and its summaries with it
                 path.unlink(missing_ok=True)
 
     def tidy(self, names: Container[str]) -> None:
         """Removes the summaries of files that are no longer in the archive."""
-        with suppress(OSError):
+        with suppress(OSError, ArchiveUnavailable):
             for path in self._folder.glob(f"*{SUFFIX}"):
                 if path.stem not in names:
                     path.unlink(missing_ok=True)

@@ -7,28 +7,30 @@ lower 20). Of two processes that archive one partition, the one that comes secon
 again, and finds which rows the table has. Whoever removes files moves on the application
 transaction `rewriting`, so two of them cannot replace one file.
 
+In an object store nobody can be kept from writing while files are removed: there who removes some
+refuses those who looked at the table before (see `vacuum`).
+
 deltalake does not sync its commits. We do, before anybody relies on one: a power cut before that
 may undo the commit, though its files are there; the log still has the records then.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote, unquote
-from uuid import uuid4
-
-import msgspec
+from urllib.parse import unquote
 
 from decision.archive.errors import ArchiveError
 from decision.archive.features import OTHER, features_type, types_of
 from decision.archive.folder import ArchiveFolder
 from decision.archive.forgetting import forget
-from decision.archive.layout import TIME_OF, schema_of, write_tables
+from decision.archive.layout import TIME_OF, schema_of
+from decision.archive.location import present, storage_options
+from decision.archive.object_store import reached
+from decision.archive.positions import transactions_in
 from decision.archive.tables import (
     LOG,
     check,
@@ -36,49 +38,22 @@ from decision.archive.tables import (
     paths_of,
     properties,
     sizes_of,
-    statistics,
     unusable,
 )
-from decision.files import sync_file, sync_folder
+from decision.files import is_remote, make_folder, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from deltalake import CommitProperties, DeltaTable
 
-_SEQUENCE_BITS: Final = 20
 _REWRITING: Final = "rewriting"
+_REMOVALS: Final = "nextbest.removals"
+"""A property of tables in object stores: how often others were refused before a removal."""
 _TRIES: Final = 20
 Given = TypeVar("Given")
 
 
 class TableChanged(ArchiveError):
     """Somebody else has changed the table meanwhile: look again, and make the change anew."""
-
-
-def version_of(entry_id: str) -> int:
-    """The place of an entry of the log as one number; ids ascend as these do.
-
-    Raises:
-        ArchiveError: more than a million entries have its millisecond.
-
-    >>> version_of("2-1") == (2 << 20) + 1
-    True
-    """
-    millis, _, sequence = entry_id.partition("-")
-    if int(sequence) >> _SEQUENCE_BITS or int(millis) >> (62 - _SEQUENCE_BITS):
-        raise ArchiveError(
-            f"the log's entry {entry_id} cannot be archived: its id is out of range; is the clock "
-            "of Redis right?"
-        )
-    return (int(millis) << _SEQUENCE_BITS) + int(sequence)
-
-
-def entry_of(version: int) -> str:
-    """The id of an entry; see `version_of`.
-
-    >>> entry_of(version_of("1795821865255-7"))
-    '1795821865255-7'
-    """
-    return f"{version >> _SEQUENCE_BITS}-{version & ((1 << _SEQUENCE_BITS) - 1)}"
 
 
 class Table:
@@ -114,20 +89,22 @@ class Table:
         if (folder.path / name / LOG).is_dir() and (found := cls.find(folder, name)) is not None:
             return found
         folder.step("before a table")
-        (folder.path / name).mkdir(parents=True, exist_ok=True)
-        sync_folder(folder.path)
+        path = folder.path / name
+        make_folder(path)
         try:
-            made = DeltaTable.create(
-                str(folder.path / name),
-                delta_schema(name) if schema is None else schema,
-                partition_by=["date"],
-                configuration=properties(TIME_OF.get(name), **more),
-                raise_if_key_not_exists=False,
-            )
+            with reached(path):
+                made = DeltaTable.create(
+                    str(path),
+                    delta_schema(name) if schema is None else schema,
+                    partition_by=["date"],
+                    configuration=properties(TIME_OF.get(name), **more),
+                    storage_options=storage_options(path),
+                    raise_if_key_not_exists=False,
+                )
         except DeltaError as error:
             if (found := cls.find(folder, name)) is not None:  # another process has just made it
                 return found
-            raise unusable(folder.path / name, error) from error
+            raise unusable(path, error) from error
         table = cls(folder, name, made)
         table._sync(-1)
         return table
@@ -135,7 +112,7 @@ class Table:
     @property
     def files(self) -> list[Path]:
         """The files that are there, by date. A date whose folder was removed is gone."""
-        return sorted(path for path in paths_of(self.path, self.delta) if path.parent.exists())
+        return present(paths_of(self.path, self.delta))
 
     @property
     def properties(self) -> dict[str, str]:
@@ -167,7 +144,8 @@ class Table:
 
         before = self.delta.version()
         try:
-            self.delta.update_incremental()
+            with reached(self.path):
+                self.delta.update_incremental()
         except DeltaError as error:
             raise unusable(self.path, error) from error
         if self.delta.version() != before:
@@ -178,7 +156,7 @@ class Table:
         """Learns the application transactions of commits: asking for each takes a lot longer."""
         if self._positions:
             for version in versions:
-                noted = _transactions(self.path / LOG / f"{version:020}.json")
+                noted = transactions_in(self.path / LOG / f"{version:020}.json")
                 if noted is None:
                     self._positions.clear()
                     return
@@ -187,7 +165,8 @@ class Table:
     def position(self, app: str) -> int | None:
         """The version of an application transaction; None if it never was."""
         if app not in self._positions:
-            self._positions[app] = self.delta.transaction_version(app)
+            with reached(self.path):
+                self._positions[app] = self.delta.transaction_version(app)
         return self._positions[app]
 
     def widen(self, types: Mapping[str, str] | None = None) -> None:
@@ -272,6 +251,8 @@ class Table:
 
     def _sync(self, before: int) -> None:
         """What was committed after a version is on the disk, and not only said to be."""
+        if is_remote(self.path):
+            return
         for version in range(before + 1, self.delta.version() + 1):
             with suppress(FileNotFoundError):
                 sync_file(self.path / LOG / f"{version:020}.json")
@@ -279,7 +260,8 @@ class Table:
 
     def drop_missing(self) -> None:
         """Takes files out of the table whose date's folder somebody has removed."""
-        if any(not path.parent.exists() for path in paths_of(self.path, self.delta)):
+        every = paths_of(self.path, self.delta)
+        if len(present(every)) < len(every):
             before = self.delta.version()
             with _refused(self.path):
                 self.delta.repair()
@@ -291,41 +273,34 @@ class Table:
 
         Call it within `ArchiveFolder.writing(exclusive=True)`. Returns what was removed.
         """
-        options: Any = {"retention_hours": hours, "enforce_retention_duration": False, "full": True}
-        found = self.delta.vacuum(dry_run=True, **options)
-        if found:
-            before = self.delta.version()
+        with reached(self.path):
+            found = self.delta.vacuum(
+                dry_run=True, retention_hours=hours, enforce_retention_duration=False, full=True
+            )
+        if found and self.folder.is_shared:
+            self._refuse_others()
+        named = [self.path.joinpath(*unquote(one).split("/")[-2:]) for one in found]
+        removed = sorted(set(named).difference(paths_of(self.path, self.delta)))
+        if removed:
             self.folder.step("before a removal")
-            found = self.delta.vacuum(dry_run=False, **options)
-            self.look()
-            self._sync(before)
-        removed = [self.path.joinpath(*unquote(one).split("/")[-2:]) for one in found]
         for path in removed:
-            forget(self.folder.path, path)
+            path.unlink(missing_ok=True)
+        forget(self.folder.path, removed)
         self.folder.step("after a removal")
         return removed
 
+    def _refuse_others(self) -> None:
+        """Refuses the commits of all who have looked at the table before.
 
-class _Noted(msgspec.Struct, rename={"app": "appId"}):
-    app: str
-    version: int
+        Others write while files are removed. A file that was there before this, and that no commit
+        names now, is left over: whoever wrote it cannot commit it any more.
+        """
 
+        def attempt() -> None:
+            before = int(self.properties.get(_REMOVALS, "0"))
+            self.set_properties(**{_REMOVALS: str(before + 1)})
 
-class _Action(msgspec.Struct):
-    txn: _Noted | None = None
-
-
-_action: Final = msgspec.json.Decoder(_Action).decode
-
-
-def _transactions(commit: Path) -> dict[str, int] | None:
-    """The application transactions of a commit; None where it cannot be read any more."""
-    try:
-        lines = commit.read_bytes().splitlines()
-        found = [_action(line).txn for line in lines if line.startswith(b'{"txn"')]
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return {one.app: one.version for one in found if one is not None}
+        retried(self, attempt)
 
 
 def delta_schema(name: str, types: Mapping[str, str] | None = None) -> Any:
@@ -345,7 +320,8 @@ def _refused(path: Path) -> Iterator[None]:
     from deltalake.exceptions import CommitFailedError
 
     try:
-        yield
+        with reached(path):
+            yield
     except CommitFailedError as error:
         raise TableChanged(f"{path}: {str(error).splitlines()[0]}") from error
 
@@ -358,93 +334,3 @@ def retried(table: Table, attempt: Callable[[], Given]) -> Given:
         except TableChanged:
             table.look()
     return attempt()
-
-
-class TableChange:
-    """Files to add to one table and to remove from it, in one commit."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.rows = 0
-        self._added: list[Any] = []
-        self._staged: list[Path] = []
-        self._removed: list[Path] = []
-        self._name = f"part-{time.time_ns() // 1_000_000:013d}-{uuid4().hex[:12]}"
-
-    def __bool__(self) -> bool:
-        return bool(self._staged or self._removed)
-
-    def add(self, day: str, table: Any) -> None:
-        """Stages rows as a new file of a day."""
-        with self._stage(day) as path:
-            write_tables(path, table.schema, [table])
-            self._note(day, path, table)
-
-    def add_file(self, day: str, source: Path) -> None:
-        """Stages a copy of a Parquet file as a new file of a day."""
-        import pyarrow.parquet as pq
-
-        with self._stage(day) as path:
-            shutil.copyfile(source, path)
-            column = TIME_OF[self.table.name]
-            self._note(day, path, pq.ParquetFile(path).read([column]))
-
-    @contextmanager
-    def _stage(self, day: str) -> Iterator[Path]:
-        path = self.table.path / f"date={day}" / f"{self._name}-{len(self._staged)}.parquet"
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
-        self.table.folder.step("before a file")
-        self._staged.append(path)
-        yield path
-        sync_file(path)
-        self.table.folder.step("after a file")
-
-    def _note(self, day: str, path: Path, rows: Any) -> None:
-        column = TIME_OF.get(self.table.name)
-        self._added.append(added(self.table.path, day, path, rows, column))
-        self.rows += len(rows)
-
-    def remove(self, path: Path) -> None:
-        """Removes a file from the table."""
-        self._removed.append(path)
-
-    def commit(self, transactions: Mapping[str, int] | None = None) -> list[Path]:
-        """Commits, with these application transactions; returns the files that were added.
-
-        Raises:
-            TableChanged: another process was faster; what was staged is gone.
-        """
-        try:
-            for folder in {path.parent for path in self._staged}:
-                sync_folder(folder)
-            self.table.commit(self._added, self._removed, transactions)
-        except TableChanged:
-            self.abandon()
-            raise
-        return self._staged
-
-    def abandon(self) -> None:
-        """Removes what was staged, unless it was committed all the same; what cannot be removed
-        goes with the next `vacuum`."""
-        with suppress(OSError, ArchiveError):
-            self.table.look()
-            for path in set(self._staged).difference(paths_of(self.table.path, self.table.delta)):
-                path.unlink(missing_ok=True)
-
-
-def added(table: Path, day: str, path: Path, rows: Any, column: str | None) -> Any:
-    """What a commit says of a file that it adds."""
-    from deltalake.transaction import AddAction
-
-    about = path.stat()
-    times = None if column is None else rows.column(column)
-    return AddAction(
-        quote(str(path.relative_to(table)), safe="/=-_.~"),
-        about.st_size,
-        {"date": day},
-        about.st_mtime_ns // 1_000_000,
-        True,
-        statistics(len(rows), column or "", times),
-    )

@@ -20,6 +20,9 @@ from urllib.parse import unquote
 
 from decision.archive import earlier
 from decision.archive.errors import ArchiveError, is_json_lines
+from decision.archive.location import present, storage_options, tag_of
+from decision.archive.object_store import reached
+from decision.files import is_remote
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -37,38 +40,52 @@ class _Opened:
     """The tables that this process reads, each opened once: then only what is new is read."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, int], tuple[Lock, DeltaTable]] = {}
+        self._known: dict[Path, tuple[Lock, DeltaTable, object]] = {}
         self._lock = Lock()
 
     def files(self, path: Path) -> list[Path]:
         """The files of the table as it is now; none where it is not there yet."""
         from deltalake.exceptions import DeltaError
 
-        try:
-            key = (path.absolute(), (path / LOG).stat().st_ino)
-        except FileNotFoundError:
-            return []
+        key = path.absolute()
         with self._lock:
             known = self._known.get(key)
         if known is not None:
-            lock, table = known
+            lock, table, mark = known
             try:
-                with lock:
-                    table.update_incremental()
-                    check(path, table)
-                    return paths_of(path, table)
+                with lock, reached(path):
+                    if mark is not None and mark == _mark_of(path, table):
+                        before = table.version()
+                        table.update_incremental()
+                        check(path, table)
+                        if table.version() != before:
+                            self._keep(key, lock, table)
+                        return paths_of(path, table)
             except DeltaError:
-                pass  # damaged, or another table is in its place
+                pass  # damaged
         found = open_table(path)
         if found is None:
             return []
+        self._keep(key, Lock(), found)
+        return paths_of(path, found)
+
+    def _keep(self, path: Path, lock: Lock, table: DeltaTable) -> None:
+        kept = lock, table, _mark_of(path, table)
         with self._lock:
-            for old in [each for each in self._known if each[0] == key[0]]:
-                del self._known[old]
+            self._known.pop(path, None)
             while len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]
-            self._known[key] = Lock(), found
-        return paths_of(path, found)
+            self._known[path] = kept
+
+
+def _mark_of(path: Path, table: DeltaTable) -> object:
+    """What tells a table from another one in its place; None where nothing does."""
+    try:
+        if is_remote(path):
+            return tag_of(path / LOG / f"{table.version():020}.json")
+        return (path / LOG).stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 _MOST: Final = 32
@@ -94,10 +111,10 @@ def files(folder: Path, dataset: str) -> list[Path]:
         )
     missing: list[Path] = []
     for _ in range(_TRIES):
-        found = sorted(_opened.files(path))
-        missing = [one for one in found if not one.exists() and one.parent.exists()]
+        found = present(_opened.files(path))
+        missing = [] if is_remote(path) else [one for one in found if not one.exists()]
         if not missing:
-            return [one for one in found if one.parent.exists()]
+            return found
         time.sleep(0.01)  # an erasure has just removed it
     raise ArchiveError(
         f"{missing[0]} is missing; restore it from a backup, or remove the folder "
@@ -120,7 +137,8 @@ def open_table(path: Path) -> DeltaTable | None:
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
-        table = DeltaTable(str(path))
+        with reached(path):
+            table = DeltaTable(str(path), storage_options=storage_options(path))
     except TableNotFoundError:
         return None
     except DeltaError as error:

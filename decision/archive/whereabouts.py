@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from decision.archive.errors import UnreadableFile
 from decision.archive.forgetting import FOLDER
+from decision.archive.location import parquet_file
 from decision.archive.summaries import FileKey, Job, Summaries, keys_of
 
 DATASETS: Final = ("decisions", "events", "changes", "journeys")
@@ -78,10 +79,9 @@ class Whereabouts:
 def _made(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet_file(path) as file:
             ids = pc.unique(file.read(["customer_id"]).column(0).cast(pa.string()))
     except pa.ArrowException as error:
         raise UnreadableFile(f"{path} cannot be read: {error}") from error

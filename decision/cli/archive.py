@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from decision.cli.options import json_option, metrics_options, settings_from, settings_options
+from decision.cli.options import (
+    ArchivePath,
+    json_option,
+    metrics_options,
+    settings_from,
+    settings_options,
+)
 from decision.cli.output import TERMINAL, print_json
 from decision.core.clock import parse_duration
 from decision.installation import require
@@ -48,8 +54,9 @@ def _share(ctx: click.Context, param: click.Parameter, value: str) -> Share:
     show_envvar=True,
     required=True,
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to write; it is created if it does not exist.",
+    type=ArchivePath(exists=False),
+    help="The folder to write, or a URL such as s3://BUCKET/FOLDER; a folder is made if there is "
+    "none.",
 )
 @click.option(
     "--every",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from decision.archive.location import location
 from decision.cli.demo_alone import alone
 from decision.cli.looking_in import show_address
 from decision.cli.output import TERMINAL, console, say
@@ -157,7 +158,7 @@ class _Told:
             shop = OpenShop(f"http://{settings.host}:{settings.port}", range(self._customers))
             work.append(asyncio.create_task(shop.broken_till()))
             if settings.archive is not None:
-                folder = Path(settings.archive)
+                folder = location(settings.archive)
                 work.append(asyncio.create_task(keep_archiving(settings.redis_url, folder)))
 
         async def end() -> None:

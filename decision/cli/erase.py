@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import ArchivePath, json_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, print_json, say
 from decision.installation import require
 from decision.progress import count_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--archive",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ArchivePath(),
     help="Also rewrite the Parquet files of this archive.",
 )
 @settings_options("redis_url", "key_prefix")

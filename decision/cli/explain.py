@@ -132,11 +132,12 @@ async def _with_zone(replay: Replay, found: Decision | None) -> _Found:
 
 
 def _in_archive(decision_id: str, folder: str) -> _Found:
+    from decision.archive.location import location
     from decision.engine import Engine
     from decision.server.archived import ArchivedDecisions
     from decision.store import MemoryStore
 
-    if not Path(folder).is_dir():
+    if not location(folder).is_dir():
         raise Fail(f"{folder} is not a folder; --archive names what `nextbest archive` wrote")
     replay = Engine(MemoryStore()).replay
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.options import json_option, moment, settings_from, settings_options
+from decision.cli.options import ArchivePath, json_option, moment, settings_from, settings_options
 from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.installation import require
 from decision.progress import count_of
@@ -30,7 +30,7 @@ _DIFFERING_SHOWN = 12
     "archive",
     required=True,
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=ArchivePath(exists=False),
     help="The archive that the decisions are added to; it is made if there is none.",
 )
 @click.option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
@@ -13,10 +12,12 @@ import rich_click as click
 from decision.cli.output import say
 from decision.core.clock import to_micros
 from decision.core.identifiers import parse_decision_id
+from decision.files import is_remote
 from decision.server.settings import SETTINGS, ServerSettings, Setting, SettingsError
 from decision.server.settings_reading import read_settings, unknown_variables
 
 if TYPE_CHECKING:
+    from decision.archive.location import Location
     from decision.scoring.scope import Scope
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,6 +42,30 @@ def decision_id(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+class ArchivePath(click.ParamType):  # type: ignore[type-arg]
+    """An archive: a folder, or the URL of one in an object store. `exists`: it must be there."""
+
+    name = "directory"
+
+    def __init__(self, exists: bool = True) -> None:
+        self._folder = click.Path(exists=exists, file_okay=False)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Location:
+        """The place of an archive; a folder is looked at, a URL is not asked for yet."""
+        from decision.archive.location import location
+        from decision.core.errors import NextbestError
+
+        try:
+            place = location(value)
+        except NextbestError as error:
+            self.fail(str(error), param, ctx)
+        if not is_remote(place):
+            self._folder.convert(str(place), param, ctx)
+        return place
+
+
 def log_option(required: bool = True) -> Callable[[F], F]:
     """`--log DIR`: an archive, given as `archive`."""
     return click.option(
@@ -48,7 +73,7 @@ def log_option(required: bool = True) -> Callable[[F], F]:
         "archive",
         required=required,
         metavar="DIR",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=ArchivePath(),
         help="What `nextbest archive --out` wrote.",
     )
 

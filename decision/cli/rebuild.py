@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import ArchivePath, json_option, settings_from, settings_options
 from decision.cli.output import print_json, progress
 from decision.installation import require
 from decision.progress import count_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     show_envvar=True,
     required=True,
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ArchivePath(),
     help="The folder that `nextbest archive` writes.",
 )
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options
+from decision.cli.options import ArchivePath, json_option, settings_from, settings_options
 from decision.cli.output import TERMINAL, print_json, say
 from decision.core.clock import from_micros
 from decision.installation import require
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--archive",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ArchivePath(),
     help="Erase again who was erased after the backup, by this archive.",
 )
 @settings_options("redis_url", "key_prefix")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from
+from decision.cli.options import ArchivePath, json_option, settings_from
 from decision.cli.output import TERMINAL, Fail, print_json, say
 from decision.core import calendar
 from decision.core.clock import DAY, format_duration, parse_duration
@@ -52,7 +52,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> int | 
     "--log",
     "archive",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ArchivePath(),
     help="Instead of requests: the decisions that `nextbest archive --out` wrote.",
 )
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import rich_click as click
 
 from decision.cli.options import (
+    ArchivePath,
     decision_id,
     json_option,
     rules_argument,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--archive",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ArchivePath(),
     metavar="DIR",
     help="With --record: find the decision in an archive instead of the store.",
 )

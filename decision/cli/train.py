@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from decision.cli.options import json_option, settings_from, settings_options, until_option
+from decision.cli.options import (
+    ArchivePath,
+    json_option,
+    settings_from,
+    settings_options,
+    until_option,
+)
 from decision.cli.output import Fail, Terminal, on_terminal, print_json, progress, say
 from decision.installation import require
 
@@ -38,7 +44,7 @@ class _Steps(Terminal):
     "--log",
     required=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=ArchivePath(exists=False),
     help="What `nextbest archive --out` wrote.",
 )
 @until_option()

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from litestar import Request
 
+from decision.archive.location import location
 from decision.console.answers import Answer, Later, redirect
 from decision.console.archive import Archive, Counting
 from decision.console.errors import PageError
@@ -71,7 +71,7 @@ class Console:
     def archive(self) -> Archive | None:
         """The archive, where one is set."""
         folder = self.settings.archive
-        return None if folder is None else Archive(Path(folder))
+        return None if folder is None else Archive(location(folder))
 
     @cached_property
     def recent(self) -> Recent:

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from decision.archive.location import location
 from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
@@ -119,7 +119,7 @@ def estimate(request: Request) -> Estimated:
     known = Estimated(currency=rules.settings.currency)
     try:
         found = earned(
-            Path(request.archive or ""),
+            location(request.archive or ""),
             Candidate(rules=rules, model=model, beside=models),
             request.newest,
         )

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from decision.archive.location import location
 from decision.archive.replays import ArchivedReplay
 from decision.archive.replays import read_replays as read_archived
 from decision.core.clock import from_micros
@@ -95,7 +96,7 @@ async def compare(
 
 def _read(request: Request) -> Generator[ArchivedReplay]:
     if request.archive is not None:
-        yield from read_archived(Path(request.archive), newest=request.newest)
+        yield from read_archived(location(request.archive), newest=request.newest)
     else:
         yield from read_replays(request.replays)
 

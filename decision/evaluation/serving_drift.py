@@ -25,6 +25,7 @@ import numpy as np
 from decision.archive.damage import naming_damage
 from decision.archive.features import OTHER, features_of
 from decision.archive.given import WITHOUT_STORE
+from decision.archive.location import parquet_file
 from decision.archive.query import open_database
 from decision.archive.tables import files
 from decision.core.clock import DAY, from_micros
@@ -192,7 +193,6 @@ def given_in_archive(archive: Path, most: int = MOST, own: Own | None = None) ->
     Raises:
         ArchiveError: the archive lacks a file, or one is damaged.
     """
-    import pyarrow.parquet as pq
 
     chosen: list[tuple[int, Given]] = []
     with naming_damage(archive), open_database() as database:
@@ -210,7 +210,7 @@ def given_in_archive(archive: Path, most: int = MOST, own: Own | None = None) ->
         )
         since = max((one for one in latest if one is not None), default=0) - SPAN
         for number, path in enumerate(recent):
-            names = pq.read_schema(path).names
+            names = parquet_file(path).schema_arrow.names
             columns = [name if name in names else "NULL" for name in ("features", OTHER)]
             only = "TRUE" if own is None else "(placement, message) IN (SELECT * FROM own)"
             rows = database.rows(

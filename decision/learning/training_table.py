@@ -27,6 +27,7 @@ from decision.archive.batches import column_batches, leaves
 from decision.archive.errors import ArchiveError
 from decision.archive.features import OTHER
 from decision.archive.layout import POLICIES
+from decision.archive.location import parquet_file
 from decision.archive.policies import read_policy
 from decision.archive.tables import files
 from decision.core.clock import from_micros
@@ -135,7 +136,6 @@ def _purposes(log: Path) -> dict[str, dict[str, str]]:
 def _sources(log: Path) -> LogFiles:
     """The files of each dataset, after checking that each can be opened and has its columns."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     found: dict[str, Any] = {}
     has_position = has_received_at = has_properties = has_event_type = True
@@ -146,7 +146,7 @@ def _sources(log: Path) -> LogFiles:
             raise TrainingError(str(error)) from None
         for path in found[dataset]:
             try:
-                names = pq.read_schema(path).names
+                names = parquet_file(path).schema_arrow.names
             except (pa.ArrowException, OSError) as error:
                 raise _unreadable(path, error) from None
             if missing := [name for name in columns if name not in names]:
@@ -184,10 +184,9 @@ def _with_control(log: Path, sources: LogFiles) -> LogFiles:
     Raises:
         TrainingError: a file lacks one of its columns.
     """
-    import pyarrow.parquet as pq
 
     for path in sources.decisions:
-        names = pq.read_schema(path).names
+        names = parquet_file(path).schema_arrow.names
         if missing := [name for name in COLUMNS if name not in names]:
             raise TrainingError(
                 f"{path}: the column {missing[0]} is missing: it tells what could have been said "

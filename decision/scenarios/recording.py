@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from decision.archive.location import parquet_file
 from decision.core import logged_scores, records
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import FileError
@@ -165,10 +166,9 @@ def _nearest_first(paths: list[Path], decision_id: str) -> list[Path]:
 
 def _rows(path: Path, decision_id: str) -> list[dict[str, Any]]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     columns = ["decision_id", "position", "message", "channel", "outcome", "degraded", "candidates"]
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         table = file.read(columns)
     rows = table.filter(pc.equal(table.column("decision_id"), decision_id)).to_pylist()
     return sorted(rows, key=lambda row: row["position"] or 0)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from decision.archive.errors import UnreadableFile
+from decision.archive.location import location
 from decision.archive.lookup import ArchivedDecision, look_up
 from decision.core.errors import NextbestError
 from decision.core.said import Say
@@ -50,7 +51,10 @@ class ArchivedDecisions:
 
     def __init__(self, folder: str, replay: Replay) -> None:
         check_readable()
-        self.folder = Path(folder)
+        try:
+            self.folder = location(folder)
+        except NextbestError as error:
+            raise SettingsError(f"NEXTBEST_ARCHIVE: {error}") from None
         self._replay = replay
         self._seen = False  # whether it has had anything
         self._aside = Aside(f"the archive {folder}", _AT_ONCE)

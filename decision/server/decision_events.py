@@ -10,6 +10,7 @@ import msgspec
 
 from decision.archive.customers import days_of, rows_of
 from decision.archive.layout import day_of
+from decision.archive.location import location
 from decision.core.clock import DAY, to_micros
 from decision.core.document import Document
 from decision.core.errors import NextbestError
@@ -67,7 +68,7 @@ async def events_about(
     if archive is not None:
         try:
             aside = Aside(f"the archive {archive}", 1)
-            rows = await aside.run(lambda: _archived(Path(archive), ids, decision_id), _WITHIN)
+            rows = await aside.run(lambda: _archived(location(archive), ids, decision_id), _WITHIN)
             for row in rows:
                 found.setdefault(row.place, row)
         except (Unanswered, NextbestError, OSError, LookupError, ValueError):

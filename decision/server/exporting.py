@@ -15,6 +15,7 @@ import msgspec
 from decision.archive.customers import days_of, quarantined, rows_of
 from decision.archive.errors import UnreadableFile
 from decision.archive.layout import DATASETS
+from decision.archive.location import location
 from decision.archive.registers import Registers
 from decision.core.errors import NextbestError, NotFound
 from decision.engine import Engine
@@ -43,7 +44,7 @@ class Exports:
 
     def __init__(self, engine: Engine, archive: str | None) -> None:
         self._runtime = engine.runtime
-        self._archive = None if archive is None else Path(archive)
+        self._archive = None if archive is None else location(archive)
         if archive is not None:
             check_readable()
         self._aside = Aside(f"the archive {archive}", _AT_ONCE)

@@ -16,6 +16,7 @@ import msgspec
 
 from decision.analytics.assignments import sample_ratios_of_archive, sample_ratios_of_log
 from decision.analytics.sample_ratio import SampleRatio
+from decision.archive.location import location
 from decision.children import end_with_parent
 from decision.core.definition import PolicyDefinition
 from decision.core.errors import NextbestError
@@ -43,7 +44,7 @@ _NICENESS: Final = 19
 def look(request: LookRequest) -> Found:
     """What is found."""
     problems, ratios, drifts = [], list[SampleRatio](), list[ServingDrift]()
-    archive = None if request.archive is None else Path(request.archive)
+    archive = None if request.archive is None else location(request.archive)
     decided = [decode_decision(body) for body in request.decided]
     try:
         if archive is not None:

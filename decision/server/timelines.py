@@ -11,11 +11,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from decision.archive.location import location
 from decision.archive.timeline import ArchivedDay, archived_days
 from decision.archive.whereabouts import Whereabouts
 from decision.core import records
@@ -86,7 +86,7 @@ class Timelines:
     ) -> None:
         self._engine = engine
         self._whereabouts = whereabouts
-        self._folder = None if archive is None else Path(archive)
+        self._folder = None if archive is None else location(archive)
         self._archived = None if archive is None else ArchivedDecisions(archive, engine.replay)
 
     async def page(

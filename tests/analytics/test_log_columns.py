@@ -17,6 +17,7 @@ import pytest
 from decision.analytics.exposures import report_exposures
 from decision.analytics.segments import NothingFound, segment_figures, segments
 from decision.archive import log_columns
+from decision.archive.change import TableChange
 from decision.archive.compaction import compact
 from decision.archive.erasing import erase_from_archive
 from decision.archive.folder import ArchiveFolder
@@ -24,7 +25,7 @@ from decision.archive.forgetting import FOLDER
 from decision.archive.layout import schema_of
 from decision.archive.log_columns import LogColumns
 from decision.archive.query import Database
-from decision.archive.table import Table, TableChange
+from decision.archive.table import Table
 from decision.archive.tables import files
 from decision.archive.timeline import ArchivedDay, archived_days
 from decision.archive.whereabouts import Whereabouts

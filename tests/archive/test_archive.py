@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decision.archive import table
+from decision.archive import change
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.dictionary import dictionary
@@ -420,7 +420,7 @@ async def test_a_full_disk_leaves_nothing_half_and_the_next_run_goes_on(
 ) -> None:
     out = tmp_path / "out"
     ids = {await decide(engine, f"c-{number}") for number in range(5)}
-    real: Callable[..., int] = table.write_tables
+    real: Callable[..., int] = change.write_tables
     for fails_at in range(2):
         written: list[Path] = []
 
@@ -433,12 +433,12 @@ async def test_a_full_disk_leaves_nothing_half_and_the_next_run_goes_on(
             written.append(path)
             return real(path, *rest)
 
-        monkeypatch.setattr(table, "write_tables", write)
+        monkeypatch.setattr(change, "write_tables", write)
         with pytest.raises(OSError, match="No space left"):
             await archive(store, out)
         committed = {path for dataset in DATASETS for path in files(out, dataset)}
         assert set(out.rglob("date=*/*")) == committed
-        monkeypatch.setattr(table, "write_tables", real)
+        monkeypatch.setattr(change, "write_tables", real)
     await archive(store, out)
     for dataset in ("decisions", "replays"):
         assert sorted(row["decision_id"] for row in rows(out, dataset)) == sorted(ids)

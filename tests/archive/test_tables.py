@@ -27,8 +27,9 @@ from decision.archive.errors import ArchiveBusy, ArchiveError
 from decision.archive.features import features_of
 from decision.archive.folder import ArchiveFolder, Share
 from decision.archive.layout import DATASETS
+from decision.archive.positions import entry_of, version_of
 from decision.archive.progress import read_state
-from decision.archive.table import Table, entry_of, version_of
+from decision.archive.table import Table
 from decision.archive.tables import files, is_archive
 from decision.core import records
 from decision.core.clock import DAY

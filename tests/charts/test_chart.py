@@ -58,6 +58,13 @@ EVERYTHING = {
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "everything": EVERYTHING,
+    "object store": {
+        "archive": {
+            "url": "s3://bucket/archive",
+            "environmentSecretName": "store",
+            "claimName": "a",
+        }
+    },
     "little": {
         "rules": {"source": "image"},
         "api": {"autoscaling": {"enabled": False}, "readyNeedsRedis": False},

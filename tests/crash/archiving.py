@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import deltalake  # noqa: F401 - before the fork
-import pyarrow.compute  # noqa: F401 - before the fork
-import pyarrow.parquet as pq
+import pyarrow.compute
+import pyarrow.parquet  # noqa: F401 - before the fork
 
 from decision.archive.archiver import Archiver
 from decision.archive.compaction import compact
 from decision.archive.folder import ArchiveFolder, Share, parse_share
+from decision.archive.location import location, parquet_file
 from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.schema import DecisionRequest, Event
@@ -76,8 +77,8 @@ class Writer:
             self.logged["outcomes"].add(name)
 
 
-async def _archive(url: str, prefix: str, out: Path, share: Share, once: bool) -> None:
-    folder = ArchiveFolder(out)
+async def _archive(url: str, prefix: str, out: str, share: Share, once: bool) -> None:
+    folder = ArchiveFolder(location(out))
     store = RedisStore(url, prefix=prefix)
     await store.start()
     with folder.claimed(share):
@@ -96,7 +97,7 @@ def _fork_on_demand(url: str, prefix: str, out: str, share: str) -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            asyncio.run(_archive(url, prefix, Path(out), parse_share(share), line == "once\n"))
+            asyncio.run(_archive(url, prefix, out, parse_share(share), line == "once\n"))
             os._exit(0)
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -147,7 +148,7 @@ def archived(out: Path, dataset: str) -> Counter[str]:
     """How often each id is in a dataset."""
     found: Counter[str] = Counter()
     for path in files(out, dataset):
-        found.update(pq.ParquetFile(path).read([IDS[dataset]]).column(0).to_pylist())
+        found.update(parquet_file(path).read([IDS[dataset]]).column(0).to_pylist())
     return found
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from decision.archive.archiver import Archiver
+from decision.archive.change import TableChange
 from decision.archive.compaction import compact
 from decision.archive.folder import ArchiveFolder
-from decision.archive.table import TableChange
 from decision.engine.runtime import wall_clock
 from decision.store import RedisStore
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from decision.archive.archiver import Archiver
+from decision.archive.change import TableChange
 from decision.archive.folder import ArchiveFolder
-from decision.archive.table import Table, TableChange
+from decision.archive.table import Table
 from decision.archive.tables import files
 from decision.core import records
 from decision.core.clock import HOUR, from_micros

@@ -106,3 +106,11 @@ securityContext:
   persistentVolumeClaim: {claimName: {{ .Values.models.claimName }}, readOnly: true}
 {{- end }}
 {{- end -}}
+
+{{/* The variables of the archive's object store. */}}
+{{- define "nextbest.archiveStore" -}}
+{{- if and .Values.archive.url .Values.archive.environmentSecretName -}}
+envFrom:
+  - secretRef: {name: {{ .Values.archive.environmentSecretName }}}
+{{- end }}
+{{- end }}

@@ -20,6 +20,7 @@ from decision.analytics.candidates.segment import seen_on, segment_field, slice_
 from decision.analytics.candidates.source import THREADS, Counted, CountsDatabase
 from decision.archive.damage import naming_damage
 from decision.archive.forgetting import FOLDER
+from decision.archive.location import parquet_file
 from decision.archive.policies import policy_path, read_policy
 from decision.archive.summaries import FileKey, Job, Summaries, keys_of, release
 from decision.core.clock import from_micros
@@ -270,9 +271,8 @@ def _days_near(decision_id: str) -> list[str]:
 
 def _changes_in(path: Path) -> _Changes:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         own = [name for name in ("change_id", "kind") if name in file.schema_arrow.names]
         table = file.read(own)
     if len(own) < 2:

@@ -24,6 +24,7 @@ from decision.analytics.candidates.block import (
 from decision.analytics.candidates.facts import FactsOf
 from decision.analytics.candidates.tally import tally
 from decision.archive.layout import schema_of
+from decision.archive.location import parquet_file
 from decision.core.records import NOT_GIVEN
 
 WITHOUT_STORE: Final = "without_store"
@@ -45,11 +46,10 @@ def batches_of(path: Path) -> Iterator[Any]:
     Texts are read as dictionaries, which is several times as fast, where the file has groups of
     many rows: PyArrow cannot read dictionaries within lists across groups.
     """
-    import pyarrow.parquet as pq
 
     within = "candidates.list.element."
     names = [*COLUMNS, *(within + name for name in OF_CANDIDATES)]
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         groups, rows = file.num_row_groups, file.metadata.num_rows
         if not rows:
             return
@@ -58,7 +58,7 @@ def batches_of(path: Path) -> Iterator[Any]:
     size = max(_FEWEST, _ENTRIES_AT_ONCE // max(1, values // first.num_rows))
     large = rows >= _MANY * groups
     texts = [within + name for name in ("message", "channel", "reason")] if large else None
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
+    with parquet_file(path, read_dictionary=texts) as file:
         for own in [[number] for number in range(groups)] if large else [list(range(groups))]:
             for batch in file.iter_batches(size, row_groups=own, columns=names):
                 yield _completed(batch)
@@ -68,10 +68,9 @@ def rows_named(path: Path, decision_ids: Iterable[str]) -> Iterator[Any]:
     """The rows of one file that are about these decisions; groups without any are not read."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     wanted = sorted(decision_ids)
-    with pq.ParquetFile(path) as file:
+    with parquet_file(path) as file:
         place = file.schema_arrow.get_field_index("decision_id")
         for number in range(file.num_row_groups):
             bounds = file.metadata.row_group(number).column(place).statistics

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import msgspec
 
+from decision.archive.location import location
 from decision.audiences.asking.earlier import Gone, earlier_decision
 from decision.audiences.asking.pacing import Pace
 from decision.audiences.asking.state import ALREADY, LEFT, SILENT, UNSURE, Ask, Asks, Came
@@ -267,7 +267,7 @@ class AskingRun:
 
     async def _earlier(self, customer_id: str, begun: int) -> str | Gone | None:
         log = cast(Log, self._engine.runtime.store)  # every store is one
-        archive = None if self._archive is None else Path(self._archive)
+        archive = None if self._archive is None else location(self._archive)
         return await earlier_decision(log, archive, customer_id, self._request_id, begun)
 
     async def _names_of(self, name: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decision.archive.location import location
 from decision.installation import require
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def estimate(
     from decision.evaluation.targets import Candidate
     from decision.scoring.witness import witnesses_of
 
-    folder = Path(_folder(archive) or archive)
+    folder = _folder(archive) or location(archive)
     found = evidence_for(models, version, archive=folder, rules=rules)
     witnesses = tuple(witnesses_of(version, found.model.manifest))
     candidate = Candidate(rules=rules, model=found.model, witnesses=witnesses, beside=found.beside)
@@ -58,4 +59,4 @@ def _folder(archive: str | None) -> Path | None:
     if archive is None:
         return None
     require("judging by an archive")
-    return Path(archive)
+    return location(archive)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -11,6 +10,7 @@ from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 
 from decision.analytics.reports import KINDS, Kind, Report, kind_named, report_on
+from decision.archive.location import location
 from decision.console.answers import Answer, redirect
 from decision.console.archive import AGAIN
 from decision.console.console import Console, on, path_text
@@ -54,7 +54,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         question = asked.question(policy)
         version = policy.version if policy else ""
         make: Make = partial(
-            report_on, asked.kind, question, Path(console.settings.archive or "."), policy
+            report_on, asked.kind, question, location(console.settings.archive or "."), policy
         )
         key = (asked.kind.name, msgspec.json.encode(question), version)
         return await counted.get(key, make, gone(request.receive))

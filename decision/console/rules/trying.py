@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from litestar import Request, get
 from litestar.types import ControllerRouterHandler
 from markupsafe import Markup
 
+from decision.archive.location import location
 from decision.console.answers import Answer
 from decision.console.console import on
 from decision.console.forms import query_of
@@ -121,7 +121,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             return desk.trials.what_if(
                 files,
                 against,
-                desk.store if settings.archive is None else Path(settings.archive),
+                desk.store if settings.archive is None else location(settings.archive),
                 newest=newest,
                 models=settings.models,
                 lowercase_emails=settings.lowercase_emails,
@@ -179,7 +179,7 @@ def routes(desk: Desk) -> list[ControllerRouterHandler]:
             try:
                 with desk.trying(visitor_of(request).name):
                     found = await desk.trials.estimate(
-                        files, Path(settings.archive), models=settings.models
+                        files, location(settings.archive), models=settings.models
                     )
             except (NextbestError, OSError) as error:
                 problem = str(error)

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from decision.archive.change import TableChange
 from decision.archive.errors import ArchiveError
 from decision.archive.folder import ArchiveFolder, Step
 from decision.archive.known_ids import ID_OF
 from decision.archive.layout import DATASETS, write_table
+from decision.archive.location import parquet_file
 from decision.archive.migration import migrate
 from decision.archive.policies import write_policy
 from decision.archive.progress import Progress
-from decision.archive.table import Table, TableChange, retried
+from decision.archive.table import Table, retried
 from decision.archive.tables import is_archive
 from decision.core.errors import NextbestError
 
@@ -159,12 +161,11 @@ def _is_known(table: Table, piece: Piece, ids: Any) -> Any:
     """Which of some ids the table has, on the date of a piece."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     found = []
     for path in table.files:
         if path.parent.name == f"date={piece.day}":
-            column = pq.ParquetFile(path).read([ID_OF[piece.dataset]]).column(0)
+            column = parquet_file(path).read([ID_OF[piece.dataset]]).column(0)
             found += column.cast(pa.string()).chunks
     return pc.is_in(ids, value_set=pa.chunked_array(found, pa.string()))
 
@@ -172,16 +173,14 @@ def _is_known(table: Table, piece: Piece, ids: Any) -> Any:
 def _known(table: Table, piece: Piece) -> int:
     """How many rows of a piece the archive has already."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    ids = pq.ParquetFile(piece.path).read([ID_OF[piece.dataset]]).column(0)
+    ids = parquet_file(piece.path).read([ID_OF[piece.dataset]]).column(0)
     return pc.sum(_is_known(table, piece, ids)).as_py() or 0
 
 
 def _fresh(table: Table, piece: Piece) -> Any:
     """The rows of a piece that the archive does not have."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(piece.path).read()
+    rows = parquet_file(piece.path).read()
     return rows.filter(pc.invert(_is_known(table, piece, rows.column(ID_OF[piece.dataset]))))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from decision.archive.archiver import Archiver
+from decision.archive.change import TableChange
 from decision.archive.erasing import erase_from_archive
 from decision.archive.errors import ArchiveError
 from decision.archive.folder import ArchiveFolder
@@ -17,7 +18,7 @@ from decision.archive.imported import is_claimed, is_imported
 from decision.archive.lookup import look_up
 from decision.archive.progress import read_state
 from decision.archive.replays import read_replays
-from decision.archive.table import Table, TableChange
+from decision.archive.table import Table
 from decision.archive.tables import files
 from decision.core.clock import DAY, HOUR
 from decision.core.document import ContactState
