@@ -1,13 +1,13 @@
 """What a whole decision costs over HTTP: its CPU beside an empty route's, rates and times.
 
-    python -m benchmarks.http                   # the short form of all parts: under 3 minutes
-    python -m benchmarks.http --full            # 100,000 customers, all of the grid
+    python -m benchmarks.http                   # the short form of all parts: some 3 minutes
+    python -m benchmarks.http --full            # 100,000 customers, all of the grid: 40 minutes
     python -m benchmarks.http --parts whole steps
     make bench                                  # with the peers, which it installs
 
 Servers run on one core, one at a time and in turns; what asks them, and Redis, on another. All
-figures are of one run, as it takes them from one machine. It writes `bench.json`, `bench.md` and
-pictures into `--out`; nothing is left running, whatever ends it. The parts:
+figures are of one run. It writes `bench.json`, `bench.md` and pictures into `--out`; nothing is left
+running, whatever ends it. The parts:
 
 - `whole`: rates, CPU and times of five servers:
     - `empty`: a bare Litestar `@post`, with the structs of a decision's request and answer;
@@ -113,7 +113,7 @@ class Run:
 
     def reloads(self) -> dict[str, Row]:
         """What is reloaded → times meanwhile and in between."""
-        turns = 2 if self.given.quick else 10
+        turns = 2 if self.given.quick else 6
         return steady.reloads(self.site, self.effort.seconds, turns)
 
     def lookups(self) -> dict[str, Any]:

@@ -35,6 +35,9 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     "request from JSON": ("decision.api.decisions:decode_request",),
     "answer to JSON": ("decision.api.answers:encode_json",),
     "engine around its steps": ("decision.engine.deciding:Deciding.run",),
+    "plan around the decision": ("decision.engine.planning:plan",),
+    "reservation around its commit": ("decision.engine.reserving:reserve",),
+    "metrics": ("decision.server.metrics:Metrics.decided",),
     "store: read": ("decision.store.redis_store:RedisStore.read",),
     "document decoded": ("decision.store.codec:decode",),
     "store: connection": (
@@ -62,6 +65,7 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     "features to log": ("decision.engine.planning:_selections",),
     "answer and content": ("decision.engine.answering:answer_of",),
     "record": ("decision.engine.log_records:decision_record",),
+    "commit encoded": ("decision.store.commits:encode_commit",),
     "store: commit": ("decision.store.redis_store:RedisStore.commit",),
 }
 """Step → its functions, as `module:name`."""

@@ -27,7 +27,8 @@ def draw_curve(rows: list[Row], alone: float | None, path: Path) -> None:
         axes.plot(loads, [row[key] for row in rows], "o-", label=text)
     if alone:
         axes.axhline(4 * alone, color="grey", linewidth=0.8, linestyle=":")
-        axes.text(loads[0], 4 * alone, "4 × the median of one at a time", va="bottom", color="grey")
+        about = "4 × the median of one at a time"
+        axes.text(loads[-1], 4 * alone, about, va="bottom", ha="right", color="grey")
     most = rows[0]["asked"] / rows[0]["share"]
     axes.set_xlabel(f"load, % of the highest rate ({most:,.0f} decisions per second)")
     axes.set_ylabel("ms, from when a request was due")
@@ -46,7 +47,7 @@ def draw_steps(found: dict[str, Row], path: Path) -> None:
     bars = axes.barh(names, [max(0.0, found[name]["us"]) for name in names], color="#4878a8")
     axes.bar_label(bars, [f"{found[name]['us']:.0f}" for name in names], padding=3)
     axes.invert_yaxis()
-    axes.margins(x=0.1)
+    axes.margins(x=0.1, y=0.01)
     whole = sum(found[name]["us"] for name in names)
     axes.set_xlabel(f"µs of the server's CPU for a decision; together {whole:,.0f}")
     for side in ("top", "right"):

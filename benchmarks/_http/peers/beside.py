@@ -173,7 +173,7 @@ def _wabbit(site: Site, path: str, home: Path) -> tuple[float, float]:
 def _redis(home: Path) -> Iterator[int]:
     """A Redis on a port of this machine."""
     port = free_port()
-    command = [_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command = [_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes"]
     home.mkdir(parents=True, exist_ok=True)
     server = subprocess.Popen([*command, "--dir", str(home)], stdout=subprocess.DEVNULL)
     try:
