@@ -237,7 +237,7 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
 def _encode_cost(commit: Commit) -> float:
     body = next(record.body for record in commit.records if record.kind == "decision")
     record = records.decode_decision(body)
-    return cost(lambda: records.encode(record))
+    return cost(lambda: records.encode_decision(record))
 
 
 async def _commit_cost(store: Store, commit: Commit) -> float:

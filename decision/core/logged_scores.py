@@ -9,6 +9,7 @@ one: the largest has the rest. Which candidates these are is a bit mask.
 
 from __future__ import annotations
 
+from math import fsum
 from struct import Struct
 from typing import Final
 
@@ -16,9 +17,11 @@ import msgspec
 import numpy as np
 
 from decision.core.arbitration import Scores
-from decision.core.masks import mask_bytes, mask_from_bytes, mask_of_array, positions
 
 _SUM: Final = Struct("<d")
+_PLACES: Final = np.dtype("<u2")
+_SHORT: Final = np.dtype("<f4")
+_LONG: Final = np.dtype("<f8")
 _EACH: Final = 8 + 4 + 4
 """Bytes of a candidate, without its uplift."""
 
@@ -46,16 +49,13 @@ def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
     """
     if not scores.candidates:
         return b"", b""
-    mask = mask_bytes(mask_of_array(np.frombuffer(scores.candidates, "<u2")))
-    selection = np.frombuffer(scores.selection)
-    figures = (
-        scores.probability,
-        scores.uplift,
-        np.frombuffer(scores.priority).astype("<f4").tobytes(),
-        selection.astype("<f4").tobytes(),
-        _SUM.pack(selection.sum()),
-    )
-    return mask, b"".join(figures)
+    candidates = np.frombuffer(scores.candidates, _PLACES)
+    flags = np.zeros(int(candidates[-1]) + 1, np.bool_)
+    flags[candidates] = True
+    short = np.frombuffer(scores.priority + scores.selection).astype(_SHORT).tobytes()
+    total = _SUM.pack(fsum(memoryview(scores.selection).cast("d")))
+    figures = scores.probability + scores.uplift + short + total
+    return np.packbits(flags, bitorder="little").tobytes(), figures
 
 
 def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
@@ -66,19 +66,20 @@ def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
     """
     if not mask and not figures:
         return LoggedScores()
-    candidates = positions(mask_from_bytes(mask))
+    flags = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
+    candidates = flags.nonzero()[0]
     number, size = len(candidates), len(figures) - _SUM.size
     if not number or size not in (number * _EACH, number * (_EACH + 8)):
         raise msgspec.ValidationError(f"{len(figures)} bytes are no figures of {number} candidates")
     exact = size - 8 * number
-    wide = np.frombuffer(figures, "<f4", 2 * number, exact).astype("<f8")
+    wide = np.frombuffer(figures, _SHORT, 2 * number, exact).astype(_LONG)
     priority, selection = wide[:number], wide[number:]
     largest = int(selection.argmax())
     (total,) = _SUM.unpack_from(figures, size)
     selection[largest] = 0.0
     selection[largest] = total - selection.sum()
     return LoggedScores(
-        candidates.astype("<u2").tobytes(),
+        candidates.astype(_PLACES).tobytes(),
         figures[: 8 * number],
         priority.tobytes(),
         selection.tobytes(),

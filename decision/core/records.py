@@ -8,6 +8,7 @@ array, `DecisionLine`, without names; those of before were MessagePack maps, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -304,7 +305,7 @@ def decode_decision(body: bytes) -> DecisionRecord:
         question=question,
         selections=[_selection(one) for one in line.selections],
         candidates=long_scores(line.candidates, line.figures),
-        **{name: getattr(line, name) for name in _ALIKE},
+        **dict(zip(_ALIKE, _alike(line), strict=True)),
     )
 
 
@@ -315,6 +316,7 @@ _ALIKE: Final = [
     if name not in ("question", "selections", "candidates")
 ]
 """Fields that are as they are in a record's bytes."""
+_alike: Final = attrgetter(*_ALIKE)
 
 
 def _is_array(body: bytes) -> bool:
