@@ -81,7 +81,7 @@ def mask_of_array(indices: Indices) -> int:
     """
     if not len(indices):
         return 0
-    flags = np.zeros(int(indices.max()) + 1, dtype=np.bool_)
+    flags = np.zeros(int(indices[indices.argmax()]) + 1, dtype=np.bool_)
     flags[indices] = True
     return mask_from_bytes(np.packbits(flags, bitorder="little").tobytes())
 

@@ -104,7 +104,8 @@ class Deciding:
         self.expires = True
         self.steps: dict[str, float] = {}
         self._step_began = self.query.began
-        self._crediting = None if request.event is None else Crediting(runtime, now)
+        recorded = request.event is not None and request.event.id is not None
+        self._crediting = Crediting(runtime, now) if recorded else None
         self.logged = False  # whether the question is one of before, put once more
 
     async def run(self) -> Decided:
