@@ -171,7 +171,7 @@ async def _serve(
     gauges = None
     if options.metrics_port is not None:
         gauges = served_metrics(options.metrics_host, options.metrics_port, passes)
-    unavailable = False
+    unavailable = ""
     while not stop.is_set():
         wait = seconds
         try:
@@ -188,14 +188,14 @@ async def _serve(
             if gauges is not None:
                 gauges.done(archiver.counts)
             if unavailable:
-                progress.say("Redis is back")
-            unavailable = False
+                progress.say(f"{unavailable} is back")
+            unavailable = ""
         except (StoreUnavailable, ArchiveUnavailable) as error:
             if isinstance(error, ArchiveUnavailable) and before:
                 raise  # its settings may be wrong
             wait = min(seconds, _LONGEST_WAIT)
             if not unavailable:
                 progress.say(f"{error}; trying again every {wait:g} s")
-            unavailable = True
+            unavailable = "Redis" if isinstance(error, StoreUnavailable) else "the object store"
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), wait)

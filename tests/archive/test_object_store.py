@@ -32,11 +32,13 @@ from decision.archive.lookup import look_up
 from decision.archive.query import open_database
 from decision.archive.registers import save_register
 from decision.archive.replays import read_replays
+from decision.archive.service import ArchiveOptions, archive_log
 from decision.archive.table import Table, TableChanged
 from decision.archive.tables import files
 from decision.archive.whereabouts import Whereabouts
 from decision.engine import Engine
 from decision.engine.runtime import wall_clock
+from decision.progress import Progress
 from decision.store import MemoryStore, RedisStore
 from tests.archive.test_archive import archive, decide, engine, event, log
 from tests.crash.archiving import Archivers, Writer, archived, engine_on, verify
@@ -213,6 +215,35 @@ async def test_a_store_that_stays_away_is_told_with_the_fix_and_nothing_leaves_t
     assert len([row for number in range(256) for row in await store.log_records(number)]) == 2
     await archive(store, out)
     assert ids(out) == Counter("ef")
+
+
+async def test_a_service_waits_for_a_store_that_is_away_and_goes_on(
+    store: MemoryStore, server: ObjectStore, out: Path
+) -> None:
+    said: list[str] = []
+    stop = asyncio.Event()
+    options = ArchiveOptions(folder=out, every=50_000, keep=0)
+
+    class Told(Progress):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    async def until(words: str) -> None:
+        async with asyncio.timeout(60):
+            while not any(words in text for text in said):
+                await asyncio.sleep(0.02)
+
+    await log(store, "c-1", event("e", "c-1"))
+    await archive(store, out)
+    await log(store, "c-2", event("f", "c-2"))
+    with server.failing(BUSY, **COMMITS):
+        service = asyncio.ensure_future(archive_log(store, options, wall_clock, stop, Told()))
+        await until("trying again")
+    await until("the object store is back")
+    stop.set()
+    await service
+    assert ids(out) == Counter("ef")
+    assert sum("trying again" in text for text in said) == 1
 
 
 @pytest.mark.parametrize(
