@@ -24,7 +24,7 @@ from decision.core.exploration import (
     inverse_gap_weights_of_many,
     with_floors,
 )
-from decision.core.masks import Indices, among, indices, mask_of_array, union
+from decision.core.masks import Indices, among, indices, mask_of_array
 from decision.core.policy import Policy
 from decision.core.reasons import Reason
 
@@ -146,6 +146,7 @@ def arbitrate(
     left = policy.foremost(alive) if policy.tiers else alive
     places = _places(scores, left)
     chosen: list[Scored] = []
+    given = 0
     while len(places):
         weights = draw_probabilities(policy, scores, places, exploration, unproven)
         scores.selection[places] = weights
@@ -157,12 +158,12 @@ def arbitrate(
         contact_policy.add(standing, winner.candidate)
         pending = [policy.candidates[row.candidate] for row in chosen]
         taken = policy.message_masks[policy.candidates[winner.candidate].message]
+        given |= taken
         closed = alive & ~taken & contact_policy.closed(document, now, pending)
         capped = alive & ~taken & ~closed & standing.capped
         spent = 0
         if spending is not None and spending.shared:
             spending.take(winner.candidate)
-            given = union(policy.message_masks[one.message] for one in pending)
             spent = alive & ~given & ~closed & ~capped & spending.blocked()
         for reason, mask in (
             (Reason.REPLY_WINDOW_CLOSED, closed),
@@ -172,10 +173,9 @@ def arbitrate(
             if mask:
                 fallen[reason] = fallen.get(reason, 0) | mask
         alive &= ~(closed | capped | spent)
-        left = alive & ~taken
+        left = alive & ~given
         if policy.tiers:  # those that have waited for another tier come back
-            given = union(policy.message_masks[one.message] for one in pending)
-            left = policy.foremost(alive & ~given)
+            left = policy.foremost(left)
         places = _places(scores, left)
     if alive:
         fallen[Reason.OUTRANKED] = alive

@@ -20,6 +20,7 @@ NextbestError               everything below; any other exception is a defect
         ArchiveError                an archive that cannot be read or written
             ArchiveBusy                 another process is writing it
             ArchiveChanged              somebody was erased while it was read; read it again
+            ArchiveUnavailable          an object store that does not answer, or refuses
             TableChanged                others have changed a table meanwhile; look again
             UnreadableFile              one of its files is damaged
         BackupError                 a backup that cannot be used, or a store it cannot go to

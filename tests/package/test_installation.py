@@ -23,7 +23,9 @@ def command(extra: str = "train") -> list[str]:
     return shlex.split(shown)
 
 
-TRAIN = {"deltalake", "duckdb", "matplotlib", "pyarrow", "resvg-py"}
+TRAIN = {
+    *("deltalake", "duckdb", "matplotlib", "obstore", "pyarrow", "resvg-py", "universal-pathlib"),
+}
 
 
 def packages(args: list[str]) -> set[str]:
