@@ -6,6 +6,7 @@ filtered the candidate out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -35,13 +36,19 @@ def explain(policy: Policy, verdict: Verdict, say: Say = str) -> list[Explanatio
 
     `say` says a text, which is a `Said`, in another language.
     """
+    return list(explanation_rows(policy, verdict, say))
+
+
+def explanation_rows(policy: Policy, verdict: Verdict, say: Say = str) -> Iterator[ExplanationRow]:
+    """The rows of `explain`, each made when it is asked for: a caller can do other work between."""
     reasons = {
         index: reason
         for reason, mask in verdict.fallen.items()
         for index in indices(mask & policy.everything)
     }
     explainer = _Explainer(policy, verdict, say)
-    return [explainer.row(index, reasons.get(index)) for index in range(len(policy.candidates))]
+    for index in range(len(policy.candidates)):
+        yield explainer.row(index, reasons.get(index))
 
 
 def why(policy: Policy, verdict: Verdict, candidate: int, say: Say = str) -> ExplanationRow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -13,6 +14,12 @@ from decision.core.ports import LogRecord
 from decision.engine.runtime import Runtime
 from decision.store.log import Log
 from decision.store.pseudonyms import pseudonyms
+
+_PAGE: Final = 200
+"""Entries of the log that are read at once."""
+
+_AT_ONCE: Final = 20
+"""Records that are given before the event loop goes on; to read one takes up to 0.1 ms."""
 
 
 class OwnLog:
@@ -33,12 +40,16 @@ class OwnLog:
         log = cast(Log, runtime.store)  # every store is one
         for one in self._ids:
             theirs, partition, position = records.about(one), partition_of(one), ""
+            given = 0
             erasure = names.of(one).encode()
-            while page := (await log.read_logs({partition: position})).get(partition):
+            while page := (await log.read_logs({partition: position}, _PAGE)).get(partition):
                 position = page[-1].entry_id
                 for entry_id, record in page:
                     if theirs(record):
                         yield entry_id, record
+                        given += 1
+                        if given % _AT_ONCE == 0:
+                            await asyncio.sleep(0)
                     elif record.kind == "erasure" and erasure in record.body:
                         self.erased.add(one)
             for record in [one for one in runtime.unlogged.values() if theirs(one)]:

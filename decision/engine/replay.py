@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from decision.core.decide import Verdict, choose_nothing, decide, fallback_of
 from decision.core.document import Document
 from decision.core.errors import InputError
 from decision.core.event_effects import contacts_of, is_withheld
-from decision.core.explanation import explain, step_source
+from decision.core.explanation import explanation_rows, step_source
 from decision.core.identifiers import parse_decision_id
 from decision.core.masks import Indices, mask_from_bytes
 from decision.core.policy import Policy
@@ -43,8 +44,11 @@ from decision.store.damage import decoded
 _KEPT = 8
 """How many earlier policies stay compiled for looking back: those that were used last."""
 
-_MANY = 500
-"""Candidates; explaining so many takes some ten milliseconds."""
+_MANY = 200
+"""Candidates; deciding again over more of them is done beside the event loop."""
+
+_AT_ONCE = 20
+"""Rows of an explanation that are made before the event loop goes on; each takes 10 to 40 µs."""
 
 T = TypeVar("T")
 
@@ -98,16 +102,20 @@ class Replay:
         self._under_way: dict[str, asyncio.Task[Snapshot | None]] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def find(self, decision_id: str) -> Decision | None:
+    async def find(self, decision_id: str, *, explain: bool = True) -> Decision | None:
         """The decision with its full explanation, from what was logged; None if it is not there.
+
+        With `explain` false it comes without the explanation, which takes most of the time.
 
         Raises:
             InputError: the text is no decision id.
         """
-        found = await self.look(decision_id)
+        found = await self.look(decision_id, explain=explain)
         return None if found is None else found.decision
 
-    async def look(self, decision_id: str, say: Say = str) -> LookBack | None:
+    async def look(
+        self, decision_id: str, say: Say = str, *, explain: bool = True
+    ) -> LookBack | None:
         """As `find`, with what the decision was made from; `say` says the explanation."""
         record = await self.record(decision_id)
         if record is None:
@@ -115,7 +123,8 @@ class Replay:
         document = self.runtime.store.unpack(record.customer_id, record.document)
         if record.selections and await self._is_withheld(record):
             record.degraded = [*record.degraded, records.NOT_GIVEN]
-        return LookBack(await self.explained(record, document, say=say), record, document)
+        decision = await self.explained(record, document, say=say, explain=explain)
+        return LookBack(decision, record, document)
 
     async def as_of_now(self, found: LookBack, say: Say = str) -> Decision | None:
         """What a decision would be by the rules in force now, asked at its time about what it saw.
@@ -143,6 +152,8 @@ class Replay:
         document: Document | None,
         files: Mapping[str, str] | None = None,
         say: Say = str,
+        *,
+        explain: bool = True,
     ) -> Decision:
         """A recorded decision with its full explanation, decided again on what it saw.
 
@@ -162,9 +173,10 @@ class Replay:
         snapshot = await self._snapshot(record.policy_version, files)
         if snapshot is None:
             return answer
-        selections, rows = await _in_proportion(
-            snapshot, partial(self._explained, record, snapshot, document, say)
+        verdict, selections = await _in_proportion(
+            snapshot, partial(self._decided_again, record, snapshot, document)
         )
+        rows = await _explained(snapshot.policy, verdict, say) if explain else None
         if (by := answer.asked_by) is not msgspec.UNSET:
             source = step_source(snapshot.policy.definition, by.journey, by.step)
             answer = msgspec.structs.replace(
@@ -172,9 +184,9 @@ class Replay:
             )
         return msgspec.structs.replace(answer, selections=selections, explanation=rows)
 
-    def _explained(
-        self, record: DecisionRecord, snapshot: Snapshot, document: Document, say: Say
-    ) -> tuple[list[Selection], list[ExplanationRow]]:
+    def _decided_again(
+        self, record: DecisionRecord, snapshot: Snapshot, document: Document
+    ) -> tuple[Verdict, list[Selection]]:
         verdict = self.verdict(record, snapshot, document)
         said = {(row.message, row.channel): row.model_version for row in record.selections}
         selections = [
@@ -183,7 +195,7 @@ class Replay:
             )
             for one in selections_of(snapshot, verdict)
         ]
-        return selections, explain(snapshot.policy, verdict, say)
+        return verdict, selections
 
     async def timezone_of(self, policy_version: str) -> str | None:
         """`settings.timezone` of a policy; None where its files are no longer kept."""
@@ -320,6 +332,15 @@ async def _in_proportion(snapshot: Snapshot, work: Callable[[], T]) -> T:
     if len(snapshot.policy.candidates) > _MANY:
         return await run_in_worker(work)
     return work()
+
+
+async def _explained(policy: Policy, verdict: Verdict, say: Say) -> list[ExplanationRow]:
+    """The explanation; the event loop goes on in between."""
+    made, rows = explanation_rows(policy, verdict, say), list[ExplanationRow]()
+    while some := list(islice(made, _AT_ONCE)):
+        rows += some
+        await asyncio.sleep(0)
+    return rows
 
 
 def _fallback_that_fits(policy: Policy, verdict: Verdict) -> int | None:

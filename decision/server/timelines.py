@@ -156,7 +156,7 @@ class Timelines:
     async def _decision(self, decision_id: str) -> Decision | None:
         """The decision as it was given; None where it cannot be made again."""
         try:
-            decision = await self._engine.replay.find(decision_id)
+            decision = await self._engine.replay.find(decision_id, explain=False)
             if decision is None and self._archived is not None:
                 decision = await self._archived.find(decision_id)
         except NextbestError:

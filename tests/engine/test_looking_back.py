@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from decision.core.document import Document
 from decision.core.records import DecisionRecord
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine import Engine, EngineSettings, build_snapshot, replay
+from decision.engine.own_log import OwnLog
 from decision.rulebook.reader import load_files
 from decision.store import MemoryStore
 from tests.core.small import NOON
@@ -45,6 +48,34 @@ async def decided_under(engine: Engine, versions: int) -> list[str]:
         found.append((await ask(engine, f"c-{number}")).decision_id)
     await reload(engine, RULES)
     return found
+
+
+class Turns:
+    """Counts the turns of the event loop, and what is noted in each."""
+
+    def __init__(self) -> None:
+        self.noted = [0]
+
+    def note(self, text: str = "") -> str:
+        self.noted[-1] += 1
+        return text
+
+    async def count(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.noted.append(0)
+
+
+@asynccontextmanager
+async def turns_counted() -> AsyncIterator[Turns]:
+    """The turns of the event loop, as long as it is entered."""
+    turns = Turns()
+    counting = asyncio.create_task(turns.count())
+    await asyncio.sleep(0)  # it waits for its first turn
+    try:
+        yield turns
+    finally:
+        counting.cancel()
 
 
 class Watched:
@@ -95,6 +126,47 @@ async def test_a_look_back_writes_nothing(make_engine: Make) -> None:
         files = {"rules.yaml": other(number)} if number < 2 else FILES
         assert (await empty.replay.explained(record, document, files)).explanation
     assert watched.called <= LOOKS
+
+
+async def test_an_explanation_is_made_some_rows_at_a_time(make_engine: Make) -> None:
+    """However many candidates there are, others have their turn after twenty."""
+    messages = "".join(
+        f"  m{number}: {{purpose: marketing, channels: [push, email], value: 1, content: {{t: a}}}}\n"
+        for number in range(40)
+    )
+    engine = await make_engine(RULES.replace("messages:\n", f"messages:\n{messages}"))
+    name = (await ask(engine)).decision_id
+    async with turns_counted() as turns:
+        found = await engine.replay.look(name, turns.note)
+    assert found is not None and found.decision.explanation is not None
+    assert sum(turns.noted) == len(found.decision.explanation) >= 80
+    assert max(turns.noted) <= 20
+
+
+async def test_the_log_of_a_customer_is_read_some_records_at_a_time(make_engine: Make) -> None:
+    """Nor does a store that answers at once keep others from their turn."""
+    engine = await make_engine()
+    made = [(await ask(engine)).decision_id for _ in range(70)]
+    async with turns_counted() as turns:
+        found = []
+        async for _, record in OwnLog(engine.runtime, ["c-1"]).records():
+            turns.note()
+            found.append(record.id)
+    assert found == made
+    assert max(turns.noted) <= 20
+
+
+async def test_a_look_back_without_explanation_gives_the_same_but_for_that(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine()
+    for placement in ("outbound", "inbox"):
+        request = DecisionRequest(placement=placement, customer_id="c-1")
+        name = (await engine.decide(request)).decision_id
+        whole = await engine.replay.find(name)
+        assert whole is not None and whole.explanation
+        bare = msgspec.structs.replace(whole, explanation=None)
+        assert await engine.replay.find(name, explain=False) == bare
 
 
 async def test_an_earlier_policy_is_compiled_beside_the_event_loop(
