@@ -217,6 +217,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model(tmp_path_factory.mktemp("trained"))
 
 
+async def shown(api: Api, line: str, value: float) -> None:
+    """Waits until a metric has a value: it is set when a model decides, not when it is read."""
+    async with asyncio.timeout(30):
+        while await api.metric(line) != value:
+            await asyncio.sleep(0.02)
+
+
 async def test_models_and_challengers_come_and_go_without_a_word_from_anybody(
     rules: Path, tmp_path: Path, trained: Path
 ) -> None:
@@ -235,22 +242,18 @@ async def test_models_and_challengers_come_and_go_without_a_word_from_anybody(
         assert (found["degraded"], found["model_problem"]) == ([], None)
         point_to(models, version, SHADOW)
         found = await when(api, lambda found: found["shadow_version"] == trained.name)
-        assert (
-            await api.metric(
-                f'nextbest_shadow_info{{placement="",purpose="",version="{trained.name}"}}'
-            )
-            == 1
-        )
+        labels = f'placement="",purpose="",version="{trained.name}"'
+        await shown(api, f"nextbest_shadow_info{{{labels}}}", 1)
         (models / SHADOW).unlink()
         await when(api, lambda found: found["shadow_version"] is None)
-        assert await api.metric('nextbest_model_reloads_total{result="ok"}') == 3
+        await shown(api, 'nextbest_model_reloads_total{result="ok"}', 3)
         # What must not serve never replaces what does, and rules still go live beside it.
         damaged = Path(shutil.copytree(version, models / "small" / "damaged"))
         (damaged / "model.txt").write_text("tree\nnonsense")
         point_to(models, damaged)
         found = await when(api, lambda found: found["model_problem"] is not None)
         assert found["model_version"] == trained.name
-        assert await api.metric('nextbest_model_reloads_total{result="refused"}') == 1
+        await shown(api, 'nextbest_model_reloads_total{result="refused"}', 1)
         (rules / "policy.yaml").write_text(changed(1), "utf-8")
         answer = await api.client.post("/v1/policy/reload")
         assert (answer.status_code, answer.json()["model_version"]) == (200, trained.name)
