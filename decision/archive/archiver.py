@@ -222,12 +222,20 @@ class Archiver:
 
     def _check_owner(self, progress: Progress | None, held: dict[str, str]) -> None:
         """Refuses a new folder if another one has entries that are no longer in the log."""
-        if progress is None or held["archive_id"] != progress.archive_id:
+        if progress is not None and held["archive_id"] == progress.archive_id:
+            return
+        where = f"{held['folder']} on {held['host']}"
+        if held["folder"] == str(self.folder.path.absolute()):
             raise ArchiveError(
-                f"the log is archived to {held['folder']} on {held['host']} already, and entries "
-                "that are there are trimmed from the log; archive to that folder, or give "
-                "--group NAME for a second archive, or --take-over to start a new one here"
+                f"the log was archived to {where}, and entries that were there are trimmed from "
+                "the log; now another archive, or none, is there: mount or restore the one that "
+                "was, or give --take-over to start a new one here without those entries"
             )
+        raise ArchiveError(
+            f"the log is archived to {where} already, and entries that are there are trimmed from "
+            "the log; archive to that folder, or give --group NAME for a second archive, or "
+            "--take-over to start a new one here"
+        )
 
     @property
     def progress(self) -> Progress:

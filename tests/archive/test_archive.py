@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -484,6 +485,21 @@ async def test_two_archivers_of_a_folder_and_two_folders_of_a_log_are_refused(
     await archive(store, tmp_path / "a")
     assert sorted(row["event_id"] for row in rows(tmp_path / "a", "events")) == ["e", "f"]
     assert await store.log_records(partition_of("c")) == []
+
+
+async def test_an_archive_that_is_gone_from_its_folder_is_said_to_be_gone(
+    store: Store, tmp_path: Path
+) -> None:
+    await log(store, "c", event("e", "c"))
+    await archive(store, tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "elsewhere")
+    await log(store, "c", event("f", "c"))
+    with pytest.raises(ArchiveError, match="another archive, or none, is there: mount or restore"):
+        await archive(store, tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    (tmp_path / "elsewhere").rename(tmp_path / "a")
+    await archive(store, tmp_path / "a")
+    assert sorted(row["event_id"] for row in rows(tmp_path / "a", "events")) == ["e", "f"]
 
 
 async def test_what_is_archived_stays_in_the_log_for_as_long_as_asked(
