@@ -100,7 +100,7 @@ class Quarantine:
                 for line in path.read_bytes().splitlines():
                     try:
                         found = _place.decode(line)
-                    except msgspec.MsgspecError:
+                    except (msgspec.MsgspecError, ValueError):
                         continue
                     self._known.add((found.partition, found.entry_id, found.id))
         return self._known

@@ -55,7 +55,7 @@ def read(folder: Path) -> Manifest:
     path = folder / FOLDER / "manifest.json"
     try:
         found = _decode(read_regular(path))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise ArchiveError(f"{path} is damaged: {error}; restore it from a backup") from error
     if found.format != _FORMAT:
         raise ArchiveError(

@@ -85,7 +85,7 @@ class Sessions:
             return None
         try:
             session = msgspec.msgpack.decode(data, type=Session)
-        except msgspec.DecodeError:  # written by another version, or by somebody else
+        except (msgspec.DecodeError, ValueError):  # written by another version, or by somebody else
             return None
         left = session.began + LASTS_AT_MOST - now
         if left <= 0:

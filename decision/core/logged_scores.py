@@ -72,7 +72,8 @@ def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
     if not number or size not in (number * _EACH, number * (_EACH + 8)):
         raise msgspec.ValidationError(f"{len(figures)} bytes are no figures of {number} candidates")
     exact = size - 8 * number
-    wide = np.frombuffer(figures, _SHORT, 2 * number, exact).astype(_LONG)
+    with np.errstate(invalid="ignore"):  # of damaged bytes, which may be any NaN
+        wide = np.frombuffer(figures, _SHORT, 2 * number, exact).astype(_LONG)
     priority, selection = wide[:number], wide[number:]
     largest = int(selection.argmax())
     (total,) = _SUM.unpack_from(figures, size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -226,11 +226,26 @@ class DecisionLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode_line = msgspec.msgpack.Decoder(DecisionLine).decode
-_decode_map = msgspec.msgpack.Decoder(DecisionRecord).decode
-decode_event = msgspec.msgpack.Decoder(EventRecord).decode
-decode_journey = msgspec.msgpack.Decoder(JourneyRecord).decode
-decode_change = msgspec.msgpack.Decoder(ChangeRecord).decode
+_Found = TypeVar("_Found")
+
+
+def _reader(kind: type[_Found]) -> Callable[[bytes], _Found]:
+    """Reads records of a kind; a text that is no UTF-8 is an error of msgspec's, as others are."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def read(body: bytes) -> _Found:
+        try:
+            return decode(body)
+        except UnicodeDecodeError as error:
+            raise msgspec.ValidationError(f"a text is no UTF-8: {error.reason}") from None
+
+    return read
+
+
+_decode_line, _decode_map = _reader(DecisionLine), _reader(DecisionRecord)
+decode_event = _reader(EventRecord)
+decode_journey = _reader(JourneyRecord)
+decode_change = _reader(ChangeRecord)
 
 
 def encode_decision(record: DecisionRecord) -> bytes:
@@ -361,8 +376,7 @@ class _OwnerOfLine(msgspec.Struct, array_like=True):
     customer_id: str
 
 
-_decode_owner = msgspec.msgpack.Decoder(_Owner).decode
-_decode_owner_of_line = msgspec.msgpack.Decoder(_OwnerOfLine).decode
+_decode_owner, _decode_owner_of_line = _reader(_Owner), _reader(_OwnerOfLine)
 
 
 def about(customer_id: str) -> Callable[[LogRecord], bool]:

@@ -147,5 +147,5 @@ def _plain(value: Any) -> Any:
 def _json(answer: bytes) -> Any:
     try:
         return msgspec.json.decode(answer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         return answer

@@ -135,7 +135,11 @@ class UnsubscribeLinks:
         try:
             plain = zlib.decompress(body) if body.startswith(_PACKED) else body  # it is ours
             return msgspec.msgpack.decode(plain, type=OptOut)
-        except (msgspec.DecodeError, zlib.error):  # signed by a version with other fields
+        except (
+            msgspec.DecodeError,
+            ValueError,
+            zlib.error,
+        ):  # signed by a version with other fields
             return None
 
 

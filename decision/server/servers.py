@@ -102,7 +102,7 @@ async def servers_seen(store: ServerStore) -> list[ServerSeen]:
     for name, (ago, about) in (await store.announced()).items():
         try:
             note = msgspec.json.decode(about, type=ServerNote)
-        except msgspec.MsgspecError:  # of another version
+        except (msgspec.MsgspecError, ValueError):  # of another version
             continue
         seen = timedelta(microseconds=ago)
         found.append(ServerSeen(name=name, note=note, ago=seen))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +17,16 @@ from decision.core.definition import Selector
 from decision.core.logged_scores import LoggedScores, unpack_scores, unpack_uplift
 from decision.core.ports import LogRecord
 from decision.core.records import (
+    ChangeRecord,
     DecisionRecord,
+    EventRecord,
     LoggedModels,
     LoggedSelection,
     LoggedShadow,
     about,
+    decode_change,
     decode_decision,
+    decode_event,
     encode,
     encode_decision,
 )
@@ -177,3 +184,28 @@ def test_a_record_that_is_damaged_or_of_another_format_is_none() -> None:
     for figures in (b"", parts[place][:-1], parts[place] + bytes(8)):
         with pytest.raises(msgspec.MsgspecError, match="bytes are no figures of"):
             decode_decision(encode([*parts[:place], figures, *parts[place + 1 :]]))
+
+
+@pytest.mark.parametrize(
+    ("body", "decode"),
+    [
+        (encode_decision(_random(3)), decode_decision),
+        (_OF_BEFORE, decode_decision),
+        (
+            encode(EventRecord(event_id="é", customer_id="王", type="кт", at=1, received_at=2)),
+            decode_event,
+        ),
+        (encode(ChangeRecord(customer_id="王", at=1, change={"pseudonym": "да"})), decode_change),
+    ],
+    ids=["decision", "decision of before", "event", "change"],
+)
+def test_whichever_byte_is_wrong_a_record_is_read_or_refused_by_msgspec(
+    body: bytes, decode: Callable[[bytes], Any]
+) -> None:
+    """So whoever reads records catches one kind of error; a text that is no UTF-8 is another."""
+    for place in range(len(body)):
+        for wrong in (0x00, 0xC4, 0xFF, body[place] ^ 0x80):
+            spoilt = body[:place] + bytes([wrong]) + body[place + 1 :]
+            with suppress(msgspec.MsgspecError):
+                decode(spoilt)
+            about("王")(LogRecord(kind="event", id="e", body=spoilt))

@@ -40,7 +40,7 @@ class RedisProviderIds(RedisBase):
         raw = await self._caller()(("GET", key))
         try:
             return None if raw is None else _decode(raw)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise damaged(key, "it is no provider's id") from error
 
     async def _forget_provider_ids(self, customer_id: str) -> int:
