@@ -56,6 +56,6 @@ def transactions_in(commit: Path) -> dict[str, int] | None:
     try:
         lines = commit.read_bytes().splitlines()
         found = [_action(line).txn for line in lines if line.startswith(b'{"txn"')]
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, ValueError):
         return None
     return {one.app: one.version for one in found if one is not None}

@@ -35,8 +35,8 @@ def export(
     """Write all that is known of a customer, as lines of JSON.
 
     That is everything stored, logged and archived, merged customers and aliases that were customers
-    of their own included. The last line says that it is complete. Exit code 1: nobody is known by
-    this id, or something could not be read, which the last line then says. The audit log has an
+    of their own included. The last line says that it is complete. Exit code 1: no customer has this
+    id, or something could not be read, which the last line then says. The audit log has an
     entry of it.
     """
     settings = settings_from(**given)
