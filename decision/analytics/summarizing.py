@@ -9,7 +9,6 @@ the folder does it at a time; another one waits for it, and then finds nothing t
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,6 @@ from decision.children import end_with_parent
 from decision.files import is_remote
 
 THREADS: Final = 2
-_NICENESS: Final = 15
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +135,6 @@ def _alone(archive: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def _main() -> None:
-    os.nice(_NICENESS)
     summarize(msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted))
 
 

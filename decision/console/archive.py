@@ -44,6 +44,7 @@ EVERY: Final = 5.0
 _WATCHED: Final = 600.0
 _LOOK: Final = 0.5
 _WITHIN: Final = 3_600.0
+_NICENESS: Final = 15
 _MOST: Final = 8
 _REMEMBERED: Final = 100
 
@@ -166,7 +167,7 @@ class Archive:
                 del self._ready[next(iter(self._ready))]
 
     async def _child(self, name: bytes, jobs: Sequence[Job]) -> None:
-        child = Child(COMMAND)
+        child = Child(COMMAND, _NICENESS)
         running = asyncio.create_task(asyncio.to_thread(child.run, name, _WITHIN))
         try:
             done = 0

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 FOLDER: Final = "rules"
 """What places begin with."""
 
-_NICENESS: Final = 10
 _TRIAL_LIMIT: Final = 60.0
 _TOLD_EVERY: Final = 0.2
 
@@ -145,7 +144,6 @@ def _definition(result: LoadResult, what: str) -> PolicyDefinition:
 
 
 def _main() -> None:
-    os.nice(_NICENESS)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints is no answer
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Request)

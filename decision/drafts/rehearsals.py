@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from decision.children import started
 from decision.core.errors import NextbestError, Overloaded
 from decision.core.ports import Store
 from decision.drafts.logged import newest_replays
@@ -25,7 +26,6 @@ from decision.drafts.request import Request
 from decision.drafts.results import Checked, Estimated, Progressed, WhatIf
 from decision.drafts.scenario_report import ScenarioReport
 from decision.engine.message_views import Somebody
-from decision.environment import without_secrets
 
 COMMAND: Final = (sys.executable, "-P", "-m", "decision.drafts.rehearsal")
 
@@ -197,13 +197,8 @@ class _Child:
         """Its last line, as letter and text; `line` gets those before. Blocks."""
         with (
             tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=without_secrets(),
-                start_new_session=True,
+            started(
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             ) as self._process,
         ):
             if self._ended:

@@ -39,7 +39,6 @@ _TRIAL_LIMIT: Final = 60.0
 
 _PIECE: Final = 25
 _LONG: Final = ("messages", "rules")
-_NICENESS: Final = 10
 
 
 class PolicyRefused(NextbestError, ValueError):
@@ -168,7 +167,6 @@ def _check(task: _CheckRequest) -> _CheckAnswer:
 
 
 def _main() -> None:
-    os.nice(_NICENESS)
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_CheckRequest)
     sys.stdout.buffer.write(msgspec.msgpack.encode(_check(task)))
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from decision.environment import without_secrets
+from decision.children import Child
 from decision.files import read_regular
 from decision.scoring import compiled
 from decision.scoring.features import Matrix
@@ -26,8 +26,8 @@ from decision.scoring.scope import Scope
 from decision.scoring.structure import DamagedModel, Structure, check_structure
 from decision.scoring.versions import current_version, own_scopes
 
-TIME_LIMIT: Final = 120.0
-"""Seconds for a trial, which may include compiling a large model."""
+TIME_LIMIT: Final = 300.0
+"""Seconds for a trial, which may compile a large model with low priority on a busy machine."""
 
 
 def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
@@ -128,15 +128,8 @@ def reference_trees(text: str) -> Trees:
 def _try(folder: Path, time_limit: float) -> str | None:
     """Tries the version in a child process; returns why it could not be compiled, if so."""
     try:
-        run = subprocess.run(
-            [sys.executable, "-P", "-m", "decision.scoring.trial", str(folder.absolute())],
-            env=without_secrets(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=time_limit,
-            check=False,
-        )
-        output, errors, code = run.stdout, run.stderr, run.returncode
+        command = (sys.executable, "-P", "-m", "decision.scoring.trial", str(folder.absolute()))
+        output, errors, code = Child(command).run(b"", time_limit)
         problem = _last_line(errors) or f"the trial ended with {code}"
         if code < 0:
             problem = f"the trial was ended by signal {-code} ({signal.strsignal(-code)})"

@@ -5,12 +5,10 @@ It reads a `LookRequest` and answers with `Found`, both msgpack.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -37,8 +35,6 @@ from decision.scoring.reach import Reach
 from decision.scoring.scope import EVERYWHERE
 from decision.scoring.versions import current_version, own_scopes
 from decision.server.looks import Found, LookRequest
-
-_NICENESS: Final = 19
 
 
 def look(request: LookRequest) -> Found:
@@ -113,7 +109,6 @@ def _scored_by(reach: Reach, definition: PolicyDefinition) -> set[tuple[str, str
 
 
 def _main() -> None:
-    os.nice(_NICENESS)
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=LookRequest)
     sys.stdout.buffer.write(msgspec.msgpack.encode(look(request)))
 

@@ -40,6 +40,7 @@ _RECORDS: Final = 40
 """Newest records of each of the log's partitions, where there is no archive: some 10,000."""
 _PARTITIONS_AT_ONCE: Final = 16
 _WITHIN: Final = 600.0
+_NICENESS: Final = 19
 
 _log = get_logger()
 
@@ -172,7 +173,7 @@ def _served(snapshot: Snapshot) -> list[str]:
 
 
 async def _child(request: LookRequest) -> Found:
-    child = Child(COMMAND)
+    child = Child(COMMAND, _NICENESS)
     try:
         data = msgspec.msgpack.encode(request)
         output, errors, code = await asyncio.to_thread(child.run, data, _WITHIN)

@@ -34,8 +34,8 @@ from decision.server.metrics import Metrics
 from decision.server.watching import Watch, file_fingerprint, fingerprint
 
 _LOOKED_WITHIN = 5.0
-_LOADED_WITHIN = 300.0
-"""Seconds: two versions may each be tried for two minutes."""
+_LOADED_WITHIN = 700.0
+"""Seconds: two versions may each be tried for five minutes."""
 
 _log = get_logger()
 

@@ -89,7 +89,7 @@ def test_every_tenth_byte_damaged_is_refused(version_folder: Path, name: str) ->
 def test_damage_stops_load_model_before_anything_runs(
     version_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("something ran"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("something ran"))
     path = version_folder / TREES
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(ModelError, match="restore the file, or train the model again"):
@@ -225,7 +225,7 @@ def test_without_lleaves_lightgbm_scores_and_the_model_says_so(
 def test_a_tried_version_loads_without_another_trial(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was tried again"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it was tried again"))
     assert load_model(trained).engine == "compiled"
 
 

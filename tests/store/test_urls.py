@@ -21,6 +21,7 @@ from redis.asyncio.connection import AbstractConnection, SSLConnection
 from decision.core.errors import StoreUnavailable
 from decision.redaction import redacted
 from decision.scoring import loading
+from decision.scoring.manifest import ModelError
 from decision.store import connection as connection_module
 from decision.store.connection import SharedConnection
 from decision.store.urls import _OPTIONS, parse_url
@@ -153,18 +154,16 @@ def test_no_command_prints_the_password(command: str, tmp_path: Path) -> None:
 def test_children_that_try_models_and_rules_get_no_passwords(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given: list[dict[str, str]] = []
-
-    def run(*_: object, env: dict[str, str], **more: object) -> object:
-        given.append(env)
-        return subprocess.CompletedProcess([], 0, b"trial: scored\n", b"")
-
     monkeypatch.setenv("NEXTBEST_REDIS_URL", f"redis://:{SECRET}@cache")
     monkeypatch.setenv("NEXTBEST_API_KEY", SECRET)
-    monkeypatch.setattr(subprocess, "run", run)
-    loading._try(tmp_path, 1.0)
-    assert SECRET not in str(given)
-    assert given[0]["PATH"] == os.environ["PATH"]
+    child = tmp_path / "python"
+    child.write_text("#!/bin/sh\nenv | tr '\\n' ' ' >&2\nexit 1\n", encoding="utf-8")
+    child.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(child))
+    with pytest.raises(ModelError) as refused:
+        loading._try(tmp_path, 10.0)
+    assert os.environ["PATH"] in str(refused.value)
+    assert SECRET not in str(refused.value)
 
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
