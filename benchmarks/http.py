@@ -22,6 +22,8 @@ running, whatever ends it. The parts:
 - `references`: the same two calls sent to Redis by themselves; the compiled trees by themselves.
 - `peers`: Feast, zen-engine and Vowpal Wabbit, each at the part of a decision that it does.
 - `workers`: one worker and two on the same core.
+- `nodes`: 1, 2, 4 and 8 workers over one Redis and over a cluster of three, each process's CPU by
+  itself; where it is named, or with `--full`.
 - `reloads`: times while policy and model are replaced.
 - `lookups`: how long the event loop stops while old decisions are looked up.
 
@@ -40,7 +42,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks._http import measure, references, steady
+from benchmarks._http import measure, nodes, references, steady
 from benchmarks._http.cases import CANDIDATES, GRID, RULES, Site, light, standard
 from benchmarks._http.machine import end_on_sigterm, machine, pin
 from benchmarks._http.measure import Effort, Row, medians
@@ -124,6 +126,14 @@ class Run:
         """Workers → their CPU."""
         return measure.workers(self.site, self.effort)
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """Servers of Redis and workers → the CPU of each process."""
+        try:
+            return nodes.nodes(self.home, self.site.folder / "models", self.effort)
+        except nodes.Missing as missing:
+            self.left_out.append(f"a cluster: {missing}.")
+            return []
+
 
 PARTS: Final[dict[str, Callable[[Run], Any]]] = {
     "whole": Run.whole,
@@ -133,6 +143,7 @@ PARTS: Final[dict[str, Callable[[Run], Any]]] = {
     "references": Run.references,
     "peers": Run.peers,
     "workers": Run.workers,
+    "nodes": Run.nodes,
     "reloads": Run.reloads,
     "lookups": Run.lookups,
 }
@@ -173,7 +184,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, help="loaded (2,000; 100,000)")
     parser.add_argument("--seconds", type=float, help="of each load (1.2; 8)")
     parser.add_argument("--turns", type=int, help="of each server (1; 5)")
-    parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--parts", choices=PARTS, nargs="+")
     peers = Path(".venv/bench")
     parser.add_argument("--peers", type=Path, default=peers, help="packages of peers (.venv/bench)")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="(build/bench)")
@@ -182,6 +193,7 @@ def main() -> None:
         serve_reference(given.serve, given.port)
         return
     given.quick, usual = not given.full, FULL if given.full else QUICK
+    given.parts = given.parts or [part for part in PARTS if given.full or part != "nodes"]
     asked = {key: getattr(given, key) for key in Effort._fields if getattr(given, key)}
     given.effort = usual._replace(**asked)
     end_on_sigterm()

@@ -51,12 +51,21 @@ def requests_of(site: Site) -> list[bytes]:
     return [request_of(one) for one in site.customers]
 
 
+def warm(port: int, site: Site, seconds: float) -> None:
+    """A short load, after which others count."""
+    closed(port, site, min(WARM, seconds))
+
+
+def closed(port: int, site: Site, seconds: float) -> Load:
+    """A closed loop, over all customers in turn."""
+    return asyncio.run(closed_loop(port, requests_of(site), seconds, CONNECTIONS))
+
+
 def busy(port: int, pids: Sequence[int], site: Site, seconds: float) -> Used:
     """A closed loop, after a shorter one that warms."""
-    requests = requests_of(site)
-    asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+    warm(port, site, seconds)
     before = all_cpu_seconds(pids), redis_cpu_seconds(site.url)
-    load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
+    load = closed(port, site, seconds)
     used = all_cpu_seconds(pids) - before[0], redis_cpu_seconds(site.url) - before[1]
     return Used(load, *(one / load.answers * 1e6 for one in used))
 

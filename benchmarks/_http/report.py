@@ -218,6 +218,16 @@ def _workers(found: dict[str, Any]) -> str:
     return _table(["workers, on one core", "answers/s", "CPU, µs"], rows)
 
 
+def _nodes(found: list[Any]) -> str:
+    rows = [
+        f"| {row['servers']} | {row['workers']} | {row['rate']:,.0f} | {row['cpu_us']:.0f} |"
+        f" {' '.join(f'{one:.0f}' for one in row['redis_us'])} | {row['p50_ms']:.1f} |"
+        for row in found
+    ]
+    heads = ["servers of Redis", "workers, on one core", "answers/s", "CPU of workers, µs"]
+    return _table([*heads, "of each server", "p50, ms"], rows)
+
+
 def _reloads(found: dict[str, Any]) -> str:
     rows = [
         f"| {what} | {row['turns']:.0f} | {row['between_ms']:.2f} | {row['during_ms']:.2f} |"
@@ -248,6 +258,7 @@ _TABLES: Final[dict[str, Callable[[Any], str]]] = {
     "references": _references,
     "peers": _peers,
     "workers": _workers,
+    "nodes": _nodes,
     "reloads": _reloads,
     "lookups": _lookups,
 }
