@@ -22,7 +22,7 @@ import msgspec
 
 from decision.children import Child
 from decision.core.errors import NextbestError
-from decision.engine.worker import giving_way
+from decision.engine.worker import uncollected
 from decision.observability import get_logger
 from decision.server.aside import Aside
 
@@ -139,7 +139,7 @@ class Archive:
         while True:
             await asyncio.sleep(EVERY)
             if time.monotonic() < self._viewed + _WATCHED and "columns" in self.__dict__:
-                with suppress(NextbestError, OSError), giving_way():
+                with suppress(NextbestError, OSError), uncollected():
                     await self._aside.run(partial(self.columns.follow, 3 * EVERY), _WITHIN)
 
     def _name(self, wanted: dict[str, Any]) -> bytes:

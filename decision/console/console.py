@@ -25,7 +25,7 @@ from decision.console.sessions import Sessions
 from decision.console.visitors import THEMES, Door, Visitor, visitor_of
 from decision.core.errors import NotReady
 from decision.engine import Engine
-from decision.engine.worker import giving_way
+from decision.engine.worker import uncollected
 from decision.installation import PackagesMissing, missing_packages, require
 from decision.server.aside import Aside, Unanswered
 from decision.server.audit import LastPseudonyms, Result, audit, entry_of
@@ -203,7 +203,7 @@ class Console:
 
 async def _within(aside: Aside, do: Callable[[], T], seconds: float) -> T:
     try:
-        with giving_way():
+        with uncollected():
             return await aside.run(do, seconds)
     except Unanswered:
         raise PageError(503, _TOO_LONG, seconds=round(seconds)) from None

@@ -1,8 +1,9 @@
 """Long work in a thread, without delaying the requests that are answered meanwhile.
 
 Two things would delay them. At every turn of the event loop a thread keeps the interpreter for
-5 ms before it gives way; here it gives way after 0.1 ms. And a full garbage collection stops every
-thread while it looks at all objects; here none happens.
+5 ms before it gives way; a server has all of its threads give way after 0.1 ms (`give_way_soon`).
+And a full garbage collection stops every thread while it looks at all objects; while there is work
+here, none happens.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 GIVES_WAY_AFTER: Final = 0.0001
-"""Seconds after which the working thread lets the event loop go on."""
+"""Seconds after which a thread lets the event loop go on."""
 
 _under_way = 0
-_usual = 0.0
+
+
+def give_way_soon() -> None:
+    """From now on each thread of this process gives way after 0.1 ms to another that waits."""
+    sys.setswitchinterval(GIVES_WAY_AFTER)
 
 
 async def run_in_worker(work: Callable[[], T]) -> T:
-    """The result of some seconds of pure work, done in a thread that gives way often."""
-    with giving_way():
+    """The result of some seconds of pure work, done in a thread."""
+    with uncollected():
         return await asyncio.to_thread(work)
 
 
 @contextmanager
-def giving_way() -> Iterator[None]:
-    """Entered from event loops of one thread; may be entered again while it is."""
-    global _under_way, _usual  # noqa: PLW0603 - both settings are the process's
+def uncollected() -> Iterator[None]:
+    """Without garbage collection. Entered from event loops of one thread; may be entered again
+    while it is."""
+    global _under_way  # noqa: PLW0603 - the setting is the process's
     if _under_way == 0:
-        _usual = sys.getswitchinterval()
-        sys.setswitchinterval(GIVES_WAY_AFTER)
         gc.disable()
     _under_way += 1
     try:
@@ -43,5 +47,4 @@ def giving_way() -> Iterator[None]:
     finally:
         _under_way -= 1
         if _under_way == 0:
-            sys.setswitchinterval(_usual)
             gc.enable()

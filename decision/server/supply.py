@@ -18,7 +18,7 @@ from decision.core.definition import PolicyDefinition
 from decision.core.errors import NotReady
 from decision.engine import Engine, Snapshot, build_snapshot
 from decision.engine.snapshot import PolicyRefused
-from decision.engine.worker import run_in_worker
+from decision.engine.worker import give_way_soon, run_in_worker
 from decision.observability import get_logger
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.diagnostics import Diagnostic
@@ -102,6 +102,7 @@ class PolicySupply:
         gc.collect()
         gc.freeze()  # what was imported stays: no collection need look at it again
         gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+        give_way_soon()
         if self._published is None and self.shared.in_force() is None:
             await asyncio.to_thread(check_first, self._rules, self.shared)
         await self.models.refresh()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import pytest
 from decision.api.app import create_app
 from decision.core.ports import Store
 from decision.engine import Engine
+from decision.engine.worker import GIVES_WAY_AFTER
 from decision.releases.publishing import history, publish, roll_back, versions_standing
 from decision.rulebook.checking import check_folder, read_checked
 from decision.rulebook.reader import load_files
@@ -67,6 +69,16 @@ def when(api: Api, holds: Callable[[dict[str, Any]], object]) -> Awaitable[dict[
 
 def refused(found: dict[str, Any]) -> bool:
     return found["refusal"] is not None
+
+
+async def test_every_thread_of_a_server_gives_way_to_the_event_loop_soon(rules: Path) -> None:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        async with running(rules):
+            assert sys.getswitchinterval() == pytest.approx(GIVES_WAY_AFTER)
+    finally:
+        sys.setswitchinterval(usual)
 
 
 # The folder.

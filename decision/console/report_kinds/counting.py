@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from decision.console.errors import PageError
 from decision.console.language import N_
 from decision.core.errors import NextbestError
-from decision.engine.worker import giving_way
+from decision.engine.worker import uncollected
 from decision.server.aside import Aside
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Reports:
 
         watching = asyncio.create_task(_watch(one))
         try:
-            with giving_way():
+            with uncollected():
                 return await self._aside.run(work, WITHIN + LEFT)
         finally:
             watching.cancel()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from decision.engine.worker import giving_way
+from decision.engine.worker import uncollected
 from decision.observability import get_logger
 from decision.server.aside import Aside, Unanswered
 from decision.server.health.state import Trouble
@@ -121,7 +121,7 @@ class KeysFile:
         """Some seconds of pure Python for thousands of keys, beside the requests."""
         if data is None or self._path is None:
             return None
-        with giving_way():
+        with uncollected():
             return await self._aside.run(partial(parse_keys, self._path, data), _PARSED_WITHIN)
 
     def _take(self, keys: list[ApiKey] | None) -> None:
