@@ -52,34 +52,54 @@ def whole(parts: Sequence[bytes], kind: Any) -> Any:
     import pyarrow as pa
 
     ends = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
+    np.cumsum(_lengths(parts), out=ends[1:])
     if ends[-1] > _MOST:
         return pa.array(parts, kind)  # in several chunks
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(parts))]
     return pa.Array.from_buffers(kind, len(parts), buffers)
 
 
+def spread(values: Any, present: Sequence[bool]) -> Any:
+    """The values, in order, where something is present, and null elsewhere."""
+    import pyarrow as pa
+
+    there = np.array(present, bool)
+    return values.take(pa.array(np.cumsum(there) - 1, mask=~there))
+
+
 def lists(rows: Sequence[Sequence[Any]], kind: Any) -> Any:
     """Lists of values of a type."""
     import pyarrow as pa
 
-    return pa.ListArray.from_arrays(_ends(rows), pa.array(list(chain.from_iterable(rows)), kind))
+    return grouped(_lengths(rows), pa.array(list(chain.from_iterable(filter(None, rows))), kind))
 
 
-def maps(rows: Sequence[Mapping[str, str]]) -> Any:
-    """Maps from text to text."""
+def grouped(lengths: Any, values: Any) -> Any:
+    """Lists of these lengths, which have the values of an array one after another."""
     import pyarrow as pa
 
-    keys = pa.array(list(chain.from_iterable(rows)), pa.string())
-    values = [value for row in rows for value in row.values()]
-    return pa.MapArray.from_arrays(_ends(rows), keys, pa.array(values, pa.string()))
+    return pa.ListArray.from_arrays(_ends(lengths), values)
 
 
-def _ends(rows: Sequence[Any]) -> Any:
+def maps(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Maps from text to values as texts."""
     import pyarrow as pa
 
-    ends = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=ends[1:])
+    filled = [row for row in rows if row]
+    keys = pa.array(list(chain.from_iterable(filled)), pa.string())
+    values = list(map(str, chain.from_iterable([row.values() for row in filled])))
+    return pa.MapArray.from_arrays(_ends(_lengths(rows)), keys, pa.array(values, pa.string()))
+
+
+def _lengths(rows: Sequence[Any]) -> Any:
+    return np.fromiter(map(len, rows), np.int64, len(rows))
+
+
+def _ends(lengths: Any) -> Any:
+    import pyarrow as pa
+
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
     return pa.array(ends, pa.int32())
 
 

@@ -13,7 +13,7 @@ from decision.archive import columns
 from decision.archive.features import OTHER, encode_features, learn_types
 from decision.archive.layout import candidate_type, schema_of
 from decision.core.candidates import CandidateInfo
-from decision.core.records import DecisionRecord, LoggedSelection
+from decision.core.records import DecisionRecord, LoggedSelection, LoggedShadow
 
 _json: Final = msgspec.json.Encoder().encode
 OF_SELECTION: Final = (
@@ -41,15 +41,16 @@ def decisions_table(
     rows = [records[place] for place in places]
     chosen = [one for row in records for one in row.selections or (None,)]
     made = [one for one in chosen if one is not None]
-    absent = np.array([one is None for one in chosen])
-    order = pa.array(np.cumsum(~absent) - 1, mask=absent)
+    selected = [one is not None for one in chosen]
 
     schema = schema_of("decisions")
     scores = candidate_lists(records, candidates)
     if len(rows) != len(records):
         scores = scores.take(pa.array(places))
     found: dict[str, Any] = {
-        name: pa.array(list(map(attrgetter(name), made)), schema.field(name).type).take(order)
+        name: columns.spread(
+            pa.array(list(map(attrgetter(name), made)), schema.field(name).type), selected
+        )
         for name in OF_SELECTION
     }
     found |= {
@@ -57,9 +58,13 @@ def decisions_table(
         "candidates": scores,
         "experiments": columns.maps([row.experiments for row in rows]),
         "policy_version": columns.repeated(records[0].policy_version, len(rows)),
-        "model_version": [_version(row, one) for row, one in zip(rows, chosen, strict=True)],
+        "model_version": [
+            row.model_version if one is None else _version(row, one)
+            for row, one in zip(rows, chosen, strict=True)
+        ],
         "shadow_version": [
-            _challenger(row, one, candidates) for row, one in zip(rows, chosen, strict=True)
+            None if row.shadow is None else _challenger(row, row.shadow, one, candidates)
+            for row, one in zip(rows, chosen, strict=True)
         ],
         "degraded": columns.lists([row.degraded for row in rows], pa.string()),
     }
@@ -70,23 +75,21 @@ def decisions_table(
     return table.append_column("features", features).append_column(OTHER, other)
 
 
-def _version(record: DecisionRecord, chosen: LoggedSelection | None) -> str | None:
-    """The version that scored the selection; of a row without one, that of the decision."""
-    if chosen is None or chosen.model_version is msgspec.UNSET:
-        return record.model_version
-    return chosen.model_version
+def _version(record: DecisionRecord, chosen: LoggedSelection) -> str | None:
+    """The version that scored the selection."""
+    found = chosen.model_version
+    return record.model_version if found is msgspec.UNSET else found
 
 
 def _challenger(
     record: DecisionRecord,
+    shadow: LoggedShadow,
     chosen: LoggedSelection | None,
     candidates: Sequence[CandidateInfo] | None,
 ) -> str | None:
     """The challenger that scored the selection; of a row without one, the first of the decision."""
-    if record.shadow is None:
-        return None
     if record.shadows is None or chosen is None or candidates is None:
-        return record.shadow.version
+        return shadow.version
     for place, version in zip(
         np.frombuffer(record.candidates.candidates, "<u2").tolist(),
         record.shadows.by_survivor(),
@@ -114,16 +117,14 @@ def replays_table(
     """Rows of `replays` for one policy, one per decision."""
     import pyarrow as pa
 
-    names = [f"{info.message}/{info.channel}" for info in candidates or ()]
-    spent = [_named(row.spent, names) if row.spent else () for row in records]
     found = {
         "question": columns.whole([_json(row.question) for row in records], pa.string()),
         "document": columns.whole([row.document for row in records], pa.binary()),
         "register": columns.repeated(register, len(records)),
         "draws": columns.lists([row.draws for row in records], pa.float64()),
-        "spent": columns.lists(spent, pa.string()),
-        "budgets": columns.maps([_as_texts(row.budgets) for row in records]),
-        "coupons": columns.maps([_codes(row) for row in records]),
+        "spent": _spent(records, candidates),
+        "budgets": columns.maps([row.budgets for row in records]),
+        "coupons": columns.maps([_codes(row) if row.selections else {} for row in records]),
         "policy_version": columns.repeated(records[0].policy_version, len(records)),
     }
     return columns.table(schema_of("replays"), records, found)
@@ -158,11 +159,10 @@ def candidate_lists(
 
 
 def _fields() -> list[Any]:
-    """The fields of a candidate, with names as dictionaries."""
+    """The fields of a candidate, with names that most have as dictionaries."""
     import pyarrow as pa
 
     numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int16()}
-    numbers["model_version"] = pa.int16()
     return [
         pa.field(field.name, pa.dictionary(numbers[field.name], pa.string()))
         if field.name in numbers
@@ -260,9 +260,10 @@ def _at(places: Any, parts: Sequence[bytes], said: Any, size: int) -> Any:
 
 def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size: int) -> Any:
     """The version that scored each candidate, in decisions in which several models scored."""
+    import pyarrow as pa
 
     if all(record.models is None for record in records):
-        return columns.named(np.full(size, -1, np.int16), [])
+        return pa.nulls(size, pa.string())  # quicker to write than a dictionary
     codes = np.full(size, -1, np.int16)
     names: dict[str, int] = {}
     for record, own in zip(records, np.split(places, np.cumsum(counts)[:-1]), strict=True):
@@ -274,35 +275,26 @@ def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size:
         ]
         parts = np.frombuffer(record.models.part, np.int8)
         codes[own] = np.array([*numbers, -1], np.int16)[parts]  # −1, without a model, is the last
-    return columns.named(codes, [*names])
+    return columns.named(codes, [*names]).dictionary_decode()
 
 
 def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:
     """The code of the reason why each candidate was filtered out; −1 for the selected ones."""
-    length = (width + 7) // 8
-    nothing = bytes(length)
-    codes = np.full((len(records), width), -1, np.int16)
-    for code, name in enumerate(reasons):
+    codes = np.zeros((len(records), width), np.int16)
+    for code, name in enumerate(reasons, 1):
         masks = [record.fallen.get(name, b"") for record in records]
-        own = [place for place, mask in enumerate(masks) if mask]
-        if not own:
-            continue
-        packed = b"".join([(masks[place] + nothing)[:length] for place in own])
-        if max(map(len, masks)) > length:
+        if max(map(len, masks)) > (width + 7) // 8:
             raise ValueError(f"a mask of {name} is longer than the policy's {width} candidates")
-        unpacked = np.unpackbits(
-            np.frombuffer(packed, np.uint8).reshape(len(own), length),
-            axis=1,
-            count=width,
-            bitorder="little",
-        ).view(bool)
-        if len(own) == len(records):
-            codes[unpacked] = code
-        else:
-            part = codes[own]
-            part[unpacked] = code
-            codes[own] = part
+        np.maximum(codes, _bits(masks, width) * np.int16(code), out=codes)
+    codes -= 1
     return codes.ravel()
+
+
+def _bits(masks: Sequence[bytes], width: int) -> Any:
+    """The first `width` bits of each mask, one per byte, in an array of a row per mask."""
+    length = max(1, (width + 7) // 8)
+    packed = np.array(masks, f"S{length}").view(np.uint8).reshape(len(masks), length)
+    return np.unpackbits(packed, axis=1, count=width, bitorder="little")
 
 
 def _codes(record: DecisionRecord) -> dict[str, str]:
@@ -310,10 +302,9 @@ def _codes(record: DecisionRecord) -> dict[str, str]:
     return {one.message: one.coupon for one in record.selections if one.coupon is not None}
 
 
-def _as_texts(budgets: dict[str, int]) -> dict[str, str]:
-    return {name: str(taken) for name, taken in budgets.items()}
-
-
-def _named(mask: bytes, names: list[str]) -> list[str]:
-    number = int.from_bytes(mask, "little")
-    return [name for index, name in enumerate(names) if number >> index & 1]
+def _spent(records: Sequence[DecisionRecord], candidates: Sequence[CandidateInfo] | None) -> Any:
+    """The candidates for which something was spent, by message and channel."""
+    names = [f"{info.message}/{info.channel}" for info in candidates or ()]
+    bits = _bits([record.spent for record in records], len(names))
+    codes = bits.nonzero()[1].astype(np.int32)
+    return columns.grouped(bits.sum(axis=1, dtype=np.int64), columns.named(codes, names))

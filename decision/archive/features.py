@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from decision.archive import columns
 from decision.core.values import Value
 
 NUMBER: Final = "number"
@@ -94,17 +95,15 @@ def encode_features(
     """The columns `features` and `features_other`; both are empty for rows without a selection."""
     import pyarrow as pa
 
-    given: list[Mapping[str, Value]] = [{} if row is None else row for row in rows]
-    others = [
-        []
-        if types.keys() >= row.keys() and None not in row.values()
-        else [
-            (name, _json(value))
-            for name, value in row.items()
-            if name not in types or value is None
-        ]
-        for row in given
-    ]
+    given = [row for row in rows if row is not None]
+    others: list[dict[str, str]] = [{} for _ in given]
+    for row, other in zip(given, others, strict=True):
+        if None in row.values() or not types.keys() >= row.keys():
+            other |= {
+                name: _json(value)
+                for name, value in row.items()
+                if name not in types or value is None
+            }
     arrays = []
     for name, kind in types.items():
         values = [row.get(name) for row in given]
@@ -112,11 +111,14 @@ def encode_features(
             for place, value in enumerate(values):
                 if value is not None and not _fits(kind, value):
                     values[place] = None
-                    others[place].append((name, _json(value)))
+                    others[place][name] = _json(value)
         arrays.append(pa.array(values, arrow_type(kind)))
-    absent = pa.array([row is None for row in rows], pa.bool_())
-    struct = pa.StructArray.from_arrays(arrays, fields=list(features_type(types)), mask=absent)
-    return struct, pa.array(others, pa.map_(pa.string(), pa.string()))
+    struct = pa.StructArray.from_arrays(arrays, fields=list(features_type(types)))
+    left = iter(others)
+    return (
+        columns.spread(struct, [row is not None for row in rows]),
+        columns.maps([{} if row is None else next(left) for row in rows]),
+    )
 
 
 def features_of(row: Mapping[str, Any]) -> dict[str, Value]:

@@ -59,7 +59,7 @@ class LoggedModels(msgspec.Struct, array_like=True, frozen=True):
         return [self.versions[part] if part >= 0 else None for part in parts]
 
 
-class DecisionRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+class DecisionRecord(msgspec.Struct, omit_defaults=True):
     """One decision. Times are microseconds; `fallen` is reason → candidates' bit mask as bytes.
 
     `model_version` is of the first selection, else of the model that decides where no narrower
@@ -305,7 +305,7 @@ def decode_decision(body: bytes) -> DecisionRecord:
         raise msgspec.ValidationError(
             f"the record has format {line.format}, this nextbest reads format {_FORMAT}"
         )
-    event = line.event
+    event, scores = line.event, long_scores(line.candidates, line.figures)
     question = Question(
         placement=line.placement,
         channels=line.channels,
@@ -316,22 +316,16 @@ def decode_decision(body: bytes) -> DecisionRecord:
         limit=line.limit,
         of=msgspec.UNSET if line.of is None else line.of,
     )
-    return DecisionRecord(
-        question=question,
-        selections=[_selection(one) for one in line.selections],
-        candidates=long_scores(line.candidates, line.figures),
-        **dict(zip(_ALIKE, _alike(line), strict=True)),
-    )
+    given = [_selection(one) for one in line.selections]
+    # By place, which takes a third of the time that it takes by name.
+    seen = question, line.document, line.draws, line.policy_version, given, scores
+    return DecisionRecord(*(*_before(line), *seen, *_after(line)))
 
 
 _FORMAT: Final = 1
-_ALIKE: Final = [
-    name
-    for name in DecisionRecord.__struct_fields__
-    if name not in ("question", "selections", "candidates")
-]
-"""Fields that are as they are in a record's bytes."""
-_alike: Final = attrgetter(*_ALIKE)
+_FIELDS: Final = DecisionRecord.__struct_fields__
+_before: Final = attrgetter(*_FIELDS[: _FIELDS.index("question")])
+_after: Final = attrgetter(*_FIELDS[_FIELDS.index("candidates") + 1 :])
 
 
 def _is_array(body: bytes) -> bool:
