@@ -2,8 +2,8 @@
 
 The object file of a version is in its folder under `compiled/` (or in the user's cache folder, if
 that cannot be written) as `<platform>-<digest>.o`; `<platform>.json` says which object belongs to
-which trees. That file is written last, after the model has passed its trial, so it also proves
-that. An object that does not match it is made again.
+which trees and manifest. That file is written last, after the model has passed its trial, so it
+also proves that. An object that does not match it is made again.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ _MOST_ROWS: Final = 1 << 31
 
 
 class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`<platform>.json`: the object's file and digest, and the digest of its trees."""
+    """`<platform>.json`: the object's file and digest, the digest of its trees, and that of the
+    manifest with which they were tried."""
 
     file: str
     sha256: str
     trees_sha256: str
+    manifest_digest: str
 
 
 def platform_key() -> str:
@@ -57,13 +59,16 @@ def platform_key() -> str:
         llvm.get_host_cpu_features().flatten(),
         version("lleaves"),
         version("llvmlite"),
-        "raw scores, float64",
+        "raw scores, float64, tried with a manifest",
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 def find_object(folder: Path, manifest: Manifest) -> Path | None:
-    """The undamaged object of this version for this machine; None without lleaves, too."""
+    """The undamaged object of this version for this machine; None without lleaves, too.
+
+    Where there is one, the version has passed its trial.
+    """
     try:
         key = platform_key()
     except ImportError:
@@ -76,7 +81,8 @@ def find_object(folder: Path, manifest: Manifest) -> Path | None:
             intact = hashlib.sha256(read_regular(path)).hexdigest() == record.sha256
         except (OSError, ValueError):
             continue
-        if intact and record.trees_sha256 == manifest.files[TREES]:
+        tried = record.trees_sha256 == manifest.files[TREES]
+        if intact and tried and record.manifest_digest == manifest.digest:
             return path
     return None
 
@@ -130,7 +136,7 @@ def keep_object(folder: Path, manifest: Manifest, path: Path) -> None:
     digest = hashlib.sha256(data).hexdigest()
     key = platform_key()
     name = f"{key}-{digest[:12]}.o"
-    record = CompiledObject(file=name, sha256=digest, trees_sha256=manifest.files[TREES])
+    record = CompiledObject(name, digest, manifest.files[TREES], manifest.digest)
     places = _places(folder, manifest)
     for place in places:
         try:

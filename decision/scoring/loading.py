@@ -1,8 +1,9 @@
 """Loads a model version, or refuses it with a message; a bad version never crashes this process.
 
-First its digests are checked, then the structure of the text model, then it is tried in a child
-process with a time limit. Only a version that passes all three is loaded here. The folder must be
-trusted like code: a person who can write it can make this process run machine code.
+First its digests are checked. Then a child process with a time limit checks the structure of the
+text model and tries it, unless one has on this kind of machine. Only a version that passes is
+loaded here. The folder must be trusted like code: a person who can write it can make this process
+run machine code.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from decision.scoring.scope import Scope
 from decision.scoring.structure import DamagedModel, Structure, check_structure
 from decision.scoring.versions import current_version, own_scopes
 
+REFUSED: Final = 3
+"""The exit code of a trial whose last line says why the version must not serve."""
+
 TIME_LIMIT: Final = 300.0
 """Seconds for a trial, which may compile a large model with low priority on a busy machine."""
 
@@ -41,14 +45,14 @@ def load_model(folder: Path | str, *, time_limit: float = TIME_LIMIT) -> Model:
         ModelError: the version must not serve.
     """
     folder = Path(folder)
-    manifest, text, _ = check_version(folder)
+    manifest, text = read_version(folder)
     start = read_start(folder, manifest.start, manifest.features)
-    uplift = _uplift_trees(folder, manifest)
     path = compiled.find_object(folder, manifest)
     note = None
     if path is None:
         note = _try(folder, time_limit)
         path = compiled.find_object(folder, manifest)
+    uplift = _uplift_trees(folder, manifest)
     if path is not None:
         try:
             trees = compiled.compile_trees(folder, manifest, path)
@@ -72,18 +76,29 @@ def reference_model(folder: Path) -> Model:
 
 
 def _uplift_trees(folder: Path, manifest: Manifest) -> Trees | None:
-    """The trees of an R-learner, checked like the others; LightGBM runs them."""
-    if manifest.uplift is None or manifest.uplift.learner != "r":
+    """The trees of an R-learner, which LightGBM runs; they have been checked like the others."""
+    if not _learned_apart(manifest):
         return None
+    path = folder / UPLIFT
+    try:
+        return reference_trees(read_regular(path).decode())
+    except OSError as error:
+        raise ModelError(f"{path}: {error}; train the model again") from None
+
+
+def _check_uplift(folder: Path, manifest: Manifest) -> None:
     path = folder / UPLIFT
     if UPLIFT not in manifest.files:
         raise ModelError(f"{path}: the manifest has no digest of it; train the model again")
     try:
-        text = read_regular(path).decode()
-        check_structure(text, manifest.features)
+        check_structure(read_regular(path).decode(), manifest.features)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: {error}; train the model again") from None
-    return reference_trees(text)
+
+
+def _learned_apart(manifest: Manifest) -> bool:
+    """Whether the uplift has trees of its own."""
+    return manifest.uplift is not None and manifest.uplift.learner == "r"
 
 
 def load_scoped_models(folder: str | None) -> dict[Scope, Model]:
@@ -102,11 +117,15 @@ def load_scoped_models(folder: str | None) -> dict[Scope, Model]:
 def check_version(folder: Path) -> tuple[Manifest, str, Structure]:
     """The manifest, the text model and its structure, checked without running any of it.
 
+    The trees of an R-learner are checked as well.
+
     Raises:
         ModelError: the version must not serve.
     """
     manifest, text = read_version(folder)
     read_start(folder, manifest.start, manifest.features)
+    if _learned_apart(manifest):
+        _check_uplift(folder, manifest)
     try:
         return manifest, text, check_structure(text, manifest.features)
     except DamagedModel as error:
@@ -136,6 +155,8 @@ def _try(folder: Path, time_limit: float) -> str | None:
     except subprocess.TimeoutExpired as error:
         output, code = error.stdout or b"", 1
         problem = f"the trial took longer than {time_limit:g} s"
+    if code == REFUSED:
+        raise ModelError(problem)
     steps = output.decode(errors="replace").splitlines()
     if "trial: scored" not in steps:
         raise ModelError(f"{folder}: it cannot be scored safely: {problem}; train the model again")

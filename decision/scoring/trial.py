@@ -1,8 +1,9 @@
 """Tries a model version in this process: `python -m decision.scoring.trial FOLDER`.
 
 A damaged model can crash or hang LightGBM, so `loading` runs this in a child process with a time
-limit. It scores probe rows with LightGBM (then prints `trial: scored`), compiles the trees,
-compares them with LightGBM, and keeps the object (then prints `trial: compiled`).
+limit. It checks the structure of the trees, scores probe rows with LightGBM (then prints
+`trial: scored`), compiles the trees, compares them with LightGBM, and keeps the object (then
+prints `trial: compiled`).
 
 Example: python -m decision.scoring.trial models/engagement/3f2a9c01b7de
 """
@@ -21,7 +22,7 @@ import numpy as np
 from decision.children import end_with_parent
 from decision.scoring.compiled import compile_trees, keep_object
 from decision.scoring.features import Feature, Matrix
-from decision.scoring.loading import check_version, reference_trees
+from decision.scoring.loading import REFUSED, check_version, reference_trees
 from decision.scoring.manifest import Manifest, ModelError
 from decision.scoring.structure import Structure
 
@@ -50,7 +51,8 @@ def _pool(feature: Feature, manifest: Manifest, thresholds: Sequence[float]) -> 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the version may serve. 1: it may not, or cannot be compiled; stderr says why."""
+    """0: the version may serve. 1: it may not, or cannot be compiled; 3: it is damaged; stderr says
+    why."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         manifest, text, structure = check_version(folder)
     except ModelError as error:
         print(error, file=sys.stderr)
-        return 1
+        return REFUSED
     rows = probe_rows(manifest, structure)
     expected = reference_trees(text)(rows)
     if not np.isfinite(expected).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -229,6 +230,27 @@ def test_a_tried_version_loads_without_another_trial(
     assert load_model(trained).engine == "compiled"
 
 
+def test_no_version_has_its_trees_checked_in_the_process_that_serves(
+    version_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a large model that is a tenth of a second of Python beside the requests."""
+    monkeypatch.setattr(loading, "check_structure", lambda *_: pytest.fail("checked here"))
+    assert load_model(version_folder).engine == "compiled"
+    for file in (version_folder / "compiled").iterdir():
+        file.unlink()
+    assert load_model(version_folder).engine == "compiled"
+
+
+def test_what_was_tried_with_another_manifest_is_not_taken(trained: Path, tmp_path: Path) -> None:
+    """The same trees can be wrong for other features."""
+    manifest, text = read_version(trained)
+    assert find_object(trained, manifest) is not None
+    other = msgspec.structs.replace(manifest, features=tuple(reversed(manifest.features)))
+    folder = reseal(tmp_path / "m", other, text)
+    shutil.copytree(trained / "compiled", folder / "compiled")
+    assert find_object(folder, read_version(folder)[0]) is None
+
+
 def test_a_damaged_object_is_never_run_but_made_again(version_folder: Path) -> None:
     manifest, _ = read_version(version_folder)
     path = find_object(version_folder, manifest)
@@ -275,7 +297,8 @@ def test_the_trial_is_a_command_with_usage_and_clear_refusals(
     assert "Example: python -m decision.scoring.trial" in capfd.readouterr().err
     path = version_folder / TREES
     path.write_text("tree\n", encoding="utf-8")
-    assert subprocess.run([*command, str(version_folder)], check=False).returncode == 1
+    run = subprocess.run([*command, str(version_folder)], check=False)
+    assert run.returncode == loading.REFUSED
     assert "restore the file, or train the model again" in capfd.readouterr().err
 
 
