@@ -17,9 +17,11 @@ from tests.waiting import until
 _NOT_COPIED = shutil.ignore_patterns("*.sock", "*.lock", "*.pid")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop that nobody else uses. Where tests run side by side, each has a copy of one."""
+    """A shop that nobody else uses, for as long as this folder's tests run: it has work to do even
+    while nobody asks. Where tests run side by side, each has a copy of one.
+    """
     folder = tmp_path_factory.mktemp("shop")
     if "PYTEST_XDIST_WORKER" in os.environ:
         made = made_once(tmp_path_factory.getbasetemp().parent)

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from tests.docs.pages import ROOT
+from tests.forking import command_path
 from tests.ports import free_port
 
 CUSTOMERS = 500
@@ -63,9 +64,10 @@ def running_shop(folder: Path) -> Iterator[Shop]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of commands: no settings from outside, this Python first."""
+    """The environment of commands: no settings from outside, this `nextbest` and Python first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXTBEST_")}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "COLUMNS": "160"}
+    first = f"{command_path().parent}:{Path(sys.executable).parent}"
+    return {**kept, "PATH": f"{first}:{kept['PATH']}", "COLUMNS": "160"}
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float) -> None:
