@@ -14,6 +14,11 @@ from decision.core.definition import Reservation
 from decision.core.event_effects import CONFIRMING, CONTACT_EVENTS, RELEASING
 
 _USUAL: Final = Reservation()
+_TOLD: Final = {
+    "by_people": BY_PEOPLE,
+    "types": ", ".join(f"'{one}'" for one in CONTACT_EVENTS),
+}
+"""What is told about contacts, as SQL."""
 
 
 def take_contacts(source: Source) -> int:
@@ -33,8 +38,7 @@ def take_contacts(source: Source) -> int:
     begin = source.span.begin - source.span.shift
     paths = [path for path in files(source.archive, "events") if _may_tell(path.parent.name, begin)]
     database.scan_dataset("told_events", paths, "events")
-    listed = ", ".join(f"'{one}'" for one in CONTACT_EVENTS)
-    database.execute(_query("told").format(by_people=BY_PEOPLE, types=listed))
+    database.execute(_query("told").format(**_TOLD))
     database.execute(_query("reservations"))
     channels = source.policy.channels if source.policy else ()
     if rows := [(one.name, one.reservation.expires_after) for one in channels]:
@@ -49,6 +53,15 @@ def take_contacts(source: Source) -> int:
         },
     )
     return int(database.value(_query("looked_at")))
+
+
+def told_of_others(source: Source) -> int:
+    """How many events of the range tell of a message, and of no decision: what another tool sent.
+
+    After `take_contacts`.
+    """
+    within = {"begin": source.span.begin, "end": source.span.end}
+    return int(source.database.value(_query("apart").format(**_TOLD), within))
 
 
 def _may_tell(folder: str, begin: int) -> bool:

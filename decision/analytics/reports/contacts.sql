@@ -58,3 +58,9 @@ LEFT JOIN reservations USING (channel);
 
 -- name: looked_at
 SELECT count(*) FROM told JOIN contacts USING (decision_id);
+
+-- name: apart
+-- Events about contacts that name no decision, from $begin until $end.
+SELECT count(DISTINCT (customer_id, event_id)) FROM told_events
+WHERE decision_id IS NULL AND type IN ({types}) AND {by_people}
+    AND epoch_us("at") >= $begin AND epoch_us("at") < $end;

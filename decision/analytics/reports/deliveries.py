@@ -26,7 +26,7 @@ from decision.analytics.reports.answering import (
 )
 from decision.analytics.reports.asking import Question, about
 from decision.analytics.reports.breakdown import name_of
-from decision.analytics.reports.contacts import take_contacts
+from decision.analytics.reports.contacts import take_contacts, told_of_others
 from decision.analytics.reports.kind import Kind
 from decision.analytics.reports.periods import (
     PERIODS,
@@ -170,7 +170,8 @@ def make(source: Source, question: DeliveriesQuestion) -> Deliveries:
         source.incomplete.append(Said("smaller groups are left out"))
     found = counts(None, whole)
     since = database.value(_query("waiting"))
-    _say(source, found, since)
+    alone = question.channel or question.message
+    _say(source, found, since, 0 if alone else told_of_others(source))
     [times] = database.rows(_query("times"))
     return Deliveries(
         **source.about("deliveries"),
@@ -202,7 +203,7 @@ def make(source: Source, question: DeliveriesQuestion) -> Deliveries:
     )
 
 
-def _say(source: Source, found: DeliveryCounts, since: int | None) -> None:
+def _say(source: Source, found: DeliveryCounts, since: int | None, others: int) -> None:
     if since is not None:
         source.incomplete.append(
             Counted(
@@ -220,6 +221,14 @@ def _say(source: Source, found: DeliveryCounts, since: int | None) -> None:
                 "of %(n)s messages nothing was ever told, and their reservations are over: is it "
                 "the provider who does not report, or the app?",
                 found.unknown,
+            )
+        )
+    if others:
+        source.incomplete.append(
+            Counted(
+                "%(n)s event about a message is not counted: it names no decision",
+                "%(n)s events about messages are not counted: they name no decision",
+                others,
             )
         )
 

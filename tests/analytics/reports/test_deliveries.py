@@ -35,7 +35,7 @@ def rules() -> PolicyDefinition:
     return found.definition
 
 
-def told(archive: Path, decision: str, kind: str, minutes: float, **said: Any) -> None:
+def told(archive: Path, decision: str | None, kind: str, minutes: float, **said: Any) -> None:
     import json
 
     at = NOON + timedelta(minutes=minutes)
@@ -86,6 +86,22 @@ def test_each_message_is_in_one_state_and_times_and_reasons_are_told(archive: Pa
     assert "1 message is still waiting" in waits and "chosen 2026-11-20 12:03 (UTC)" in waits
     assert "of 1 message nothing was ever told" in unheard
     assert found.queued_since == NOON + timedelta(minutes=3)
+
+
+def test_events_about_messages_that_name_no_decision_are_said_not_to_be_counted(
+    tmp_path: Path,
+) -> None:
+    """As of newsletters that another tool sent; without a program's opens, and each once."""
+    write_decisions(tmp_path, [decided("a", 0, message="news", channel="email", decision_id="d")])
+    told(tmp_path, None, "message.opened", 1)
+    told(tmp_path, None, "message.opened", 1)
+    told(tmp_path, None, "message.opened", 2, machine=True)
+    told(tmp_path, None, "message.clicked", 3)
+    told(tmp_path, None, "message.clicked", -3 * 24 * 60)
+    said = "2 events about messages are not counted: they name no decision"
+    found = report("deliveries", tmp_path, rules(), from_="2026-11-20")
+    assert found.all.opened == 0 and said in found.incomplete
+    assert said not in report("deliveries", tmp_path, rules(), channel="email").incomplete
 
 
 def test_messages_are_counted_by_when_they_were_chosen_and_why_not_by_group(
