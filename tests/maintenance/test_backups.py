@@ -309,11 +309,17 @@ async def test_who_was_erased_later_is_erased_again(
     assert done.erased == 2 and (await restored.customers.get("c-9")).attributes == {"n": 9}
 
 
+@pytest.mark.parametrize("kind", ["cluster_url", "sentinel_url"])
 async def test_it_goes_from_one_server_to_several_and_back(
-    backup: tuple[RedisStore, Path], stores: Stores, cluster_url: str, redis_url: str
+    kind: str,
+    backup: tuple[RedisStore, Path],
+    stores: Stores,
+    redis_url: str,
+    request: pytest.FixtureRequest,
 ) -> None:
+    """To a cluster, and to a primary that sentinels name."""
     store, path = backup
-    several, third = stores(cluster_url), stores()
+    several, third = stores(request.getfixturevalue(kind)), stores()
     await put_back(several, path, store, send=True)
     await take_backup(several, path, several.keys.prefix)
     await put_back(third, path, several, send=True)
