@@ -29,7 +29,8 @@ _LINES: Final = (
 class DirectDecisions:
     """Answers requests for decisions as the application would; an ASGI application of its own.
 
-    The request's state has its `Cycle` (see `BoundedProtocol.direct`).
+    The request's state has its `Cycle` (see `BoundedProtocol.direct`), which is taken out: as the
+    cycle has the state, only the garbage collector would free them, which stops the event loop.
     """
 
     def __init__(self, engine: Engine, deciding: Deciding, *, log_requests: bool = False) -> None:
@@ -40,6 +41,7 @@ class DirectDecisions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         began = time.perf_counter()
+        cycle: Any = scope["state"].pop("cycle")
         size, request_id = begin(scope)
         status = 200
         try:
@@ -51,7 +53,6 @@ class DirectDecisions:
             status = problem.status
             await send_problem(problem, scope, send, request_id)
         else:
-            cycle: Any = scope["state"]["cycle"]
             giving = cycle.give(200, _LINES % (len(content), request_id[1]), content)
             await give_or_withdraw(self._engine, request, decided, giving)
         finally:

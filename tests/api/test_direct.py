@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decision.api.cycle import Cycle
 from decision.core.errors import StoreUnavailable
 from decision.observability import configure_logging
 from tests.api.conftest import RULES
@@ -143,6 +145,24 @@ def test_decisions_are_answered_within_the_protocol_also_when_sent_ahead(doors: 
     assert first == second
     assert first.count(b"HTTP/1.1 200") == 3 and first.count(b"HTTP/1.1 400") == 1
     assert both.direct == before + 4
+
+
+def test_answering_a_decision_leaves_nothing_to_the_garbage_collector(doors: Any) -> None:
+    """It stops the event loop while it looks for what could have been freed at once."""
+    both, secrets = doors
+    rows = [b"Authorization: Bearer " + secrets[0]] if secrets else []
+    both.answers(asked(BODY, *rows), count=1)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        first, _ = both.answers(*[asked(BODY, *rows)] * 20, asked(b"{", *rows), count=21)
+        gc.collect()
+        left = sum(isinstance(one, Cycle) for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert first.count(b"HTTP/1.1 200") == 20
+    assert left <= 2  # the last of each connection, which has ended
 
 
 def test_a_defect_is_answered_the_same(doors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
