@@ -23,16 +23,47 @@ import numpy as np
 from decision.files import read_regular
 from decision.scoring.features import Matrix
 from decision.scoring.manifest import TREES, Manifest
-from decision.scoring.model import Scores, Trees
+from decision.scoring.model import Scores
 
 if TYPE_CHECKING:
     import lleaves
+
+    from decision.scoring.leaf_masks import LeafMasks
 
 _CODE: Final = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32
 )
 """The machine code: (matrix, results, first row, end). The GIL is free while it runs."""
 _MOST_ROWS: Final = 1 << 31
+_BLOCK: Final = 34
+"""Trees whose code follows each other row by row; it decides how sums are rounded."""
+
+
+class CompiledTrees:
+    """The trees of a version as machine code: a function from a matrix to the log-odds of its rows.
+
+    `masks` give the same for the rows of one decision, faster; None where the trees are too large.
+
+    Raises:
+        ValueError (when called): the matrix is not one of these features.
+    """
+
+    def __init__(self, trees: lleaves.Model, masks: LeafMasks | None) -> None:
+        self.masks = masks
+        self._width = trees.num_feature()
+        self._code = ctypes.cast(trees._c_entry_func, _CODE)
+        self._owner = trees  # the code goes when its model does
+
+    def __call__(self, matrix: Matrix) -> Scores:
+        """Without what `predict` of lleaves does around it, which takes longer than some rows."""
+        rows, columns = matrix.shape
+        if columns != self._width or rows >= _MOST_ROWS:
+            file = self._owner.model_file
+            raise ValueError(f"{file}: cannot score {rows} rows of {columns} features")
+        plain = np.ascontiguousarray(matrix, dtype=np.float64)
+        found = np.zeros(rows)
+        self._code(plain.ctypes.data, found.ctypes.data, 0, rows)
+        return found
 
 
 class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +118,7 @@ def find_object(folder: Path, manifest: Manifest) -> Path | None:
     return None
 
 
-def compile_trees(folder: Path, manifest: Manifest, path: Path) -> Trees:
+def compile_trees(folder: Path, manifest: Manifest, path: Path) -> CompiledTrees:
     """Compiles the trees into an object file at `path`, or loads it if it exists.
 
     Raises:
@@ -95,35 +126,19 @@ def compile_trees(folder: Path, manifest: Manifest, path: Path) -> Trees:
         AssertionError, OSError, RuntimeError, ValueError: lleaves cannot compile or load them.
     """
     import lleaves
+    from lleaves.compiler.ast.parser import parse_to_ast
 
-    trees = lleaves.Model(str(folder / TREES))
-    trees.compile(cache=str(path), raw_score=True)
+    from decision.scoring.leaf_masks import LeafMasks, NoMasks
+
+    text = str(folder / TREES)
+    trees = lleaves.Model(text)
+    trees.compile(cache=str(path), raw_score=True, fblocksize=_BLOCK)
     if trees.num_feature() != len(manifest.features):
         raise ValueError(f"{path}: made for {trees.num_feature()} features")
-    return _direct(trees)
-
-
-def _direct(trees: lleaves.Model) -> Trees:
-    """The machine code without what `trees.predict` does around it, which takes a decision longer
-    than some rows.
-
-    Raises:
-        ValueError (when called): the matrix is not one of these features.
-    """
-    width = trees.num_feature()
-    code = ctypes.cast(trees._c_entry_func, _CODE)
-    owner = trees  # the code goes when its model does
-
-    def score(matrix: Matrix) -> Scores:
-        rows, columns = matrix.shape
-        if columns != width or rows >= _MOST_ROWS:
-            raise ValueError(f"{owner.model_file}: cannot score {rows} rows of {columns} features")
-        plain = np.ascontiguousarray(matrix, dtype=np.float64)
-        found = np.zeros(rows)
-        code(plain.ctypes.data, found.ctypes.data, 0, rows)
-        return found
-
-    return score
+    try:
+        return CompiledTrees(trees, LeafMasks(parse_to_ast(text), _BLOCK))
+    except NoMasks:
+        return CompiledTrees(trees, None)
 
 
 def keep_object(folder: Path, manifest: Manifest, path: Path) -> None:

@@ -16,6 +16,8 @@ from decision.scoring.manifest import Isotonic, Manifest, Platt
 Scores = NDArray[np.float64]
 Trees = Callable[[Matrix], Scores]
 """A function from a matrix to the log-odds of its rows."""
+Bound = Callable[[Matrix, NDArray[np.intp]], Scores]
+"""The same for one decision's matrix and the candidates of its rows."""
 
 
 class Model:

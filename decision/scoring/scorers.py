@@ -19,9 +19,17 @@ from decision.core.fields import FieldTable
 from decision.core.masks import mask_where
 from decision.core.ports import Scorer
 from decision.core.values import Value
-from decision.scoring.features import Feature, FeatureEncoder, Matrix, fields_of, varies
+from decision.scoring.compiled import CompiledTrees
+from decision.scoring.features import (
+    Feature,
+    FeatureEncoder,
+    Matrix,
+    fields_of,
+    of_message,
+    varies,
+)
 from decision.scoring.manifest import Smoothing, Uplift, evidence_of
-from decision.scoring.model import Model
+from decision.scoring.model import Bound, Model
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -79,6 +87,7 @@ class ModelScorer:
             candidates, settings, manifest.smoothing, evidence_of(manifest)
         )
         self._start = None if model.start is None else model.start.bound(encoder.template)
+        self._trees = _trees_of_decisions(model, encoder)
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
@@ -86,7 +95,7 @@ class ModelScorer:
         """The smoothed probability of each candidate; the prior if the model gives no number."""
         matrix = self._encoder.encode(candidates, values, document, now)
         start = None if self._start is None else self._start(matrix, candidates)
-        return self._smooth(candidates, start, self._model.trees(matrix))
+        return self._smooth(candidates, start, self._trees(matrix, candidates))
 
     def score_rows(self, candidates: Indices, matrix: Matrix) -> Floats:
         """The same for rows of any customers: a candidate and its features each."""
@@ -116,6 +125,16 @@ class ModelScorer:
     ) -> dict[str, Value]:
         """The features of one candidate as the model sees them."""
         return self._encoder.features(candidate, values, document, now)
+
+
+def _trees_of_decisions(model: Model, encoder: FeatureEncoder) -> Bound:
+    """The trees over the matrix of one decision and its candidates, in the fastest way."""
+    trees, features = model.trees, model.manifest.features
+    if not isinstance(trees, CompiledTrees) or trees.masks is None:
+        return lambda matrix, candidates: model.trees(matrix)
+    fixed = [place for place, one in enumerate(features) if of_message(one)]
+    own = [place for place, one in enumerate(features) if varies(one) and not of_message(one)]
+    return trees.masks.bound(encoder.template, fixed, own)
 
 
 class UpliftModelScorer(ModelScorer):

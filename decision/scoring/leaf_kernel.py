@@ -1,0 +1,133 @@
+"""The machine code of `leaf_masks`: the rows of one decision, through the table of a forest.
+
+It is written with llvmlite, which comes with lleaves; `LeafMasks` says what the table is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+_BIT = ir.IntType(1)
+_LONG = ir.IntType(64)
+_DOUBLE = ir.DoubleType()
+_NONE, _ONE = _LONG(0), _LONG(1)
+_PLACES = ctypes.c_void_p
+_COUNT = ctypes.c_int64
+
+
+@cache
+def compile_kernel(bits: int) -> Callable[..., None]:
+    """The code for masks of 32 or 64 bits, made once in a process; it runs without the GIL.
+
+    Its arguments, arrays by their addresses: the matrix, the candidate of each row, the results,
+    the number of rows; the features in a row, how many of them are shared, how many are own, the
+    trees, the trees of a block; the shared features, where their rows of the table begin, the own
+    features, where theirs begin, the ends, the table, the masks of each candidate, the leaves.
+    """
+    llvm.initialize()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+    )
+    module = llvm.parse_assembly(str(_module(bits)))
+    options, passes = llvm.PassManagerBuilder(), llvm.ModulePassManager()
+    options.opt_level, options.loop_vectorize = 3, True
+    machine.add_analysis_passes(passes)
+    options.populate(passes)
+    passes.run(module)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    prototype = ctypes.CFUNCTYPE(None, *[_PLACES] * 3, *[_COUNT] * 6, *[_PLACES] * 8)
+    code: Any = prototype(engine.get_function_address("score"))
+    code.engine = engine  # the code goes when its engine does
+    found: Callable[..., None] = code
+    return found
+
+
+def _module(bits: int) -> ir.Module:
+    module, mask = ir.Module(), ir.IntType(bits)
+    longs, doubles, masks = (each.as_pointer() for each in (_LONG, _DOUBLE, mask))
+    given = [doubles, longs, doubles, *[_LONG] * 6, *[longs] * 4, doubles, masks, masks, doubles]
+    score = ir.Function(module, ir.FunctionType(ir.VoidType(), given), "score")
+    matrix, candidates, results, rows, width, shared, own, trees, block = score.args[:9]
+    features, starts, own_features, own_starts, ends, table, known, leaves = score.args[9:]
+    for argument in (*score.args[:3], *score.args[9:]):
+        argument.add_attribute("noalias")  # no two of the arrays overlap
+    lowest = module.declare_intrinsic("llvm.cttz", (mask,), ir.FunctionType(mask, (mask, _BIT)))
+    b = ir.IRBuilder(score.append_basic_block())
+    of_all, of_row = b.alloca(mask, trees), b.alloca(mask, trees)
+    total, part = b.alloca(_DOUBLE), b.alloca(_DOUBLE)
+
+    def at(array: Any, index: Any) -> Any:
+        return b.load(b.gep(array, [index]))
+
+    def narrow(kept: Any, row: Any, features: Any, starts: Any, count: Any) -> None:
+        """Takes out of the masks what the nodes of these features take out."""
+        with _each(b, _NONE, count) as number:
+            value = at(row, at(features, number))
+            place = _first(
+                b, at(starts, number), lambda each: b.fcmp_ordered(">", value, at(ends, each))
+            )
+            found = b.gep(table, [b.mul(place, trees)])
+            with _each(b, _NONE, trees) as tree:
+                b.store(b.and_(at(kept, tree), at(found, tree)), b.gep(kept, [tree]))
+
+    with _each(b, _NONE, trees) as tree:
+        b.store(mask(-1), b.gep(of_all, [tree]))
+    narrow(of_all, matrix, features, starts, shared)
+    with _each(b, _NONE, rows) as row:
+        of_candidate = b.gep(known, [b.mul(at(candidates, row), trees)])
+        with _each(b, _NONE, trees) as tree:
+            b.store(b.and_(at(of_all, tree), at(of_candidate, tree)), b.gep(of_row, [tree]))
+        narrow(of_row, b.gep(matrix, [b.mul(row, width)]), own_features, own_starts, own)
+        b.store(_DOUBLE(0.0), total)
+        with _each(b, _NONE, trees, block) as first:
+            following = b.add(first, block)
+            end = b.select(b.icmp_signed("<", following, trees), following, trees)
+            b.store(_DOUBLE(0.0), part)
+            with _each(b, first, end) as tree:
+                leaf = b.call(lowest, [at(of_row, tree), _BIT(1)])
+                leaf = b.zext(leaf, _LONG) if bits < _LONG.width else leaf
+                value = at(leaves, b.add(b.mul(tree, _LONG(bits)), leaf))
+                b.store(b.fadd(value, b.load(part)), part)
+            b.store(b.fadd(b.load(part), b.load(total)), total)
+        b.store(b.load(total), b.gep(results, [row]))
+    b.ret_void()
+    return module
+
+
+@contextmanager
+def _each(b: ir.IRBuilder, first: Any, end: Any, step: Any = _ONE) -> Iterator[Any]:
+    """What is built inside is done for each number from `first` on, below `end`."""
+    before, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
+    b.branch(head)
+    b.position_at_end(head)
+    number = b.phi(_LONG)
+    number.add_incoming(first, before)
+    b.cbranch(b.icmp_signed("<", number, end), body, done)
+    b.position_at_end(body)
+    yield number
+    number.add_incoming(b.add(number, step), b.block)
+    b.branch(head)
+    b.position_at_end(done)
+
+
+def _first(b: ir.IRBuilder, start: Any, passed: Callable[[Any], Any]) -> Any:
+    """The first number from `start` on that is not passed."""
+    before, head, done = b.block, b.append_basic_block(), b.append_basic_block()
+    b.branch(head)
+    b.position_at_end(head)
+    number = b.phi(_LONG)
+    number.add_incoming(start, before)
+    number.add_incoming(b.add(number, _ONE), head)
+    b.cbranch(passed(number), head, done)
+    b.position_at_end(done)
+    return number
