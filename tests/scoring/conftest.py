@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from decision.scoring.loading import load_model
 from tests.scoring.build import small_model
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A version folder that nobody changes."""
-    return small_model(tmp_path_factory.mktemp("models"))
+    """A version folder that this machine has tried, and that nobody changes."""
+    folder = small_model(tmp_path_factory.mktemp("models"))
+    load_model(folder)
+    return folder
 
 
 @pytest.fixture
