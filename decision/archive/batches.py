@@ -14,16 +14,18 @@ from decision.archive.location import parquet_file
 
 
 def column_batches(
-    path: Path, columns: Sequence[str], texts: Sequence[str], rows: int
+    path: Path, columns: Sequence[str], texts: Sequence[str], rows: int, metadata: Any = None
 ) -> Iterator[Any]:
     """The columns, in batches of up to so many rows, in order; `texts` are those to look up.
+
+    `metadata` is that of the file, where it has been read already.
 
     Raises:
         ArrowException, OSError: the file cannot be read.
     """
     import pyarrow as pa
 
-    with parquet_file(path, read_dictionary=list(texts)) as file:
+    with parquet_file(path, read_dictionary=list(texts), metadata=metadata) as file:
         for group in range(file.num_row_groups):
             options: dict[str, Any] = {"row_groups": [group], "columns": list(columns)}
             done = 0
@@ -48,10 +50,23 @@ def leaves(path: Path) -> dict[str, bool]:
     Raises:
         ArrowException, OSError: the file cannot be read.
     """
+    return leaves_of(metadata_of(path))
 
+
+def leaves_of(metadata: Any) -> dict[str, bool]:
+    """As `leaves`, of a file's metadata."""
+    columns = [metadata.schema.column(number) for number in range(len(metadata.schema))]
+    return {one.path: one.physical_type == "BYTE_ARRAY" for one in columns}
+
+
+def metadata_of(path: Path) -> Any:
+    """What a file says of itself.
+
+    Raises:
+        ArrowException, OSError: the file cannot be read.
+    """
     with parquet_file(path) as file:
-        columns = [file.schema.column(number) for number in range(len(file.schema))]
-        return {one.path: one.physical_type == "BYTE_ARRAY" for one in columns}
+        return file.metadata
 
 
 def rows_with(path: Path, column: str, values: int) -> int:

@@ -142,3 +142,4 @@ def open_database(memory: int | None = None, scratch: Path | None = None) -> Ite
 def _prepare(connection: Any) -> None:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")  # stdout is not DuckDB's to write to
+    connection.execute("SET parquet_metadata_cache = true")  # several queries read a file

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from decision.core.values import Value
 from decision.learning.seen_values import SeenValues
 from decision.scoring.features import (
-    NAN,
     Feature,
     Matrix,
     category_key,
@@ -26,6 +25,8 @@ from decision.scoring.features import (
 
 Floats = NDArray[np.float64]
 _BLOCK: Final = 4_096
+_NO_CATEGORY: Final = -1.0
+"""The preliminary code of a missing value."""
 
 
 class CategoryCoder:
@@ -41,10 +42,10 @@ class CategoryCoder:
         return len(self._shown)
 
     def code(self, value: Value) -> float:
-        """The value's code; NaN if it cannot be a category."""
+        """The value's code; -1 if it cannot be a category."""
         key = category_key(value)
         if key is None or key != key:
-            return NAN
+            return _NO_CATEGORY
         found = self._codes.get(key)
         if found is None:
             found = self._codes[key] = float(len(self._shown))
@@ -53,8 +54,7 @@ class CategoryCoder:
 
     def counted(self, codes: Floats) -> NDArray[np.int64]:
         """How often each code occurs."""
-        known = codes[~np.isnan(codes)].astype(np.int64)
-        return np.bincount(known, minlength=len(self._shown))
+        return np.bincount(codes.astype(np.int64) + 1, minlength=len(self._shown) + 1)[1:]
 
     def settle(self, counts: NDArray[np.int64]) -> tuple[tuple[Value, ...], Floats]:
         """The categories, by how often each code occurs, and the final code of each; the last one
@@ -91,10 +91,10 @@ class FeatureColumns:
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             column = columns.get(feature.name)
             if column is None or column.null_count == len(column):
-                block[:, place] = np.nan
+                block[:, place] = np.nan if coder is None else _NO_CATEGORY
                 continue
             self.seen[place].add_arrow(column)
-            block[:, place] = _numbers(column) if coder is None else _codes(column, coder)
+            block[:, place] = _looked_up(column, coder.code) if coder else _numbers(column)
         if others is not None and len(others.keys):
             self._put_others(block, others)
         if not whole:
@@ -126,9 +126,8 @@ class FeatureColumns:
             finals.append(final)
         for block in _blocks(self.matrix):
             for (place, _), final in zip(coded, finals, strict=True):
-                codes = block[:, place]
-                known = np.where(np.isnan(codes), len(final) - 1, codes)
-                block[:, place] = final[known.astype(np.int64)]
+                # -1 finds the last one.
+                block[:, place] = final[block[:, place].astype(np.int64)]
         return categories
 
 
@@ -152,10 +151,6 @@ def _numbers(column: Any) -> Floats:
     return found if finite.all() else np.where(finite, found, np.nan)
 
 
-def _codes(column: Any, coder: CategoryCoder) -> Floats:
-    return _looked_up(column, coder.code)
-
-
 def _looked_up(column: Any, number: Any) -> Floats:
     """A number for each value; the function is called once per distinct value."""
     import pyarrow as pa
@@ -163,7 +158,7 @@ def _looked_up(column: Any, number: Any) -> Floats:
     if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
         return np.array([number(value) for value in column.to_pylist()], dtype=np.float64)
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    table = np.array([number(value) for value in coded.dictionary.to_pylist()] + [np.nan])
+    table = np.array([number(value) for value in coded.dictionary.to_pylist()] + [number(None)])
     places = coded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
     found: Floats = table[places]
     return found

@@ -119,13 +119,12 @@ def _strays(database: Database) -> dict[str, int]:
     named = """(SELECT decision_id, epoch_us("at") AS moment FROM outcomes
                 WHERE decision_id IS NOT NULL)"""
     same = "JOIN decisions AS one ON one.decision_id = about.decision_id"
-    begin = f"SELECT count(*) FROM {named} AS about"
-    every = database.value(begin)
+    without = f"SELECT count(*) FROM {named} AS about ANTI {same}"
     # Most logs have neither, which this says at half the price.
-    after = database.value(f"{begin} SEMI {same} AND one.moment <= about.moment")
-    known = every if after == every else database.value(f"{begin} SEMI {same}")
+    either = database.value(f"{without} AND one.moment <= about.moment")
+    orphans = database.value(without) if either else 0
     return {
-        ORPHAN: every - known,
-        BEFORE: known - after,
+        ORPHAN: orphans,
+        BEFORE: either - orphans,
         REPEATED: repeated,
     }

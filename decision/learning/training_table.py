@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from decision.archive.batches import column_batches, leaves
+from decision.archive.batches import column_batches, leaves_of, metadata_of
 from decision.archive.errors import ArchiveError
 from decision.archive.features import OTHER
 from decision.archive.layout import POLICIES
@@ -339,12 +339,13 @@ def _batches(path: Path, features: Sequence[str]) -> Iterator[Any]:
 
     wanted = {f"features.{name}" for name in features}
     try:
-        known = leaves(path)
+        metadata = metadata_of(path)
+        known = leaves_of(metadata)
         own = [leaf for leaf in known if leaf in wanted]
         others = [leaf for leaf in known if leaf.startswith(f"{OTHER}.")]
         # Without any of them, something still has to say how many rows there are.
         columns = [*own, *others] or ["decision_id"]
         texts = [leaf for leaf in own if known[leaf]]
-        yield from column_batches(path, columns, texts, BATCH)
+        yield from column_batches(path, columns, texts, BATCH, metadata)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
