@@ -15,40 +15,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from decision.archive import readers
-from decision.archive.batch import Batch, Erasure, Quarantine, batch_of
-from decision.archive.change import TableChange
+from decision.archive.batch import Batch, batch_of
+from decision.archive.batch_writer import ArchiveCounts, BatchWriter
 from decision.archive.collecting import without_collecting
-from decision.archive.compaction import KEPT
-from decision.archive.erased import ErasedCustomers
-from decision.archive.erasing import erase_in
-from decision.archive.erasure_notes import ArchiveNote, note_archive, note_missed
+from decision.archive.erasure_notes import note_missed
 from decision.archive.errors import ArchiveError
-from decision.archive.features import types_of
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
-from decision.archive.known_ids import Fresh, KnownIds, by_day, oldest_day
-from decision.archive.layout import DATASETS
 from decision.archive.location import check_store
 from decision.archive.migration import migrate
-from decision.archive.policies import candidates_of, read_policy, write_policy
 from decision.archive.positions import version_of
-from decision.archive.progress import Progress, position_of, versions_of
-from decision.archive.pseudonymous import name_by_pseudonym
-from decision.archive.registers import save_register
-from decision.archive.rows import DamagedRecord, DecodedEntry, Piece, Rows
-from decision.archive.table import Table, TableChanged, retried
-from decision.core.candidates import CandidateInfo
+from decision.archive.progress import Progress, position_of
+from decision.archive.table import TableChanged, retried
 from decision.core.clock import HOUR, MILLISECOND
 from decision.core.identifiers import PARTITIONS
-from decision.core.records import DecisionRecord
 from decision.store.damage import decoded
 from decision.store.log import Log, LogEntry, place_of
 from decision.store.pseudonyms import pseudonyms
@@ -60,27 +47,7 @@ _TRIES: Final = 50
 """How often a batch is begun again because others have changed a table meanwhile."""
 _PARTITIONS_AT_ONCE: Final = 64
 _owner = msgspec.json.Decoder(dict[str, str]).decode
-_files = msgspec.msgpack.Decoder(dict[str, str]).decode
 _PAGE: Final = BATCH // _PARTITIONS_AT_ONCE
-
-
-class ArchiveCounts(msgspec.Struct):
-    """What was done: entries read, rows written by dataset, rows erased, records quarantined.
-
-    `begun_again` counts partitions with a log that ends before the archive's position, and that is
-    read again from its start. `readers_gone` counts other readers that were silent for a day, so
-    that the log is trimmed again.
-    """
-
-    entries: int = 0
-    batches: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    rows_erased: int = 0
-    trimmed: int = 0
-    begun_again: int = 0
-    readers_gone: int = 0
-    rows: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class Lag(NamedTuple):
@@ -109,7 +76,7 @@ class Archiver:
         batch: int = BATCH,
     ) -> None:
         self.folder = folder
-        self.counts = ArchiveCounts()
+        self._writer = BatchWriter(folder, log, group)
         self._log = log
         self._clock = clock
         self._group = group
@@ -119,13 +86,6 @@ class Archiver:
         self._held = 0
         self._rewound: set[int] = set()
         self._read_from: dict[int, str] = {}
-        self._tables: dict[str, Table] = {}
-        self._progress: Progress | None = None
-        self._known = KnownIds()
-        self._quarantine = Quarantine(folder.path)
-        self._candidates: dict[str, Sequence[CandidateInfo] | None] = {}
-        self._register: tuple[tuple[int, int], str] = ((-1, -1), "")
-        self._erased: list[ErasedCustomers] = []
 
     async def open(self, *, take_over: bool = False) -> None:
         """Removes what a crash has left, and claims the log for this folder.
@@ -155,43 +115,12 @@ class Archiver:
                 "host": socket.gethostname(),
             }
             await self._log.put_blob(name, msgspec.json.encode(owner))
-            self._adopt(progress)
-            self._tidy()
+            self._writer.adopt(progress)
+            self._writer.tidy()
             if not progress.pseudonymous:
-                await self._name_by_pseudonym(progress)
+                self._writer.name_by_pseudonym(await pseudonyms(self._log))
             await self._keep_log()
             await note_missed(self._log, self.folder.path, self._group, self._clock())
-
-    def _adopt(self, progress: Progress) -> None:
-        """Takes the state of the archive as it is on the disk."""
-        self._progress = progress
-        self._known = KnownIds()
-        self._known.take_in(progress.table.files)
-        self._tables = {}
-        for dataset in DATASETS:
-            if (table := Table.find(self.folder, dataset)) is not None:
-                self._tables[dataset] = table
-
-    def _tidy(self) -> None:
-        """Removes what dead processes have left, and dates whose folder somebody has removed."""
-        for table in [*self._tables.values(), self.progress.table]:
-            table.drop_missing()
-            table.vacuum(KEPT)
-
-    async def _name_by_pseudonym(self, progress: Progress) -> None:
-        """Removes the ids by which earlier versions have archived erasures."""
-        table, names = self._tables.get("changes"), await pseudonyms(self._log)
-        if table is not None:
-            change = TableChange(table)
-            try:
-                name_by_pseudonym(change, names)
-                if change:
-                    change.commit()
-            except BaseException:
-                change.abandon()
-                raise
-            table.vacuum()
-        progress.is_pseudonymous()
 
     async def _keep_log(self) -> None:
         """Is a reader of every partition from now on: also of one that has no entries yet.
@@ -238,10 +167,18 @@ class Archiver:
         )
 
     @property
+    def counts(self) -> ArchiveCounts:
+        """What was done so far."""
+        return self._writer.counts
+
+    @property
     def progress(self) -> Progress:
         """How far the archive is."""
-        assert self._progress is not None, "open() comes first"
-        return self._progress
+        return self._writer.progress
+
+    async def know_policy(self, version: str) -> None:
+        """Keeps the files of a policy that the store has, and learns its candidates."""
+        await self._writer.policies.learn(version)
 
     def position(self, partition: int) -> str:
         """The last archived entry of a partition; "" for none."""
@@ -281,7 +218,7 @@ class Archiver:
         by their own ids.
         """
         ends = await self._log.log_ends()
-        self._look()
+        self._writer.look()
         behind = {
             number
             for number in self._partitions
@@ -292,7 +229,7 @@ class Archiver:
         if behind:
             with self.folder.writing():
                 reset = {position_of(self._group, number): 0 for number in behind}
-                for table in [*self._tables.values(), self.progress.table]:
+                for table in self._writer.tables:
                     retried(table, partial(table.commit, transactions=reset))
             self.counts.begun_again += len(behind)
         self._rewound |= {one for one in self._partitions if self.progress.is_reset(one)}
@@ -336,45 +273,24 @@ class Archiver:
     async def _archive(self, pages: dict[int, list[LogEntry]]) -> None:
         """One batch."""
         batch = batch_of(pages, await pseudonyms(self._log))
-        await self._keep_policies(batch.entries)
+        await self._writer.policies.keep(batch.policy_versions)
         for attempt in range(_TRIES):
             try:
                 with self.folder.writing(exclusive=bool(batch.erasures)):
-                    self._look()
-                    self._fill(self._without_done(batch))
+                    self._writer.look()
+                    rest = self._without_done(batch)
+                    self._writer.write(rest, self._clock(), certain=self._rewound)
                 break
             except TableChanged:
                 if attempt == _TRIES - 1:
                     raise
-                self._adopt(self._found())
-        self._count(batch)
-        await self._note_erasures()
+                self._writer.adopt_again()
+        self.counts.batches += 1
+        self.counts.entries += batch.read
+        await self._writer.note_erasures(self._clock())
         self.folder.step("before trimming")
         await self._trim(pages.keys())
         self.folder.step("after trimming")
-
-    def _look(self) -> None:
-        """Takes in what others have committed meanwhile.
-
-        Raises:
-            ArchiveError: the folder was emptied or replaced, or a table is damaged.
-        """
-        if not self.progress.table.path.exists():
-            self._found()
-        self.progress.table.look()
-        self._known.take_in(self.progress.table.files)
-        for dataset in DATASETS:
-            if dataset in self._tables:
-                self._tables[dataset].look()
-            elif (table := Table.find(self.folder, dataset)) is not None:
-                self._tables[dataset] = table
-
-    def _found(self) -> Progress:
-        """The state on the disk, which must be that of the same archive."""
-        again = Progress.find(self.folder)
-        if again is None or again.archive_id != self.progress.archive_id:
-            raise ArchiveError(f"{self.folder.path} was emptied or replaced meanwhile")
-        return again
 
     def _without_done(self, batch: Batch) -> Batch:
         """Without what another archiver of these partitions has done meanwhile."""
@@ -386,139 +302,6 @@ class Archiver:
             and partition not in self._rewound
         }
         return batch.after(done) if done else batch
-
-    def _fill(self, batch: Batch) -> None:
-        """Brings each table to where the batch ends, then `_progress`."""
-        fresh = self._known.fresh(
-            batch.entries, batch.erased(), self._files_of, certain=self._rewound
-        )
-        damaged = list(batch.damaged)
-        pieces = dict(self._pieces(fresh, damaged))
-        for dataset in DATASETS:
-            self._bring(dataset, pieces.get(dataset, []), batch)
-        if batch.erasures:
-            self.counts.rows_erased += self._quarantine.erase(batch.erased()).rows
-        self.counts.quarantined += self._quarantine.add(damaged)
-        oldest = oldest_day(self._clock())
-        digests = by_day(fresh, oldest)
-        kept = self.progress.commit(digests, batch.ends, oldest)
-        self._known.add(digests, kept, oldest)
-        self.counts.duplicates += len(batch.entries) - len(fresh.entries)
-
-    def _files_of(self, dataset: str) -> Sequence[Path]:
-        table = self._tables.get(dataset)
-        return () if table is None else table.files
-
-    def _pieces(
-        self, fresh: Fresh, damaged: list[DamagedRecord]
-    ) -> Iterator[tuple[str, list[Piece]]]:
-        """The rows that each dataset lacks; what does not fit into a table is added to `damaged`.
-
-        As a rule all datasets lack the same records, and their rows are made at once.
-        """
-        first = {one.partition: one.entry_id for one in reversed(fresh.entries)}
-        begins = {partition: version_of(entry_id) for partition, entry_id in first.items()}
-        alike: defaultdict[frozenset[int], list[str]] = defaultdict(list)
-        for dataset in DATASETS:
-            alike[frozenset(self._has(dataset, fresh, begins))].append(dataset)
-        types = self._tables["decisions"].feature_types if "decisions" in self._tables else {}
-        for has, datasets in alike.items():
-            rows = Rows(self._candidates.get, self._keep_register(), types)
-            lacked = [one for place, one in enumerate(fresh.entries) if place not in has]
-            made = rows.tables(lacked)
-            damaged += rows.damaged
-            for dataset in datasets:
-                yield dataset, [piece for piece in made if piece.dataset == dataset]
-
-    def _has(self, dataset: str, fresh: Fresh, begins: Mapping[int, int]) -> set[int]:
-        """The numbers of the records of which a dataset has its part already. `begins`: where each
-        partition's first record is."""
-        found = set(fresh.has.get(dataset, ()))
-        table = self._tables.get(dataset)
-        if table is not None:
-            ends = {
-                partition: end
-                for partition, begin in begins.items()
-                if begin <= (end := table.position(position_of(self._group, partition)) or 0)
-            }
-            if ends:
-                found |= {
-                    place
-                    for place, one in enumerate(fresh.entries)
-                    if version_of(one.entry_id) <= ends.get(one.partition, -1)
-                }
-        return found
-
-    def _bring(self, dataset: str, pieces: Sequence[Piece], batch: Batch) -> None:
-        """Commits a dataset's part of a batch: what is erased, what is new, and how far it is."""
-        table = self._tables.get(dataset)
-        if table is None:
-            if not pieces:
-                return
-            table = self._tables[dataset] = Table.make(self.folder, dataset)
-
-        def is_done(erasure: Erasure, table: Table = table) -> bool:
-            at = table.position(position_of(self._group, erasure.partition)) or 0
-            return erasure.version <= at
-
-        erased = batch.erased(is_done)
-        if pieces:
-            types = [types_of(piece.table.schema) for piece in pieces]  # each day may have more
-            table.widen({name: kind for own in types for name, kind in own.items()})
-        change = TableChange(table)
-        try:
-            gone = erase_in(change, erased).rows if erased else 0
-            for piece in pieces:
-                change.add(piece.day, piece.table)
-            if change:
-                change.commit(versions_of(self._group, batch.ends))
-        except BaseException:
-            change.abandon()
-            raise
-        if batch.erasures:
-            table.vacuum()
-        self._erased.append(erased)
-        self.counts.rows_erased += gone
-        number = sum(len(piece.table) for piece in pieces)
-        self.counts.rows[dataset] = self.counts.rows.get(dataset, 0) + number
-
-    def _count(self, batch: Batch) -> None:
-        self.counts.batches += 1
-        self.counts.entries += batch.read
-
-    async def _note_erasures(self) -> None:
-        """Notes what was erased, for the erasures' certificates."""
-        every, self._erased = self._erased, []
-        rows, files = Counter[str](), Counter[str]()
-        logged: dict[str, int] = {}
-        for erased in every:
-            rows.update(erased.rows)
-            files.update(erased.files)
-            logged |= erased.logged
-        for erasure, ids in logged.items():
-            about = ArchiveNote(self.folder.path, self._group, ids, rows[erasure], files[erasure])
-            await note_archive(self._log, erasure, about, self._clock())
-
-    async def _keep_policies(self, entries: Sequence[DecodedEntry]) -> None:
-        """Keeps the files of the policies that decided, and learns their candidates."""
-        decided = (entry.record for entry in entries if isinstance(entry.record, DecisionRecord))
-        for version in {record.policy_version for record in decided} - self._candidates.keys():
-            await self.know_policy(version)
-
-    async def know_policy(self, version: str) -> None:
-        """Keeps the files of a policy that the store has, and learns its candidates."""
-        folder = self.folder.path
-        blob = await self._log.get_blob(f"policy:{version}")
-        if blob is not None:
-            write_policy(folder, version, decoded(f"the policy {version}", blob, _files))
-        self._candidates[version] = candidates_of(read_policy(folder, version))
-
-    def _keep_register(self) -> str:
-        names, kinds = self._log.register_entries()
-        sizes = (len(names), len(kinds))
-        if sizes != self._register[0]:
-            self._register = sizes, save_register(self.folder.path, names, kinds)
-        return self._register[1]
 
     async def _trim(self, partitions: Iterable[int]) -> None:
         until = (self._clock() - self._keep) // MILLISECOND

@@ -11,8 +11,11 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
+_lines: Final = msgspec.json.Encoder().encode_lines
+_NEWLINE: Final = ord("\n")
 _MOST: Final = 2**31 - 1
 """The most bytes of an array with 32-bit offsets."""
 
@@ -57,6 +60,19 @@ def whole(parts: Sequence[bytes], kind: Any) -> Any:
         return pa.array(parts, kind)  # in several chunks
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(parts))]
     return pa.Array.from_buffers(kind, len(parts), buffers)
+
+
+def json_texts(values: Sequence[Any]) -> Any:
+    """Values as texts of JSON, all encoded in one step."""
+    import pyarrow as pa
+
+    lines = _lines(values)  # a newline ends each, and within a text of JSON there is none
+    if len(lines) > _MOST:
+        return pa.array(lines.splitlines(), pa.string())  # in several chunks
+    ends = np.zeros(len(values) + 1, np.int32)
+    ends[1:] = np.flatnonzero(np.frombuffer(lines, np.uint8) == _NEWLINE) - np.arange(len(values))
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(lines.replace(b"\n", b""))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def spread(values: Any, present: Sequence[bool]) -> Any:

@@ -15,12 +15,13 @@ from decision.archive.layout import candidate_type, schema_of
 from decision.core.candidates import CandidateInfo
 from decision.core.records import DecisionRecord, LoggedSelection, LoggedShadow
 
-_json: Final = msgspec.json.Encoder().encode
 OF_SELECTION: Final = (
     "message", "channel", "response_probability", "priority", "selection_probability", "uplift"
 )  # fmt: skip
 _AT_ONCE: Final = 2_048
 """The candidates of this many decisions are expanded at once; this bounds memory."""
+_REASONS: Final = 126
+"""At most so many have a number of one byte; there are about 20."""
 
 
 def decisions_table(
@@ -118,7 +119,7 @@ def replays_table(
     import pyarrow as pa
 
     found = {
-        "question": columns.whole([_json(row.question) for row in records], pa.string()),
+        "question": columns.json_texts([row.question for row in records]),
         "document": columns.whole([row.document for row in records], pa.binary()),
         "register": columns.repeated(register, len(records)),
         "draws": columns.lists([row.draws for row in records], pa.float64()),
@@ -162,7 +163,7 @@ def _fields() -> list[Any]:
     """The fields of a candidate, with names that most have as dictionaries."""
     import pyarrow as pa
 
-    numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int16()}
+    numbers = {"message": pa.int32(), "channel": pa.int32(), "reason": pa.int8()}
     return [
         pa.field(field.name, pa.dictionary(numbers[field.name], pa.string()))
         if field.name in numbers
@@ -219,7 +220,7 @@ def _lists(
         return np.packbits(present, bitorder="little")
 
     def figures(parts: Sequence[bytes], where: Any, present: Any) -> Any:
-        values = np.zeros(size)
+        values = np.empty(size)
         values[where] = np.frombuffer(b"".join(parts))
         return columns.figures(values, present)
 
@@ -253,7 +254,7 @@ def _lists(
 
 def _at(places: Any, parts: Sequence[bytes], said: Any, size: int) -> Any:
     """The figures of some candidates, each at its place."""
-    values = np.zeros(size)
+    values = np.empty(size)
     values[places] = np.frombuffer(b"".join(parts))[said]
     return values
 
@@ -280,12 +281,15 @@ def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size:
 
 def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:
     """The code of the reason why each candidate was filtered out; −1 for the selected ones."""
-    codes = np.zeros((len(records), width), np.int16)
+    if len(reasons) > _REASONS:
+        raise ValueError(f"candidates were filtered out for {len(reasons)} reasons")
+    every = [record.fallen for record in records]
+    codes = np.zeros((len(records), width), np.int8)
     for code, name in enumerate(reasons, 1):
-        masks = [record.fallen.get(name, b"") for record in records]
+        masks = [fallen.get(name, b"") for fallen in every]
         if max(map(len, masks)) > (width + 7) // 8:
             raise ValueError(f"a mask of {name} is longer than the policy's {width} candidates")
-        np.maximum(codes, _bits(masks, width) * np.int16(code), out=codes)
+        np.maximum(codes, _bits(masks, width) * np.int8(code), out=codes)
     codes -= 1
     return codes.ravel()
 
@@ -294,7 +298,7 @@ def _bits(masks: Sequence[bytes], width: int) -> Any:
     """The first `width` bits of each mask, one per byte, in an array of a row per mask."""
     length = max(1, (width + 7) // 8)
     packed = np.array(masks, f"S{length}").view(np.uint8).reshape(len(masks), length)
-    return np.unpackbits(packed, axis=1, count=width, bitorder="little")
+    return np.unpackbits(packed, axis=1, count=width, bitorder="little").view(np.int8)
 
 
 def _codes(record: DecisionRecord) -> dict[str, str]:

@@ -18,7 +18,6 @@ from decision.core.machines import by_machine
 from decision.core.ports import LogRecord
 from decision.core.records import ChangeRecord, DecisionRecord, EventRecord, JourneyRecord
 
-_json: Final = msgspec.json.Encoder().encode
 _WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)
 """What a damaged record may raise; Arrow's errors are among them."""
 
@@ -169,7 +168,7 @@ def _events(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     rows = [entry.record for entry in entries if isinstance(entry.record, EventRecord)]
     about = [row for row in rows if _is_outcome(row)]
     own = {
-        "properties": [_json(row.properties).decode() for row in rows],
+        "properties": columns.json_texts([row.properties for row in rows]),
         "entry_id": [entry.entry_id for entry in entries],
     }
     events = columns.table(schema_of("events"), rows, own)
@@ -184,7 +183,7 @@ def _changes(day: str, entries: list[DecodedEntry]) -> list[Piece]:
     own = {
         "change_id": [entry.logged.id for entry in entries],
         "kind": [entry.logged.kind for entry in entries],
-        "detail": [_json(row.change).decode() for row in rows],
+        "detail": columns.json_texts([row.change for row in rows]),
     }
     return [Piece("changes", day, columns.table(schema_of("changes"), rows, own))]
 

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from decision.archive.archiver import ArchiveCounts, Archiver
+from decision.archive.archiver import Archiver
+from decision.archive.batch_writer import ArchiveCounts
 from decision.archive.compaction import compact
 from decision.archive.errors import ArchiveUnavailable
 from decision.archive.folder import WHOLE, ArchiveFolder, Share

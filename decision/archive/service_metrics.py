@@ -6,7 +6,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from decision.archive.archiver import ArchiveCounts, Lag
+from decision.archive.archiver import Lag
+from decision.archive.batch_writer import ArchiveCounts
 from decision.core.clock import SECOND
 from decision.exposition import serve_registry
 

@@ -24,7 +24,7 @@ from decision.installation import require
 from decision.progress import count_of
 
 if TYPE_CHECKING:
-    from decision.archive.archiver import ArchiveCounts
+    from decision.archive.batch_writer import ArchiveCounts
     from decision.archive.folder import Share
     from decision.archive.service import ArchiveOptions
     from decision.server.settings import ServerSettings

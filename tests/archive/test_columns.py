@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,6 +35,22 @@ def test_lists_maps_and_bytes_are_what_they_were(
     assert [dict(row) for row in columns.maps(maps).to_pylist()] == maps
     assert columns.whole(parts, pa.binary()).to_pylist() == parts
     assert columns.whole(parts, pa.string()).to_pylist() == [part.decode() for part in parts]
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.integers(0, 9))))
+def test_json_encoded_in_one_step_is_that_of_each_value(values: list[dict[str, object]]) -> None:
+    """Newlines within a text included."""
+    values += [{"a\n": "\n"}]
+    made = columns.json_texts(values)
+    made.validate(full=True)
+    assert made.to_pylist() == [msgspec.json.encode(one).decode() for one in values]
+
+
+@given(st.lists(st.integers(0, 9) | st.none()))
+def test_values_are_spread_to_where_something_is(values: list[int | None]) -> None:
+    there = [one for one in values if one is not None]
+    made = columns.spread(pa.array(there, pa.int64()), [one is not None for one in values])
+    assert made.to_pylist() == values
 
 
 @given(st.lists(st.floats(allow_nan=False) | st.none()))
