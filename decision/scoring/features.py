@@ -294,7 +294,7 @@ class FeatureEncoder:
             [self._message_index[info.message] for info in candidates], dtype=np.intp
         )
         self.template = np.full((len(candidates), len(features)), NAN)
-        self._slots: list[tuple[int, int, Callable[[Value], float]]] = []
+        self._slots: list[tuple[int, int, Callable[[Value], float], type | None]] = []
         self._statics: list[tuple[int, Callable[[CandidateInfo], Value]]] = []
         self._message_counts: list[tuple[int, int]] = []
         self._message_days: list[int] = []
@@ -305,7 +305,8 @@ class FeatureEncoder:
             encode = encoder_of(feature, categories)
             match source.origin:
                 case "field":
-                    self._slots.append((column, slot_of(feature.name), encode))
+                    plain = int if feature.kind == "numeric" else None
+                    self._slots.append((column, slot_of(feature.name), encode, plain))
                 case "static" if source.read is not None:
                     self._statics.append((column, source.read))
                     self.template[:, column] = [encode(source.read(info)) for info in candidates]
@@ -317,10 +318,12 @@ class FeatureEncoder:
                 case "contact_count":
                     self._contact_counts.append((column, source.window))
                     self.template[:, column] = 0.0
-        shared = [column for column, _, _ in self._slots]
-        first = shared == list(range(len(shared)))  # if so, a slice is faster than an index
-        self._shared = slice(len(shared)) if first else np.array(shared, dtype=np.intp)
-        self._logged = [(self.names[column], slot) for column, slot, _ in self._slots]
+        shared = [column for column, *_ in self._slots]
+        first = shared[0] if shared else 0
+        run = range(first, first + len(shared))  # if they are one, a slice is faster than an index
+        one_run = shared == list(run)
+        self._shared = slice(run.start, run.stop) if one_run else np.array(shared, dtype=np.intp)
+        self._logged = [(self.names[column], slot) for column, slot, *_ in self._slots]
         self._needs_own = bool(self._message_counts or self._message_days)
         self._needs_contacts = self._needs_own or bool(self._contact_counts)
 
@@ -335,10 +338,24 @@ class FeatureEncoder:
         rows = np.asarray(candidates, dtype=np.intp)
         matrix: Matrix = self.template.take(rows, axis=0)
         if self._slots:
-            matrix[:, self._shared] = [encode(values[slot]) for _, slot, encode in self._slots]
+            matrix[:, self._shared] = self._encode_shared(values)
         if self._needs_contacts and document.contacts:
             self._encode_contacts(matrix, rows, document, now)
         return matrix
+
+    def _encode_shared(self, values: Sequence[Value]) -> Matrix:
+        """The numbers that are the same for all candidates.
+
+        Most are whole ones, which numpy encodes faster than a call for each.
+        """
+        numbers = [
+            value if type(value := values[slot]) is plain else encode(value)
+            for _, slot, encode, plain in self._slots
+        ]
+        try:
+            return np.array(numbers, dtype=np.float64)
+        except OverflowError:  # one is too large for a float
+            return np.array([encode(values[slot]) for _, slot, encode, _ in self._slots])
 
     def _encode_contacts(
         self, matrix: Matrix, rows: NDArray[np.intp], document: Document, now: int

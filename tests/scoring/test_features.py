@@ -55,6 +55,7 @@ values = (
     | st.none()
     | st.booleans()
     | st.integers()
+    | st.just(10**400)
     | st.floats()
     | st.sampled_from(["中国", "5", "", "true", "\ud800"])
     | st.lists(st.integers(), max_size=2)
