@@ -24,7 +24,7 @@ running, whatever ends it. The parts:
 - `workers`: one worker and two on the same core.
 - `nodes`: 1, 2, 4 and 8 workers over one Redis and over a cluster of three, each process's CPU by
   itself; where it is named, or with `--full`.
-- `reloads`: times while policy and model are replaced.
+- `reloads`: times while policy and model are replaced, a new version of it being tried first.
 - `lookups`: how long the event loop stops while old decisions are looked up.
 
 `CPU` is user and system time of the server, for each answer; `Redis` is Redis's. The ratio to the
@@ -80,6 +80,10 @@ class Run:
                 command, path = given.get(name, ([], ""))
                 seconds = self.effort.seconds
                 turns[name].append(measure.whole(site, name, seconds, path, command))
+            half = turns["standard"][-1]["rate"] / 2
+            turns["empty"][-1]["p99_asked_as_standard_ms"] = measure.floor(
+                self.site, self.effort.seconds, half
+            )
         found = {name: medians(rows) for name, rows in turns.items()}
         found["standard"]["scored"] = measure.survivors(self.site)
         return found

@@ -105,6 +105,35 @@ def test_requests_of_an_open_loop_are_sent_when_due_though_none_is_answered():
     assert found.refused == len(waiting) - wanted > 0
 
 
+def test_an_open_loop_goes_on_until_told_and_takes_no_connection_that_was_hung_up():
+    asked = []
+
+    class HangsUp(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            asked.append(data)
+            self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            self.transport.close()
+
+    async def ask() -> load.Load:
+        server = await asyncio.get_running_loop().create_server(HangsUp, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        ended = asyncio.Event()
+        loop = load.open_loop(port, [load.get("/")], float("inf"), rate=50, ended=ended)
+        running = asyncio.create_task(loop)
+        while len(asked) < 5:
+            await asyncio.sleep(0.01)
+        ended.set()
+        found = await running
+        server.close()
+        return found
+
+    found = asyncio.run(ask())
+    assert found.answers == len(asked) >= 5
+
+
 def test_a_stop_of_the_event_loop_is_seen_as_long_as_it_is():
     async def stopped() -> float:
         stops = steady.Stops()

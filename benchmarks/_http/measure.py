@@ -89,6 +89,14 @@ def whole(
     }
 
 
+def floor(site: Site, seconds: float, rate: float) -> float:
+    """p99 (ms) of the empty route, asked at a rate that is not its own."""
+    with served(site, "empty") as (port, _):
+        requests = requests_of(site)
+        asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+        return asyncio.run(open_loop(port, requests, seconds, rate)).at(0.99)
+
+
 def survivors(site: Site) -> int:
     """How many candidates are scored for the first customers, in their median."""
     with served(site) as (port, _):

@@ -164,7 +164,13 @@ def _whole(found: dict[str, Any]) -> str:
         f" {row['p50_half_ms']:.2f} | {row['p99_half_ms']:.2f} |"
         for name, row in found.items()
     ]
-    return _table([*heads, "p50 alone, ms", "p50 at half", "p99 at half"], rows)
+    table = _table([*heads, "p50 alone, ms", "p50 at half", "p99 at half"], rows)
+    if (floor := base.get("p99_asked_as_standard_ms")) is None:
+        return table
+    return (
+        f"{table}\n\nAn empty @post, asked as often as the standard decision at half, has a p99 of"
+        f" {floor:.2f} ms: the machine, what asks, and chance."
+    )
 
 
 def _grid(found: dict[str, Any]) -> str:
@@ -230,11 +236,12 @@ def _nodes(found: list[Any]) -> str:
 
 def _reloads(found: dict[str, Any]) -> str:
     rows = [
-        f"| {what} | {row['turns']:.0f} | {row['between_ms']:.2f} | {row['during_ms']:.2f} |"
-        f" {row['ratio']:.2f} |"
+        f"| {what} | {row['turns']:.0f} | {row['seconds']:.1f} | {row['between_ms']:.2f} |"
+        f" {row['during_ms']:.2f} | {row['ratio']:.2f} | {row['refused']:.0f} |"
         for what, row in found.items()
     ]
-    return _table(["reloaded", "times", "p99 between, ms", "p99 during, ms", "ratio"], rows)
+    heads = ["reloaded", "times", "s each", "p99 between, ms", "p99 during, ms", "ratio", "refused"]
+    return _table(heads, rows)
 
 
 def _lookups(found: dict[str, Any]) -> str:

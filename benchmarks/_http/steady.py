@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from benchmarks._http.cases import Site
 from benchmarks._http.load import Load, closed_loop, get, open_loop, quantile, request_of
-from benchmarks._http.measure import told
+from benchmarks._http.measure import WARM, told
 from benchmarks._http.servers import served
 
 Row = dict[str, float]
@@ -53,6 +54,7 @@ def reloads(site: Site, seconds: float, turns: int) -> dict[str, Row]:
 
     with served(site, "reloaded") as (port, _):
         requests = [request_of(one) for one in site.customers]
+        asyncio.run(closed_loop(port, requests, min(WARM, seconds), 16))
         most = asyncio.run(closed_loop(port, requests, seconds, 16)).rate
         try:
             return {
@@ -72,27 +74,31 @@ async def _reloaded(
     seconds: float,
     turns: int,
 ) -> Row:
-    """An open loop, while something is changed again and again."""
+    """An open loop, while something is changed again and again, until the last change is done."""
     during: list[tuple[float, float]] = []
-    whole = 2 * turns * seconds
-    load = asyncio.create_task(open_loop(port, requests, whole, rate))
-    ends = time.perf_counter() + whole
+    before = None
+    ended = asyncio.Event()
+    load = asyncio.create_task(open_loop(port, requests, math.inf, rate, ended))
     for turn in range(turns):
         await asyncio.sleep(seconds)
-        if time.perf_counter() >= ends:
-            break
         await asyncio.to_thread(change, turn)
         began = time.perf_counter()
-        await asyncio.to_thread(_post, port, "/v1/policy/reload")
+        answer = await asyncio.to_thread(_post, port, "/v1/policy/reload")
         await asyncio.sleep(_AFTER)
+        now = answer["policy_version"], answer["model_version"]
+        assert now != before, f"{now} were in force before the reload"
+        before = now
         during.append((began, time.perf_counter()))
+    ended.set()
     found = await load
     between = [
         taken for due, taken in zip(found.due, found.times, strict=True) if not _in(due, during)
     ]
     within = [taken for due, taken in zip(found.due, found.times, strict=True) if _in(due, during)]
     row = {"during_ms": quantile(within, 0.99) * 1e3, "between_ms": quantile(between, 0.99) * 1e3}
-    return {"turns": len(during), **row, "ratio": row["during_ms"] / row["between_ms"]}
+    taken = sum(end - start for start, end in during) / turns - _AFTER
+    ratio = row["during_ms"] / row["between_ms"]
+    return {"turns": turns, "seconds": taken, **row, "ratio": ratio, "refused": found.refused}
 
 
 def _in(moment: float, windows: list[tuple[float, float]]) -> bool:
@@ -102,7 +108,7 @@ def _in(moment: float, windows: list[tuple[float, float]]) -> bool:
 def _post(port: int, path: str) -> Any:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method="POST")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=120) as answer:
+    with opener.open(request, timeout=300) as answer:
         return json.load(answer)
 
 
