@@ -185,6 +185,14 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
         ),
     ] = 256
+    log_lag_minutes: Annotated[
+        int,
+        _about(
+            "How long an entry of the log may wait for its archive before servers say so, as `log` "
+            "in `degraded`: until then Redis keeps it, so less where its memory is short.",
+            ge=1,
+        ),
+    ] = 60
     event_ids_hours: Annotated[
         int,
         _about(

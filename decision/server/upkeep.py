@@ -86,6 +86,7 @@ class Upkeep:
             clock=runtime.clock,
             answers=runtime.answers,
             log_limit=settings.log_limit_mb << 20,
+            log_lag=settings.log_lag_minutes * 60.0,
             memory=memory,
         )
 

@@ -501,6 +501,9 @@ async def test_a_log_that_an_archive_takes_is_not_trimmed_by_the_server_however_
         await store.advance_log(number, "archive", "0-0", 0)
     redis.ask("XADD", "nb:{p0}:log", "1000-0", "k", "v")  # as if two hours ago, and much longer
     await fill(redis, range(1, 4), 2_000)
+    async with served(redis, rules, log_limit_mb=1, log_lag_minutes=10**9) as api:
+        assert await api.metric("nextbest_log_lag_seconds") > 3600
+        await when(api, fine)  # so long was said to be all right
     async with served(redis, rules, log_limit_mb=1) as api:
         found = await when(api, lambda found: "log" in found["degraded"])
         assert "nextbest archive" in found["degraded"]["log"]

@@ -21,9 +21,6 @@ from decision.store.health import LogState, ServerState, Watched
 AT_ONCE: Final = 16
 """Partitions that one look is about, so that Redis is not held up."""
 
-LAG: Final = 3600.0
-"""Seconds that the oldest entry which was not archived may have."""
-
 _ENTRY: Final = 600
 """Bytes that an entry takes, about, as long as not enough have been seen."""
 
@@ -34,10 +31,14 @@ _log = get_logger()
 
 
 class LogWatch:
-    """`limit` is in bytes, for all partitions together; 0 trims nothing."""
+    """`limit` is in bytes, for all partitions together; 0 trims nothing. `longest_lag` is the age
+    in seconds that an entry which was not archived may have."""
 
-    def __init__(self, limit: int, health: StoreHealth, metrics: Metrics) -> None:
+    def __init__(
+        self, limit: int, longest_lag: float, health: StoreHealth, metrics: Metrics
+    ) -> None:
         self._limit = limit
+        self._longest_lag = longest_lag
         self._health = health
         self._metrics = metrics
         self._seen: dict[int, LogState] = {}
@@ -78,7 +79,7 @@ class LogWatch:
 
     def _note_lag(self, lag: float) -> None:
         found = None
-        if lag > LAG:
+        if lag > self._longest_lag:
             found = trouble(
                 "lag",
                 f"the log was not archived for {lag / 3600:,.1f} h, and is kept in Redis until it "

@@ -55,8 +55,8 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 class StoreWatch:
     """Watches one store for one worker.
 
-    `clock` gives the present in microseconds, `log_limit` is in bytes, and `memory` is a file that
-    outlives server and store.
+    `clock` gives the present in microseconds, `log_limit` is in bytes, `log_lag` in seconds, and
+    `memory` is a file that outlives server and store.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class StoreWatch:
         clock: Callable[[], int] = wall_clock,
         answers: AnswerCount | None = None,
         log_limit: int = 0,
+        log_lag: float = 3600.0,
         memory: Path | None = None,
     ) -> None:
         self._store = store if isinstance(store, Watched) else None
@@ -77,7 +78,7 @@ class StoreWatch:
         self._durability = DurabilityWatch(health)
         where = "" if self._store is None else self._store.where
         self._answers = AnswerWatch(answers or AnswerCount(), where)
-        self._log_watch = LogWatch(log_limit, health, metrics)
+        self._log_watch = LogWatch(log_limit, log_lag, health, metrics)
         self._loss_watch = LossWatch(health, metrics, memory)
         self._own = os.urandom(8).hex()
         self._began = time.monotonic()
