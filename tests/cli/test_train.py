@@ -98,7 +98,7 @@ def test_a_scope_that_the_rules_do_not_have_is_refused_with_the_nearest(
 
 @pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(run, rules, log, tmp_path):
-    """All but when it was made, and the digest of the manifest that says so."""
+    """All but when it was made, and the digest of the manifest that says so, wherever it is."""
     (tmp_path / "small.yaml").write_text(SPEC, "utf-8")
     found = []
     for models in ("one", "other"):
