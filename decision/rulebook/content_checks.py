@@ -94,7 +94,7 @@ def _check_text(checker: Checker, node: Node, what: str, field: str, coupon: str
     if is_url(field, text) and fixed_scheme(text) in FORBIDDEN and not checker.again:
         message = f"{what} cannot begin with {fixed_scheme(text)}:, which runs code or opens files"
         checker.error("bad-value", node.at, message, "write https://…, or the scheme of your app")
-    for doubt in dict.fromkeys(doubts(text)):
+    for doubt in doubts(text):
         checker.warn(node.at, f"{what}: {doubt.message}", doubt.hint, doubt.code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from jinja2 import nodes
@@ -50,8 +51,13 @@ _LISTS: Final = ("event.items", "event.products")
 """Lists of objects by convention: Google Analytics' and Segment's names of what is in a basket."""
 
 
-def doubts(text: str) -> Iterator[Doubt]:
-    """What is doubtful in a text that is no template, or a valid one."""
+@lru_cache(maxsize=256)  # texts stay while rules around them are edited and read again
+def doubts(text: str) -> tuple[Doubt, ...]:
+    """What is doubtful in a text that is no template, or a valid one; each once."""
+    return tuple(dict.fromkeys(_doubts(text)))
+
+
+def _doubts(text: str) -> Iterator[Doubt]:
     yield from _placeholders(_TAG.sub("", text))
     if is_template(text):
         tree = parse(text)

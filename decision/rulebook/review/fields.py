@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
@@ -10,7 +11,6 @@ from typing import Final
 from decision.core.bucketing import BUCKETS
 from decision.core.definition import Experiment, Score
 from decision.core.fields import STATE_FIELD, WEEKDAYS, UnknownField, parse_field
-from decision.core.masks import masks_by
 from decision.core.policy import variant_at
 from decision.core.values import Value
 from decision.rulebook.review.domains import ABSENT, ANYTHING, FALSE, OTHER, TRUE, Domain
@@ -71,8 +71,23 @@ class FieldDomains:
 
 def buckets_of(experiment: Experiment) -> dict[Value, int]:
     """Variant → mask of the buckets of customers that have it."""
-    places = range(BUCKETS)
-    return masks_by((variant_at(experiment, place / BUCKETS),) for place in places)
+    masks: dict[Value, int] = {}
+    begin = 0
+    while begin < BUCKETS:
+        name, end = variant_at(experiment, begin / BUCKETS), _end_of(experiment, begin)
+        masks[name] = (1 << end) - (1 << begin)
+        begin = end
+    return masks
+
+
+def _end_of(experiment: Experiment, begin: int) -> int:
+    """The first bucket after this one that has another variant: those of one are in a row."""
+    name = variant_at(experiment, begin / BUCKETS)
+
+    def differs(place: int) -> bool:
+        return variant_at(experiment, place / BUCKETS) != name
+
+    return bisect_left(range(BUCKETS), True, begin, key=differs)
 
 
 def _of_family(field: str) -> Domain:
