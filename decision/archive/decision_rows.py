@@ -181,9 +181,8 @@ def _counts(records: Sequence[DecisionRecord]) -> Any:
     scores = [record.candidates for record in records]
     bytes_each = lengths([one.candidates for one in scores]) * 4
     wrong = bytes_each % 8 != 0
-    wrong |= lengths([one.probability for one in scores]) != bytes_each
-    wrong |= lengths([one.priority for one in scores]) != bytes_each
-    wrong |= lengths([one.selection for one in scores]) != bytes_each
+    for name in ("probability", "priority", "selection"):
+        wrong |= lengths(map(attrgetter(name), scores)) != bytes_each
     for place, record in enumerate(records):
         if record.candidates.uplift:
             wrong[place] |= len(record.candidates.uplift) != bytes_each[place]

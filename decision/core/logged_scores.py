@@ -40,6 +40,9 @@ class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
     uplift: bytes = b""
 
 
+_NOTHING: Final = LoggedScores()
+
+
 def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
     """The mask of the candidates, and their figures, as the log keeps them.
 
@@ -65,7 +68,7 @@ def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
         MsgspecError: they do not fit together.
     """
     if not mask and not figures:
-        return LoggedScores()
+        return _NOTHING
     flags = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
     candidates = flags.nonzero()[0]
     number, size = len(candidates), len(figures) - _SUM.size
