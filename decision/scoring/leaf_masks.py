@@ -17,7 +17,7 @@ Leaves are added in the order in which lleaves adds them, so the sums are the sa
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -71,6 +71,7 @@ class LeafMasks:
         nodes: list[list[_Split]] = [[] for _ in forest.features]
         for tree, root in enumerate(roots):
             self._walk(root, tree, 0, nodes)
+        self._asked = {feature for feature, own in enumerate(nodes) if own}
         ends = [_ends([each.node for each in own]) for own in nodes]
         self._starts = np.cumsum([0, *map(len, ends)])
         rows = int(self._starts[-1])
@@ -124,10 +125,9 @@ class LeafMasks:
         found: Indices = np.where(np.isnan(values), first, first + place)
         return found
 
-    def _split(self, features: Sequence[int] | set[int]) -> tuple[Indices, Indices]:
+    def _split(self, features: Iterable[int]) -> tuple[Indices, Indices]:
         """Those of the features that some node splits, and where their rows begin."""
-        sizes = np.diff(self._starts)
-        found = np.array([each for each in sorted(features) if sizes[each] > 2], dtype=np.int64)
+        found = np.array(sorted(self._asked.intersection(features)), dtype=np.int64)
         return found, self._starts[found]
 
 

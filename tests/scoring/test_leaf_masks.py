@@ -22,8 +22,9 @@ from decision.scoring.loading import load_model
 from decision.scoring.scorers import ModelScorer, bind, fields_read
 from tests.scoring.build import CANDIDATES, DAY, NOW, contact, document
 
-COLUMNS, CODED, CODES = 6, 5, 40
-"""Features; the one of them that is categorical, and how many categories it has."""
+COLUMNS, CODED, CODES, ALIKE = 7, 5, 40, 6
+"""Features; the one of them that is categorical, how many categories it has; the one with a single
+value, or none: LightGBM splits it at infinity."""
 ROWS = 400
 KINDS: dict[str, dict[str, Any]] = {
     "no value goes where training saw it go": {"num_leaves": 14},
@@ -39,13 +40,14 @@ def rows(generator: np.random.Generator, count: int) -> np.ndarray:
     found[generator.random(found.shape) < 0.2] = np.nan
     found[:, CODED] = generator.integers(0, CODES, count)
     found[generator.random(count) < 0.1, CODED] = np.nan
+    found[:, ALIKE] *= 0.0
     return found
 
 
 def text_of(**options: Any) -> str:
     generator = np.random.default_rng(1)
     matrix = rows(generator, 3_000)
-    odds = np.sin(np.nan_to_num(matrix, nan=1.5) * [1, 2, 3, 4, 5, 6]).sum(axis=1)
+    odds = np.sin(np.nan_to_num(matrix, nan=1.5) * [1, 2, 3, 4, 5, 6, 7]).sum(axis=1)
     label = generator.random(len(matrix)) < 1 / (1 + np.exp(-odds))
     given = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
     data = lightgbm.Dataset(matrix, label, categorical_feature=[CODED])
