@@ -33,6 +33,7 @@ NextbestError               everything below; any other exception is a defect
     Moved                       the customer was merged while a delivery was recorded
     NoCommand                   bytes of an append-only file that are no command
     NoFont                      letters of a picture that no font of this machine has
+    NoMasks                     trees too large to be scored by masks of their leaves
     NoSuchCustomer              a scenario's customer that experiments exclude
     NotAsSaid                   a delivery that another process has changed meanwhile
     NotFound                    what was asked for does not exist

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.errors import NextbestError
 from decision.scoring.leaf_kernel import compile_kernel
 from decision.scoring.model import Bound
 
@@ -38,7 +39,7 @@ _TINY: Final = -5e-324
 _NONE, _ZERO = 0, 1
 
 
-class NoMasks(ValueError):
+class NoMasks(NextbestError, ValueError):
     """The trees are too large for it; the text says by what."""
 
 
