@@ -90,7 +90,7 @@ def platform_key() -> str:
         llvm.get_host_cpu_features().flatten(),
         version("lleaves"),
         version("llvmlite"),
-        "raw scores, float64, tried with a manifest",
+        "raw scores, float64, tried with a manifest and by masks",
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 

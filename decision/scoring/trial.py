@@ -2,8 +2,8 @@
 
 A damaged model can crash or hang LightGBM, so `loading` runs this in a child process with a time
 limit. It checks the structure of the trees, scores probe rows with LightGBM (then prints
-`trial: scored`), compiles the trees, compares them with LightGBM, and keeps the object (then
-prints `trial: compiled`).
+`trial: scored`), compiles the trees, compares them and their masks with LightGBM, and keeps the
+object (then prints `trial: compiled`).
 
 Example: python -m decision.scoring.trial models/engagement/3f2a9c01b7de
 """
@@ -20,10 +20,11 @@ from typing import Final
 import numpy as np
 
 from decision.children import end_with_parent
-from decision.scoring.compiled import compile_trees, keep_object
+from decision.scoring.compiled import CompiledTrees, compile_trees, keep_object
 from decision.scoring.features import Feature, Matrix
 from decision.scoring.loading import REFUSED, check_version, reference_trees
 from decision.scoring.manifest import Manifest, ModelError
+from decision.scoring.model import Scores
 from decision.scoring.structure import Structure
 
 PARITY: Final = 1e-9
@@ -50,6 +51,16 @@ def _pool(feature: Feature, manifest: Manifest, thresholds: Sequence[float]) -> 
     return [np.nan, 0.0, -0.0, 1.0, -1.0, 1e300, -1e300, 1e-300, *finite]
 
 
+def furthest(trees: CompiledTrees, rows: Matrix, expected: Scores) -> float:
+    """How far compiled trees, or their masks, are from the expected log-odds of some rows."""
+    found = [trees(rows)]
+    if trees.masks is not None:
+        columns = range(rows.shape[1])
+        masks = trees.masks.bound(rows, columns[::2], columns[1::2])
+        found.append(masks(rows, np.arange(len(rows))))
+    return float(np.abs(np.array(found) - expected).max())
+
+
 def main(arguments: Sequence[str]) -> int:
     """0: the version may serve. 1: it may not, or cannot be compiled; 3: it is damaged; stderr says
     why."""
@@ -72,9 +83,9 @@ def main(arguments: Sequence[str]) -> int:
     print("trial: scored", flush=True)
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "trees.o"
-        furthest = float(np.abs(compile_trees(folder, manifest, path)(rows) - expected).max())
-        if not furthest <= PARITY:
-            print(f"compiled trees differ from LightGBM's by {furthest:g}", file=sys.stderr)
+        difference = furthest(compile_trees(folder, manifest, path), rows, expected)
+        if not difference <= PARITY:
+            print(f"compiled trees differ from LightGBM's by {difference:g}", file=sys.stderr)
             return 1
         keep_object(folder, manifest, path)
     print("trial: compiled", flush=True)

@@ -20,6 +20,7 @@ from decision.scoring.compiled import CompiledTrees
 from decision.scoring.leaf_masks import LeafMasks, NoMasks
 from decision.scoring.loading import load_model
 from decision.scoring.scorers import ModelScorer, bind, fields_read
+from decision.scoring.trial import PARITY, furthest
 from tests.scoring.build import CANDIDATES, DAY, NOW, contact, document
 
 COLUMNS, CODED, CODES, ALIKE = 7, 5, 40, 6
@@ -107,6 +108,12 @@ def test_trees_that_are_too_large_are_left_to_lleaves(
     monkeypatch.setattr(leaf_masks, "MOST_BYTES", 500)
     with pytest.raises(NoMasks, match="rows of 10 trees are over 500 bytes"):
         LeafMasks(parse_to_ast(str(path)), 34)
+
+
+def test_a_trial_compares_masks_too(forests: dict[str, CompiledTrees]) -> None:
+    matrix, right, wrong = rows(np.random.default_rng(2), 200), *list(forests.values())[:2]
+    assert furthest(right, matrix, right(matrix)) == 0.0
+    assert furthest(CompiledTrees(right._owner, wrong.masks), matrix, right(matrix)) > PARITY
 
 
 def test_a_decision_scores_its_rows_as_a_batch_of_any_customers_does(trained: Path) -> None:
