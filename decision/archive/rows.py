@@ -18,7 +18,7 @@ from decision.core.machines import by_machine
 from decision.core.ports import LogRecord
 from decision.core.records import ChangeRecord, DecisionRecord, EventRecord, JourneyRecord
 
-_WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, KeyError)
+_WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, LookupError)
 """What a damaged record may raise; Arrow's errors are among them."""
 
 Record = DecisionRecord | EventRecord | ChangeRecord | JourneyRecord

@@ -53,6 +53,11 @@ class LoggedModels(msgspec.Struct, array_like=True, frozen=True):
     versions: list[str | None]
     part: bytes
 
+    def __post_init__(self) -> None:
+        """A damaged record may name a place that none is at."""
+        if self.part.translate(None, bytes(range(min(len(self.versions), 128))) + b"\xff"):
+            raise ValueError(f"a survivor's model is none of {len(self.versions)}")
+
     def by_survivor(self) -> list[str | None]:
         """The version that scored each survivor."""
         parts = np.frombuffer(self.part, np.int8).tolist()

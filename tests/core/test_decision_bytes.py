@@ -186,6 +186,23 @@ def test_a_record_that_is_damaged_or_of_another_format_is_none() -> None:
             decode_decision(encode([*parts[:place], figures, *parts[place + 1 :]]))
 
 
+@pytest.mark.parametrize("wrong", [2, 127, 128, 254])
+def test_a_record_that_says_a_model_it_does_not_name_is_none(wrong: int) -> None:
+    """2 are named; 255 says that none scored."""
+    record = _random(4)
+    assert record.models is not None and record.models.part
+    parts = msgspec.msgpack.decode(encode_decision(record))
+    place = parts.index([record.models.versions, record.models.part])
+    for last, known in ((1, True), (255, True), (wrong, False)):
+        said = [record.models.versions, record.models.part[:-1] + bytes([last])]
+        body = encode([*parts[:place], said, *parts[place + 1 :]])
+        if known:
+            assert decode_decision(body).models
+        else:
+            with pytest.raises(msgspec.ValidationError, match="model is none of 2"):
+                decode_decision(body)
+
+
 @pytest.mark.parametrize(
     ("body", "decode"),
     [
