@@ -273,16 +273,29 @@ class Join:
             f"LEFT JOIN messages USING (message) {self._merges} WHERE {wanted}"
         )
         if sources.events:
-            seen = not set(SEEN).isdisjoint(self._types) and sources.has_properties
-            people = f" AND {BY_PEOPLE}" if seen else ""
-            # An event about a contact is in both datasets; outcomes say which contact.
-            sql(
-                f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, '
-                f"NULL, NULL FROM (SELECT * FROM events WHERE {wanted}{people}) AS log "
-                f"JOIN types USING (type) {self._merges} WHERE NOT EXISTS "
-                "(SELECT 1 FROM entries AS one WHERE "
-                "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
-            )
+            # An event about a contact is in both datasets, of one type; outcomes name the contact.
+            told = {number for (number,) in self._rows("SELECT DISTINCT type FROM entries")}
+            names = [*enumerate(self._types)]
+            self._lay_out_events([name for number, name in names if number in told], told=True)
+            self._lay_out_events([name for number, name in names if number not in told], told=False)
+
+    def _lay_out_events(self, types: Sequence[str], *, told: bool) -> None:
+        """Adds events of some types to `entries`; of those `told`, as outcomes have such as well,
+        the ones that no outcome has."""
+        if not types:
+            return
+        wanted = f"type IN ({', '.join(map(_quoted, types))})"
+        if self._sources.has_properties and not set(SEEN).isdisjoint(types):
+            wanted += f" AND {BY_PEOPLE}"
+        own = (
+            " WHERE NOT EXISTS (SELECT 1 FROM entries AS one WHERE "
+            "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
+        )
+        self._sql(
+            f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, NULL, '
+            f"NULL FROM (SELECT * FROM events WHERE {wanted}) AS log JOIN types USING (type) "
+            f"{self._merges}{own if told else ''}"
+        )
 
     def _latest(self) -> int:
         """The time of the latest entry. Of events the time of receipt counts: clients' clocks may
