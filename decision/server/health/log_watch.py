@@ -82,10 +82,19 @@ class LogWatch:
         if lag > self._longest_lag:
             found = trouble(
                 "lag",
-                f"the log was not archived for {lag / 3600:,.1f} h, and is kept in Redis until it "
+                f"the log was not archived for {_told(lag)}, and is kept in Redis until it "
                 "is: start `nextbest archive`, or give it up with `nextbest archive --leave`",
             )
         self._health.note("log", found)
+
+
+def _told(seconds: float) -> str:
+    """An age, for people.
+
+    >>> _told(150), _told(5400)
+    ('2 min', '1.5 h')
+    """
+    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds // 60:.0f} min"
 
 
 def limit_of(limit: int, max_memory: int) -> int:
