@@ -18,14 +18,16 @@ from decision.files import open_regular
 _TRIES: Final = 3
 
 
-def days_of(archive: Path, dataset: str) -> list[str]:
-    """The dates of a dataset, `2026-11-21`, the latest first.
+def days_of(archive: Path, dataset: str) -> dict[str, list[Path]]:
+    """The dates of a dataset, `2026-11-21`, the latest first, with the files of each.
 
     Raises:
         ArchiveError: a file is missing, or the journal is damaged.
     """
-    days = {path.parent.name.removeprefix("date=") for path in files(archive, dataset)}
-    return sorted(days, reverse=True)
+    days: dict[str, list[Path]] = {}
+    for path in files(archive, dataset):
+        days.setdefault(path.parent.name.removeprefix("date="), []).append(path)
+    return dict(sorted(days.items(), reverse=True))
 
 
 def rows_of(

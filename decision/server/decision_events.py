@@ -89,9 +89,9 @@ def _archived(archive: Path, ids: Sequence[str], decision_id: str) -> list[Timel
     millis, _, _ = parse_decision_id(decision_id)
     first, last = day_of(millis * 1000 - DAY), day_of(millis * 1000 + DAYS * DAY)
     found: list[TimelineRow] = []
-    for day in days_of(archive, "events"):
+    for day, paths in days_of(archive, "events").items():
         if first <= day <= last:
-            for row in rows_of(archive, "events", day, ids, None):
+            for row in rows_of(archive, "events", day, ids, paths=paths):
                 if row["decision_id"] == decision_id:
                     properties = msgspec.json.decode(row["properties"], type=dict[str, Any])
                     found.append(event_row(row, to_micros(row["at"]), properties))

@@ -92,8 +92,9 @@ class Exports:
             raise missing(folder)
         registers = Registers(folder)
         for dataset in DATASETS:
-            for day in await self._read(partial(days_of, folder, dataset)):
-                work = partial(_lines_of, folder, registers, dataset, day, ids)
+            days = await self._read(partial(days_of, folder, dataset))
+            for day, paths in days.items():
+                work = partial(_lines_of, folder, registers, dataset, day, ids, paths)
                 for line in await self._read(work):
                     yield line
         for text in await self._read(partial(quarantined, folder, ids)):
@@ -116,11 +117,16 @@ class Exports:
 
 
 def _lines_of(
-    folder: Path, registers: Registers, dataset: str, day: str, ids: Sequence[str]
+    folder: Path,
+    registers: Registers,
+    dataset: str,
+    day: str,
+    ids: Sequence[str],
+    paths: Sequence[Path],
 ) -> list[Line]:
     return [
         {"kind": dataset, "in": "archive", "row": _readable(row, registers)}
-        for row in rows_of(folder, dataset, day, ids)
+        for row in rows_of(folder, dataset, day, ids, paths=paths)
     ]
 
 

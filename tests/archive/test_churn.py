@@ -95,7 +95,8 @@ READERS: Final[dict[str, Callable[[Path], Any]]] = {
     "newest policy": newest_version,
     "days": found_in_days,
     "rows": lambda archive: [
-        len(rows_of(archive, "events", day, ["c-1", "c-3"])) for day in days_of(archive, "events")
+        len(rows_of(archive, "events", day, ["c-1", "c-3"], paths=paths))
+        for day, paths in days_of(archive, "events").items()
     ],
     "examples": examples,
     "judged": judged,

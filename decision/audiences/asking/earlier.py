@@ -59,10 +59,10 @@ def _archived(archive: Path, customer_id: str, request_id: str, since: int) -> s
     from decision.archive.customers import days_of, rows_of
 
     first = (from_micros(since) - timedelta(days=1)).date().isoformat()
-    for day in days_of(archive, "decisions"):
+    for day, paths in days_of(archive, "decisions").items():
         if day < first:
             break
-        for row in rows_of(archive, "decisions", day, [customer_id], _COLUMNS):
+        for row in rows_of(archive, "decisions", day, [customer_id], _COLUMNS, paths):
             if row["request_id"] == request_id and to_micros(row["decided_at"]) >= since:
                 found: str = row["decision_id"]
                 return found
