@@ -28,6 +28,14 @@ class ArchiveBusy(ArchiveError):
     """Another process is writing the archive."""
 
 
+class ShareTaken(ArchiveBusy):
+    """Another process archives this share; `told` says who, without what to do."""
+
+    def __init__(self, told: str, fix: str) -> None:
+        super().__init__(f"{told}; {fix}")
+        self.told = told
+
+
 def is_json_lines(path: Path) -> bool:
     """Whether every line of a file is JSON, and there is one."""
     try:

@@ -7,20 +7,21 @@ are removed. `writing` is shared by all that add rows, and exclusive for what re
 over from a process that died, and removes it.
 
 In an object store there are no locks. Commits are correct there as well, and who removes files
-refuses those who might lose one (see `Table.vacuum`). A second archiver of the same share is not
-refused there: both do its work, and the second one finds it done.
+refuses those who might lose one (see `Table.vacuum`). Who archives a share is noted in Redis
+(`claim`).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final, NamedTuple
 
-from decision.archive.errors import ArchiveBusy
+from decision.archive.errors import ArchiveBusy, ShareTaken
 from decision.archive.location import Location
 from decision.core.identifiers import PARTITIONS
 from decision.files import is_remote
@@ -95,7 +96,7 @@ class ArchiveFolder:
         """For the lifetime of an archiver: a second one for the same partitions is refused.
 
         Raises:
-            ArchiveBusy: there is one already, or others share the partitions in another way.
+            ShareTaken: there is one already, or others share the partitions in another way.
             OSError: the folder cannot be written.
         """
         if self.is_shared:
@@ -107,8 +108,8 @@ class ArchiveFolder:
         ):
             self._agree(shares, share)
             if not _taken(own, fcntl.LOCK_EX):
-                raise self._busy(own, share)
-            _write(own, str(os.getpid()))
+                raise taken_by(self.path, share, _read(own))
+            _write(own, holder_of(os.getpid(), socket.gethostname()))
             yield
 
     def _agree(self, lock: IO[bytes], share: Share) -> None:
@@ -120,20 +121,12 @@ class ArchiveFolder:
                 if others == str(share.of):
                     return
                 if others:
-                    raise self._busy(lock, share, f", which takes one share of {others}")
+                    raise taken_by(self.path, share, of=int(others))
             if time.monotonic() > deadline:
-                raise self._busy(lock, share)
+                raise taken_by(self.path, share)
             time.sleep(0.005)
         _write(lock, str(share.of))
         fcntl.flock(lock, fcntl.LOCK_SH)
-
-    def _busy(self, lock: IO[bytes], share: Share, more: str = "") -> ArchiveBusy:
-        pid = "" if more else _read(lock)
-        what = "" if share.of == 1 else f" (share {share})"
-        return ArchiveBusy(
-            f"{self.path}{what} is being written by another nextbest archive{more}"
-            f"{f' (process {pid})' if pid else ''}; stop that one first"
-        )
 
     @contextmanager
     def writing(self, *, exclusive: bool = False, patience: float = 300.0) -> Iterator[None]:
@@ -160,6 +153,23 @@ class ArchiveFolder:
         folder = self.path / LOCKS
         folder.mkdir(parents=True, exist_ok=True)
         return (folder / name).open("a+b")
+
+
+def holder_of(process: int, host: str) -> str:
+    """How a process is named that has a share."""
+    return f"process {process} on {host}"
+
+
+def taken_by(
+    place: object, share: Share, holder: str = "", *, of: int = 0, fix: str = "stop that one first"
+) -> ShareTaken:
+    """The error where another process has a share, or one `of` another number of shares."""
+    what = f" (share {share})" if share.of > 1 else ""
+    more = f", which takes one share of {of}" if of not in (0, share.of) else ""
+    named = f" ({holder})" if holder else ""
+    return ShareTaken(
+        f"{place}{what} is being written by another nextbest archive{more}{named}", fix
+    )
 
 
 _MOMENT: Final = 1.0

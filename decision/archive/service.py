@@ -14,8 +14,9 @@ import msgspec
 
 from decision.archive.archiver import Archiver
 from decision.archive.batch_writer import ArchiveCounts
+from decision.archive.claim import ShareClaim
 from decision.archive.compaction import compact
-from decision.archive.errors import ArchiveUnavailable
+from decision.archive.errors import ArchiveUnavailable, ShareTaken
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
 from decision.archive.service_metrics import Passes, served_metrics
 from decision.core.clock import HOUR, SECOND
@@ -73,7 +74,8 @@ async def archive_log(
 
     Raises:
         PackagesMissing: those that write Parquet files; the log has got no reader then.
-        ArchiveError: another process archives into the folder, or another folder has the log.
+        ArchiveError: another process archives into the folder, for which a service waits; or
+            another folder has the log.
         StoreUnavailable: the store does not answer; a service tries again instead.
         ArchiveUnavailable: the object store does not answer, or refuses; a service that has begun
             tries again instead.
@@ -81,22 +83,25 @@ async def archive_log(
     """
     require("nextbest archive")  # a reader that cannot read would keep the log for ever
     folder = ArchiveFolder(options.folder)
-    with folder.claimed(options.share):
-        archiver = Archiver(
-            folder,
-            log,
-            clock=clock,
-            group=options.group,
-            share=options.share,
-            keep=options.keep,
-        )
-        steps = (connect, partial(archiver.open, take_over=options.take_over))
+    archiver = Archiver(
+        folder,
+        log,
+        clock=clock,
+        group=options.group,
+        share=options.share,
+        keep=options.keep,
+    )
+    claim = ShareClaim(folder, log, options.group, options.share)
+    opening = partial(archiver.open, take_over=options.take_over)
+    try:
         if options.every is not None:
             async with _Summarizing(summarize, stop, progress) as after:
-                await _serve(archiver, deque(steps), options, stop, progress, after)
+                steps: deque[Callable[[], Awaitable[None]]] = deque((connect, claim.take, opening))
+                await _serve(archiver, claim, steps, options, stop, progress, after)
         else:
-            for step in steps:
-                await step()
+            await connect()
+            await claim.take()
+            await opening()
             with progress.bar("Entries") as move:
                 await archiver.run(move, stop.is_set)
             if options.compact:
@@ -105,6 +110,8 @@ async def archive_log(
                 with progress.step("Summaries for reports"):
                     after.start()
                     await after.end()
+    finally:
+        await claim.give_back()
     return archiver.counts
 
 
@@ -153,35 +160,49 @@ async def leave_archive(log: Log, options: ArchiveOptions, clock: Callable[[], i
         StoreUnavailable: the store does not answer.
     """
     folder = ArchiveFolder(options.folder)
-    with folder.claimed():
+    claim = ShareClaim(folder, log, options.group, WHOLE)
+    try:
+        await claim.take()
         archiver = Archiver(folder, log, clock=clock, group=options.group)
         await archiver.leave(take_over=options.take_over)
+    finally:
+        await claim.give_back()
 
 
 async def _serve(
     archiver: Archiver,
+    claim: ShareClaim,
     before: deque[Callable[[], Awaitable[None]]],
     options: ArchiveOptions,
     stop: asyncio.Event,
     progress: Progress,
     after: _Summarizing,
 ) -> None:
-    """Pass after pass; Redis may be unavailable for any time, also before what comes `before`."""
+    """Pass after pass; Redis may be unavailable for any time, also before what comes `before`.
+
+    While another process has the share it stands by, as one that a new version replaces goes on
+    for a while.
+    """
     seconds = (options.every or 0) / SECOND
     passes = Passes(seconds)
     gauges = None
     if options.metrics_port is not None:
         gauges = served_metrics(options.metrics_host, options.metrics_port, passes)
-    unavailable = ""
+    unavailable, waits = "", False
     while not stop.is_set():
         wait = seconds
         try:
             while before:
                 await before[0]()
                 before.popleft()
+            await claim.take()
+            if waits:
+                progress.say(f"{options.folder}: that one has ended, this one goes on")
+            waits = False
             if gauges is not None:
+                gauges.standing_by(False)
                 gauges.behind(await archiver.lag())
-            await archiver.run(passes.made, stop.is_set)
+            await archiver.run(passes.made, lambda: stop.is_set() or claim.is_lost)
             if options.compact:
                 compact(archiver.folder)
             after.start()
@@ -191,6 +212,14 @@ async def _serve(
             if unavailable:
                 progress.say(f"{unavailable} is back")
             unavailable = ""
+        except ShareTaken as error:
+            wait = min(seconds, _LONGEST_WAIT)
+            passes.made()
+            if not waits:
+                progress.say(f"{error.told}; standing by until that one ends")
+            waits = True
+            if gauges is not None:
+                gauges.standing_by(True)
         except (StoreUnavailable, ArchiveUnavailable) as error:
             if isinstance(error, ArchiveUnavailable) and before:
                 raise  # its settings may be wrong

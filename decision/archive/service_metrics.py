@@ -57,11 +57,16 @@ class ArchiveMetrics:
         self._rows = gauge("rows", "Rows written since the start.", "dataset")
         self._aside = gauge("quarantined", "Records that could not be read since the start.")
         self._last = gauge("last_success_seconds", "When a pass last ended, Unix time.")
+        self._waits = gauge("standing_by", "1 while another process archives this share, else 0.")
 
     def behind(self, lag: Lag) -> None:
         """Shows what waits at the start of a pass."""
         self._pending.set(lag.entries)
         self._age.set(lag.age / SECOND)
+
+    def standing_by(self, waits: bool) -> None:
+        """Shows whether another process has the share."""
+        self._waits.set(waits)
 
     def done(self, counts: ArchiveCounts) -> None:
         """Shows what was done at its end."""

@@ -19,6 +19,7 @@ NextbestError               everything below; any other exception is a defect
     FileError                   a file or folder that cannot be used as a whole
         ArchiveError                an archive that cannot be read or written
             ArchiveBusy                 another process is writing it
+                ShareTaken                  another process archives this share of the log
             ArchiveChanged              somebody was erased while it was read; read it again
             ArchiveUnavailable          an object store that does not answer, or refuses
             TableChanged                others have changed a table meanwhile; look again

@@ -65,6 +65,8 @@ With the prefix `nb:` and a customer `c-1024`, of partition 114 (`identifiers.pa
     nb:{counts}:<name>             hash    field → count, such as of decisions in an hour
                                            (`server.activity`); goes by itself
     nb:{turn}:<name>               string  there while some process has the turn
+    nb:{turn}-shares:<reader>      hash    share of the log, as 1/2 → until when (µs of Redis'
+                                           clock), a space, and who archives it, as JSON
     nb:{session}:<sha256>          string  a session of the console, under the hash of its cookie:
                                            MessagePack with the hash of the key and when it began
     nb:{health}:mark               string  set once: another one tells that data was lost
@@ -258,3 +260,7 @@ class Keys:
 
     def turn(self, name: str) -> str:
         return f"{self.prefix}{{turn}}:{name}"
+
+    def shares(self, reader: str) -> str:
+        """Who reads which share of the log, of those that are one reader together."""
+        return f"{self.prefix}{{turn}}-shares:{reader}"

@@ -71,7 +71,7 @@ KINDS: Final = (
     _kind("draft", r"\{history\}-draft.+", "shared", "drafts of rule files"),
     _kind("counts", r"\{counts\}:.+", "shared", "what the console shows of the last hours"),
     _kind("register", r"\{register\}:(names|kinds)", "last", "names that documents have by number"),
-    _kind("turn", r"\{turn\}:.+", "left", "whose turn it is, for seconds"),
+    _kind("turn", r"\{turn\}(:|-shares:).+", "left", "whose turn it is, for seconds"),
     _kind("session", r"\{session\}:.+", "left", "people sign in to the console again"),
     _kind("health", r"\{health\}:.+", "left", "of this Redis and its servers, not of the data"),
 )

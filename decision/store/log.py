@@ -38,6 +38,13 @@ class Log(BlobStore, Protocol):
         milliseconds since 1970. Returns how many.
         """
 
+    async def claim_share(self, reader: str, share: str, who: bytes, lasts: int) -> bytes | None:
+        """Claims a share of the log, such as `1/2`, for one process of a reader, or keeps it.
+
+        The claim ends after `lasts` microseconds, at once where that is 0. Returns who is in the
+        way, if somebody is: with the same share, or with one of another number of shares.
+        """
+
     async def leave_log(self, reader: str) -> None:
         """Forgets a reader: what it has not read need not be kept for it any more."""
 

@@ -48,6 +48,8 @@ def test_the_other_keys_are_these_exact_strings() -> None:
     assert keys.history("published") == "shop:{history}:published"
     assert keys.drafts == "shop:{history}-drafts"
     assert keys.draft_texts("d-1") == "shop:{history}-draft:d-1"
+    assert keys.turn("sweep") == "shop:{turn}:sweep"
+    assert keys.shares("archive") == "shop:{turn}-shares:archive"
     assert keys.session("ab12") == "shop:{session}:ab12"
 
 

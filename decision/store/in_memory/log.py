@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from decision.core.clock import SECOND
 from decision.core.identifiers import PARTITIONS, parse_decision_id
 from decision.core.ports import LogRecord
-from decision.store.in_memory.base import Clock, MemoryBase
+from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.log import LogEntry, place_of, until_record
 
 
@@ -20,6 +22,7 @@ class MemoryLog(MemoryBase):
         self._logged = 0
         self._last: dict[int, int] = {}
         self._readers: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
+        self._shares: defaultdict[str, Expiring[str, bytes]] = defaultdict(Expiring)
 
     def _append(self, partition: int, records: Sequence[LogRecord]) -> None:
         for record in records:
@@ -80,6 +83,16 @@ class MemoryLog(MemoryBase):
         end = next((i for i, (name, _) in enumerate(log) if place_of(name)[0] >= until), len(log))
         del self._logs[partition][:end]
         return end
+
+    async def claim_share(self, reader: str, share: str, who: bytes, lasts: int) -> bytes | None:
+        now, shares = self._clock(), self._shares[reader]
+        for other in list(shares):
+            held = shares.live(other, now)
+            same = other == share or other.partition("/")[2] != share.partition("/")[2]
+            if held is not None and held != who and same:
+                return held
+        shares[share] = now + lasts / SECOND, who
+        return None
 
     async def leave_log(self, reader: str) -> None:
         for readers in self._readers:

@@ -105,6 +105,11 @@ class RedisLog(RedisBase):
         removed: int = await self._run("advance_log", [self.keys.log(partition)], arguments)
         return removed
 
+    async def claim_share(self, reader: str, share: str, who: bytes, lasts: int) -> bytes | None:
+        keys, arguments = [self.keys.shares(reader)], (share, who, lasts)
+        other: bytes | None = await self._run("claim_share", keys, arguments)
+        return other
+
     async def leave_log(self, reader: str) -> None:
         call = self._caller(write=True)
         for partition in range(PARTITIONS):

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from decision.core.clock import HOUR
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import Committed, LogRecord, Store
 from decision.store import MemoryStore, RedisStore
@@ -176,3 +177,22 @@ async def test_a_log_tells_how_far_it_reaches_back(store: MemoryStore | RedisSto
     assert await store.log_begins(partition) == place_of(second.entry_id)[0]
     await store.advance_log(partition, "r", second.entry_id, 10**15)
     assert await store.log_begins(partition) == place_of(second.entry_id)[0]
+
+
+async def test_one_process_has_a_share_until_it_gives_it_back_or_is_silent(
+    store: MemoryStore | RedisStore,
+) -> None:
+    claim = store.claim_share
+    assert await claim("archive", "1/2", b"a 1", HOUR) is None
+    assert await claim("archive", "1/2", b"a 1", HOUR) is None
+    assert await claim("archive", "2/2", b"b", 1_000) is None
+    assert await claim("archive", "1/2", b"b", HOUR) == b"a 1"
+    assert await claim("archive", "1/3", b"c", HOUR) in (b"a 1", b"b")
+    assert await claim("other", "1/3", b"c", HOUR) is None
+    assert await claim("archive", "1/2", b"b", 0) == b"a 1"
+    async with asyncio.timeout(60):
+        while await claim("archive", "2/2", b"c", HOUR) is not None:
+            await asyncio.sleep(0.01)
+    for share, who in (("1/2", b"a 1"), ("2/2", b"c")):
+        assert await claim("archive", share, who, 0) is None
+    assert await claim("archive", "1/1", b"d", HOUR) is None
