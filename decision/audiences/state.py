@@ -11,7 +11,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -144,26 +144,28 @@ class RunState:
 
     @classmethod
     def create(cls, path: Path, settings: RunSettings) -> RunState:
-        """A new run.
+        """A new run. Its file is there once it is complete, whenever this process ends.
 
         Raises:
             RunError: there is one of that name.
             OSError: the file cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
+        values = (msgspec.json.encode(settings), msgspec.json.encode(Progress()))
+        new = path.with_name(f".{path.name}-{os.getpid()}")
         try:
             # Only its owner may read who is in an audience.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            os.close(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            with _told(path), closing(sqlite3.connect(new)) as database:
+                database.executescript(_TABLES)
+                with database:
+                    database.execute("INSERT INTO run VALUES (?, ?)", values)
+            os.link(new, path)
         except FileExistsError:
             raise RunError(f"{path}: there is a run of that name already") from None
-        values = (msgspec.json.encode(settings), msgspec.json.encode(Progress()))
-        with _told(path):
-            database = sqlite3.connect(path, timeout=_PATIENCE)
-            _set_up(database)
-            database.executescript(f"BEGIN EXCLUSIVE; {_TABLES} COMMIT;")
-            with database:
-                database.execute("INSERT INTO run VALUES (?, ?)", values)
-        return cls(database, path)
+        finally:
+            new.unlink(missing_ok=True)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: Path) -> RunState:
@@ -183,12 +185,21 @@ class RunState:
             _set_up(database)
             database.execute("BEGIN EXCLUSIVE").close()
             database.execute("COMMIT")
-            return cls(database, path)
+            state = cls(database, path)
         except (sqlite3.DatabaseError, TypeError, msgspec.MsgspecError) as error:
             database.close()
             if "locked" in str(error):
                 raise RunError(f"{path}: another process is at this run") from None
-            raise RunError(f"{path}: it is not a run: {error}") from None
+            raise RunError(
+                f"{path}: it is not a run: {error}; remove it, or give the run another name"
+            ) from None
+        if state.settings.format > _FORMAT:
+            state.close()
+            raise RunError(
+                f"{path}: a newer nextbest began this run, in format {state.settings.format}, and "
+                f"this one knows {_FORMAT}; go on with that version"
+            )
+        return state
 
     def __enter__(self) -> RunState:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +128,7 @@ def _wanted(asked: dict[str, Any], name: str | None) -> RunSettings:
     if (asked["when"] is None) == (asked["segment"] is None):
         raise click.UsageError("choose customers with either --when FILE or --segment NAME")
     try:
-        Share.read(asked["share"])
+        share = Share.read(asked["share"])
     except ValueError as error:
         raise click.UsageError(f"--share is {asked['share']!r}: {error}") from None
     out = absolute(asked["out"])
@@ -146,7 +147,7 @@ def _wanted(asked: dict[str, Any], name: str | None) -> RunSettings:
         placement=asked["placement"],
         channels=names_in(asked["channels"]),
         order=asked["order"],
-        share=asked["share"],
+        share=f"{share.number}/{share.parts}" if share.parts > 1 else "",
         out=out,
     )
 
@@ -161,6 +162,7 @@ def _state_of(wanted: RunSettings, runs: Path, overwrite: bool) -> RunState:
 
     share = wanted.share.replace("/", "of")
     path = path_of(runs, f"{wanted.run}-{share}" if share else wanted.run)
+    _check_parts(wanted, runs)
     if not path.exists():
         if wanted.out is not None and Path(wanted.out).exists() and not overwrite:
             raise _exists(wanted.out)
@@ -175,6 +177,23 @@ def _state_of(wanted: RunSettings, runs: Path, overwrite: bool) -> RunState:
                 "or another --run for a new run"
             )
     return state
+
+
+def _check_parts(wanted: RunSettings, runs: Path) -> None:
+    """Refuses a run of which others take parts of another number: some customers would be in two.
+
+    Raises:
+        Fail: it is one.
+    """
+    own = wanted.share.partition("/")[2] or "1"
+    for path in runs.glob("*.sqlite"):
+        found = re.fullmatch(rf"{re.escape(wanted.run)}(?:-[0-9]+of([0-9]+))?", path.stem)
+        if found is not None and (parts := found[1] or "1") != own:
+            raise Fail(
+                f"run {wanted.run} is in {count_of(int(parts), 'part')}, as {path} says, and not "
+                f"in {own}; {f'give --share I/{parts}' if parts != '1' else 'leave --share out'}, "
+                "or give another --run for a new run"
+            )
 
 
 def _exists(out: str) -> Fail:

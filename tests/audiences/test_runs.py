@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from decision.audiences import reading as reading_module
@@ -377,6 +379,32 @@ async def test_one_process_at_a_time_is_at_a_run(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite").write_text("something else")
     with pytest.raises(RunError, match="it is not a run"):
         RunState.open(tmp_path / "x.sqlite")
-    (tmp_path / "empty.sqlite").touch()  # a process ended just after it made the file
-    with pytest.raises(RunError, match="it is not a run"):
+    (tmp_path / "empty.sqlite").touch()
+    with pytest.raises(RunError, match=r"it is not a run.*; remove it, or give"):
         RunState.open(tmp_path / "empty.sqlite")
+    with pytest.raises(RunError, match="there is a run of that name already"):
+        RunState.create(tmp_path / "r.sqlite", settings_of(tmp_path))
+
+
+@pytest.mark.parametrize("call", ["close", "link"])
+def test_a_process_that_ends_while_it_begins_a_run_leaves_its_name_free(
+    call: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.sqlite"
+    if (child := os.fork()) == 0:
+        setattr(os, call, lambda *_: os._exit(9))
+        RunState.create(path, settings_of(tmp_path))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    RunState.create(path, settings_of(tmp_path)).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_run_that_a_newer_version_began_is_left_to_that_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    with RunState.create(path, settings_of(tmp_path)) as state, state.database:
+        newer = msgspec.json.encode(msgspec.structs.replace(state.settings, format=2))
+        state.database.execute("UPDATE run SET settings = ?", (newer,))
+    with pytest.raises(RunError, match=r"r\.sqlite: a newer nextbest .* go on with that version"):
+        RunState.open(path)
+    assert path.exists()

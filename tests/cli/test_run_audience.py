@@ -170,6 +170,27 @@ def test_a_file_that_is_there_is_not_written_over(run, where) -> None:
     assert not any("exists already" in one.stderr for one in again)
 
 
+def test_a_run_in_parts_of_another_number_is_refused(run, where) -> None:
+    """Its customers would be in other parts, and some be decided for twice."""
+
+    def part(share: str, run_name: str = "n") -> Any:
+        out = f"{run_name}-{share[0]}.ndjson"
+        return run(*VIP, "--run", run_name, "--share", share, "--out", out, *where)
+
+    part("1/2")
+    for share in ("1/3", "2/3", "1/1"):
+        refused = part(share)
+        assert refused.exit_code == 1
+        assert "run n is in 2 parts, as .nextbest/runs/n-1of2.sqlite says" in refused.stderr
+        assert "--share I/2" in refused.stderr
+    assert "is in 2 parts" not in part("2/2").stderr
+    assert part("1/3", "n-1").exit_code in (0, 1)
+    whole = run(*VIP, "--run", "w", "--out", "w.ndjson", *where)
+    assert whole.exit_code == 0 and "is in 1 part, as" in part("1/2", "w").stderr
+    again = run(*VIP, "--run", "w", "--share", "1/1", "--out", "w.ndjson", *where)
+    assert "is finished already" in again.stderr
+
+
 def test_what_decides_is_said(run, where) -> None:
     result = run(*VIP, "--out", "a.ndjson", *where)
     assert "and no model (--models)" in result.stderr
