@@ -13,13 +13,13 @@ import re
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote
 
-from decision.store.urls import ServerAddress, bad_url, parse_url
+from decision.store.urls import ENCODE, ServerAddress, bad_url, parse_url
 
 Kind = Literal["cluster", "sentinel"]
 
 _PORTS: Final[dict[str, int]] = {"cluster": 6379, "sentinel": 26379}
 _SCHEME: Final = re.compile(r"(rediss?)\+(cluster|sentinel)://", re.IGNORECASE)
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 """What Sentinel takes for a name."""
 
@@ -58,7 +58,9 @@ def parse_nodes_url(url: str) -> NodesUrl | None:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     login, at, hosts = authority.rpartition("@")
     path, _, query = rest[len(authority) :].partition("?")
-    places = tuple(_place(host, _PORTS[kind]) for host in hosts.split(","))
+    places = tuple(
+        _place(number, host, _PORTS[kind]) for number, host in enumerate(hosts.split(","), 1)
+    )
     name, own = "", {}
     if kind == "sentinel":
         path, name = _path_and_name(path)
@@ -75,10 +77,17 @@ def parse_nodes_url(url: str) -> NodesUrl | None:
     return NodesUrl("sentinel", places, address, name, own)
 
 
-def _place(text: str, port: int) -> tuple[str, int]:
+def _place(number: int, text: str, port: int) -> tuple[str, int]:
+    """A host and port, the `number`-th of the list. No message quotes it: a part of a password with
+    a slash may be taken for one."""
     found = _HOST.fullmatch(text)
-    if found is None or int(found[2] or port) > 65535:
-        raise bad_url("one of its hosts or ports cannot be read; write host:port,host:port")
+    if not text:
+        raise bad_url(f"host {number} of its list is empty; write host:port,host:port")
+    if found is None or not 0 < int(found[2] or port) < 65536:
+        raise bad_url(
+            f"host {number} of its list cannot be read; write host:port, or [::1]:port, with "
+            f"commas and without blanks between them; {ENCODE}"
+        )
     return found[1].strip("[]"), int(found[2] or port)
 
 

@@ -17,7 +17,7 @@ FORMS: Final = (
     "redis+cluster://host:6379,host:6379 or redis+sentinel://host:26379,host:26379/name; "
     "rediss… for TLS"
 )
-_ENCODE: Final = (
+ENCODE: Final = (
     "write @ / ? # % : [ ] in a user, a password or an option as %40 %2F %3F %23 %25 %3A %5B %5D"
 )
 _TLS_OPTIONS: Final = (
@@ -84,7 +84,7 @@ def parse_url(url: str) -> ServerAddress:
         except ValueError as error:
             # The text of others would quote a part of the URL, such as a password for a port.
             known = _BAD_OPTION.match(str(error))
-            problem = known[0] if known else f"its host or port cannot be read; {_ENCODE}"
+            problem = known[0] if known else f"its host or port cannot be read; {ENCODE}"
     raise bad_url(problem) from None
 
 
@@ -123,9 +123,9 @@ def _problem(url: str) -> str | None:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if scheme.lower() == "unix":
         login = bool(authority) and not authority.endswith("@")
-        return f"what follows unix:// is not a path; {_ENCODE}" if login else None
+        return f"what follows unix:// is not a path; {ENCODE}" if login else None
     if "@" in rest[len(authority) :]:
-        return f"it has an @ behind its host; {_ENCODE}"
+        return f"it has an @ behind its host; {ENCODE}"
     path = re.split(r"[?#]", rest[len(authority) :], maxsplit=1)[0]
     if re.fullmatch(r"(/[0-9]*)?", path) is None:
         return "what follows its host is not the number of a database, such as /0"

@@ -6,6 +6,7 @@ Helm and the schemas are large, so that `make chart` has them in a folder of the
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,11 +237,44 @@ def test_redis_and_its_password_are_named_by_reference_alone(every: list[Any]) -
         ({"nightly": {"a": {"schedule": "@daily"}}}, "placement"),
         ({"nightly": {"a": {"schedule": "@daily", "placement": "p"}}}, "either segment or when"),
         ({"archive": {"shared": True}}, "archive.claimName"),
+        ({"redis": {"durability": "wait:9"}}, "durability"),
+        ({"api": {"autoscaling": {"minReplicas": 20}}}, "minReplicas is 20, above maxReplicas"),
+        ({"api": {"resources": {"requests": {"cpu": None}}}}, "set api.resources.requests.cpu"),
+        ({"api": {"disruption": {"maxUnavailable": "few"}}}, "maxUnavailable"),
+        ({"rules": {"source": "configMap", "configMap": ""}}, "rules.configMap"),
+        ({"archive": {"environmentSecretName": "store"}}, "set archive.url"),
+        ({"archive": {"url": "bucket/folder"}}, "url"),
+        ({"archive": {"every": "0s"}}, "every"),
+        ({"archive": {"storage": "lots"}}, "storage"),
+        ({"settings": {"NEXTBEST_WORKERS": 4}}, "see api.workers"),
+        ({"settings": {"NEXTBEST_REDIS_URL": "redis://a"}}, "see redis.secretName"),
+        ({"nightly": {"a": {"schedule": "at night", "placement": "p"}}}, "schedule"),
+        ({"nightly": {"a": {"schedule": "@daily", "placement": "p'; ls", "segment": "v"}}}, "pl"),
+        ({"nightly": {"far-too-long-name": {"schedule": "@daily", "placement": "p"}}}, "too-long"),
     ],
 )
 def test_a_value_that_is_none_is_refused_by_name(values: dict[str, Any], said: str) -> None:
     with helm.Chart.load(str(CHART)) as chart, pytest.raises(helm.HelmError, match=said):
         chart.render(values, name="shop", namespace="prod")
+
+
+def test_durability_is_what_the_setting_takes() -> None:
+    (known,) = [one.choices for one in SETTINGS if one.field == "durability"]
+    with helm.Chart.load(str(CHART)) as chart:
+        pattern = chart.schema["properties"]["redis"]["properties"]["durability"]["pattern"]
+    assert all(re.match(pattern, one) for one in known)
+    assert not re.match(pattern, "wait:6") and len(known) == 6
+
+
+def test_names_fit_kubernetes_whatever_the_release_is_called() -> None:
+    """A CronJob's name has 52 letters at most: its Jobs get more."""
+    run = {"schedule": "@daily", "placement": "p", "segment": "v"}
+    with helm.Chart.load(str(CHART)) as chart:
+        files = chart.render({"nightly": {"a" * 12: run}}, name="r" * 53, namespace="prod")
+    for text in files.values():
+        for one in YAML(typ="safe").load_all(text) if "kind:" in text else ():
+            most = 52 if one["kind"] == "CronJob" else 63
+            assert len(one["metadata"]["name"]) <= most
 
 
 def test_every_value_is_in_the_schema_and_every_property_of_it_has_a_value() -> None:

@@ -82,8 +82,12 @@ async def test_a_primary_that_sentinels_name_waits_for_its_replica_too(
     for replicas, durable in ((1, True), (2, False)):
         store = RedisStore(sentinel_url, prefix=prefix, replicas=replicas)
         await store.start()
+        risks = (await store.server_state()).risks
         if durable:
             await written_durably(store)
+            assert "replicas" not in risks
         else:
             assert not await written(store)
+            assert "has 1 of the 2 replicas" in risks["replicas"]
+            assert "start more, or wait for fewer" in risks["replicas"]
         await store.close()

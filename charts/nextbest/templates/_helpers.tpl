@@ -1,5 +1,6 @@
+{{/* With the name of a nightly run, up to 12 letters, a CronJob may have 52. */}}
 {{- define "nextbest.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 39 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "nextbest.serviceAccount" -}}

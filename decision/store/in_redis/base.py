@@ -110,7 +110,7 @@ class RedisBase(PacksDocuments):
         where = f"Redis at {connection.where}"
         check_server(info, where, cluster=isinstance(self.connection, ClusterConnection))
         if connection.where not in self._runs:
-            for setting, risk in risks(info).items():
+            for setting, risk in risks(info, self._replicas).items():
                 extra = named("redis_may_lose_data", setting=setting, address=connection.where)
                 _log.warning("%s %s", where, risk, extra=extra)
         run_id = connection.run_id = info["run_id"]

@@ -52,7 +52,7 @@ class RedisHealth(RedisBase):
 
     async def server_state(self) -> ServerState:
         where = [node.where for node in self.connection.nodes()]
-        states = list(map(state_of, await self._infos()))
+        states = [state_of(info, self._replicas) for info in await self._infos()]
         return (
             states[0] if len(states) == 1 else state_of_all(dict(zip(where, states, strict=True)))
         )

@@ -44,9 +44,17 @@ def _unfit(where: str, code: str, reason: str, fix: str) -> StoreUnavailable:
     return StoreUnavailable(message, code=code, reason=f"it {reason}", fix=fix)
 
 
-def risks(info: dict[str, str]) -> dict[str, str]:
-    """How a server may lose data, by the setting at fault, and what to set instead."""
+def risks(info: dict[str, str], replicas: int = 0) -> dict[str, str]:
+    """How a server may lose data, by the setting at fault, and what to set instead.
+
+    `replicas` is how many are waited for (`wait:N`).
+    """
     found = {}
+    if (has := int(info.get("connected_slaves", 0))) < replicas:
+        found["replicas"] = (
+            f"has {has} of the {replicas} replicas that NEXTBEST_DURABILITY=wait:{replicas} waits "
+            "for, so what it acknowledges may be lost; start more, or wait for fewer"
+        )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         found["maxmemory-policy"] = (
@@ -63,14 +71,14 @@ def risks(info: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def state_of(info: dict[str, str]) -> ServerState:
-    """What a server tells of itself, from `INFO`."""
+def state_of(info: dict[str, str], replicas: int = 0) -> ServerState:
+    """What a server tells of itself, from `INFO`; see `risks`."""
     return ServerState(
         run_id=info["run_id"],
         used_memory=int(info.get("used_memory", 0)),
         max_memory=int(info.get("maxmemory", 0)),
         evicted=int(info.get("evicted_keys", 0)),
-        risks=risks(info),
+        risks=risks(info, replicas),
     )
 
 
