@@ -147,12 +147,12 @@ def _micros(moment: int) -> int:
 
 def _check(contacts: list[Contact], register: Register) -> None:
     """Raises UnknownNumber or ValueError if a kind or a state cannot be."""
-    kinds = {contact[0] for contact in contacts}
+    kinds, _, states, _, _ = zip(*contacts, strict=True)
     if max(kinds) >= len(register.kinds.kinds):
         raise UnknownNumber(f"contact kind number {max(kinds)}")
-    if register.kinds.damaged & kinds:
+    if not register.kinds.damaged.isdisjoint(kinds):
         raise UnknownNumber("readable entry for the kind of one of the contacts")
-    if min(kinds) < 0 or not {contact[2] for contact in contacts} <= _STATES:
+    if min(kinds) < 0 or not _STATES.issuperset(states):
         raise ValueError("a contact has a kind or a state that cannot be")
 
 

@@ -10,7 +10,6 @@ import msgspec
 from decision.core.values import Value
 
 _pack = msgspec.msgpack.Encoder().encode
-unpack = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def pack(*fields: Any) -> bytes:
