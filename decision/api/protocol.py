@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from decision.api.cycle import Cycle
 from decision.api.limited_protocol import LimitedProtocol
 from decision.api.problems import Problem
-from decision.api.request_heads import LARGEST_HEAD, read_head
+from decision.api.request_heads import LARGEST_HEAD, Head, KnownHeads, read_head
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
@@ -37,11 +37,14 @@ class BoundedProtocol(LimitedProtocol):
     """
 
     direct: ClassVar[Mapping[tuple[bytes, bytes], Any]] = {}
+    known: ClassVar[KnownHeads] = KnownHeads()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = True
-        self._whole = False  # whether the piece that is parsed ended with its request
+        self._whole = True  # whether nothing came yet, or it ended with its request
+        self._begun = 0  # requests that began in the piece that is parsed
+        self._head: Head | None = None  # of the last one that is answered directly
         self._excess = 0  # bytes received that are no body
         self._under_way = self.cycle
 
@@ -74,6 +77,11 @@ class BoundedProtocol(LimitedProtocol):
     # What comes in.
 
     def _feed(self, piece: bytes | memoryview) -> None:
+        between, self._begun = self._whole, 0
+        request = piece if between and self.cycle.response_complete else None
+        if isinstance(request, bytes) and (known := self.known.find(request)) is not None:
+            self._take(*known)
+            return
         self._excess += len(piece)
         self._whole = False
         try:
@@ -94,8 +102,25 @@ class BoundedProtocol(LimitedProtocol):
             if self._in_head:
                 if not self._whole:
                     self._start_timer()
+                elif isinstance(request, bytes) and self._begun == 1:
+                    self._note(request)
             elif self.cycle.response_complete:
                 self._start_timer()  # for a body that nobody needs
+
+    def _take(self, head: Head, body: bytes) -> None:
+        """Takes a whole request with a head that is known."""
+        self._stop_timer()
+        self.on_message_begin()
+        self.headers = head.headers
+        self._begin(head)
+        self.on_body(body)
+        self.on_message_complete()
+
+    def _note(self, request: bytes) -> None:
+        """Remembers the head of a request that came alone and whole, unless it asks for more."""
+        head = self._head
+        if head is not None and head.keeps_alive and not self.expect_100_continue:
+            self.known.note(request, head, len(self.cycle.body))
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -104,6 +129,8 @@ class BoundedProtocol(LimitedProtocol):
         if self._idle_since is not None:
             self._wait_no_more()
         self._in_head, self._whole = True, False
+        self._begun += 1
+        self._head = None
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -129,7 +156,13 @@ class BoundedProtocol(LimitedProtocol):
         if isinstance(target, Problem):
             self._refuse(target)
             return
-        raw_path = target.path or b"/"
+        path, query = target.path or b"/", target.query or b""
+        keeps_alive = self._over_limit is None and version != "1.0" and parser.should_keep_alive()
+        self._begin(Head(self.headers, method, version, path, query, keeps_alive))
+
+    def _begin(self, head: Head) -> None:
+        """Begins a request with this head, or refuses it."""
+        raw_path = head.path
         if self._refused_here(raw_path):
             self._refuse(self._limit_problem())
             return
@@ -137,23 +170,23 @@ class BoundedProtocol(LimitedProtocol):
         waits = not self.cycle.response_complete
         guarded = raw_path.startswith(_GUARDED)
         if guarded and not waits and not self.flow.write_paused and self.admission.full():
-            self._turn_away(self._keeps_alive(version))
+            self._turn_away(head.keeps_alive)
             return
         path = raw_path.decode("ascii")
         self.scope = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
+            "http_version": head.version,
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,  # type: ignore[typeddict-item]
             "root_path": self.root_path,
-            "headers": self.headers,
+            "headers": head.headers,
             "state": self.app_state.copy(),
-            "method": method.decode("ascii"),
+            "method": head.method.decode("ascii"),
             "path": urllib.parse.unquote(path) if "%" in path else path,
             "raw_path": raw_path,
-            "query_string": target.query or b"",
+            "query_string": head.query,
         }
         if guarded and not waits:
             self.scope["state"]["entering"] = self.admission
@@ -168,21 +201,18 @@ class BoundedProtocol(LimitedProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=self._keeps_alive(version),
+            keep_alive=head.keeps_alive,
             on_response=self.on_response_complete,
         )
         app = self.app
-        if (direct := self.direct.get((method, raw_path))) is not None:
+        if (direct := self.direct.get((head.method, raw_path))) is not None:
             app, self.scope["state"]["cycle"] = direct, self.cycle
+            self._head = head
         if waits:
             self.pipeline.appendleft((self.cycle, app))
             self._hold()
         else:
             self._start_asgi_task(self.cycle, app)
-
-    def _keeps_alive(self, version: str) -> bool:
-        """Whether more is answered on this connection after the request that is parsed."""
-        return self._over_limit is None and version != "1.0" and self.parser.should_keep_alive()
 
     def on_chunk_header(self) -> None:
         """A chunk begins; so many bytes around it are usual."""

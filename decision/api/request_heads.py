@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httptools
 
@@ -17,8 +17,54 @@ LARGEST_HEAD: Final = 32 * 1024
 MOST_HEADERS: Final = 128
 """Headers that a request may have."""
 
+_MOST_REMEMBERED: Final = 256
+_LARGEST_REMEMBERED: Final = 2 * 1024
+"""How many heads are remembered, and of how many bytes each at most."""
+
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _VERSIONS: Final = ("1.1", "1.0")
+
+
+class Head(NamedTuple):
+    """A request's head, once it is read. `path` and `query` are as they were sent."""
+
+    headers: list[tuple[bytes, bytes]]
+    method: bytes
+    version: str
+    path: bytes
+    query: bytes
+    keeps_alive: bool
+
+
+class KnownHeads:
+    """Heads that came before, by their bytes: a client sends the same ones again and again.
+
+    The same bytes between two requests mean the same, so these need not be parsed again.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, tuple[Head, int]] = {}
+
+    def note(self, request: bytes, head: Head, body: int) -> None:
+        """Remembers the head of a request with a body of so many bytes, whose length it tells."""
+        raw = request[: len(request) - body]
+        if raw.find(_END) != len(raw) - len(_END) or len(raw) > _LARGEST_REMEMBERED:
+            return  # it is not all there is before the body, such as that of a chunk
+        if dict(head.headers).get(b"content-length") == b"%d" % body:
+            if len(self._heads) >= _MOST_REMEMBERED:
+                self._heads.clear()
+            self._heads[raw] = head, body
+
+    def find(self, request: bytes) -> tuple[Head, bytes] | None:
+        """The head and the body of a whole request; None where its head is not known."""
+        end = request.find(_END) + len(_END)
+        found = self._heads.get(request[:end])
+        if found is None or len(request) - end != found[1]:
+            return None
+        return found[0], request[end:]
+
+
+_END: Final = b"\r\n\r\n"
 
 
 def read_head(headers: list[tuple[bytes, bytes]], url: bytes, method: bytes, version: str) -> Any:

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 from decision.api.app import create_app
 from decision.api.http_limits import Connections
 from decision.api.protocol import BoundedProtocol
+from decision.api.request_heads import KnownHeads
 from decision.engine import Engine
 from decision.server.admission import Admission
 from decision.server.settings import ServerSettings
@@ -63,6 +64,7 @@ class Doors:
         config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None)  # type: ignore[arg-type]
         for direct in ({key: self._counted(one) for key, one in app.state.direct.items()}, {}):
             members = {"direct": direct, "admission": admission, "open": Connections()}
+            members["known"] = KnownHeads()  # of the second none will be: it answers nothing itself
             protocol: Any = type("Protocol", (BoundedProtocol,), members)
             state = ServerState()
             state.default_headers = [(b"date", b"Sat, 28 Nov 2026 03:00:00 GMT")]
@@ -80,6 +82,15 @@ class Doors:
         There are at least so many answers; more are awaited for some turns of the loop.
         """
         return self._runner.run(self._answers(parts, count))
+
+    def settle(self) -> None:
+        """Waits until nothing is under way: a body too large is read on for a second."""
+
+        async def settled() -> None:
+            while any(state.tasks for _, state in self._doors):
+                await asyncio.sleep(0.001)
+
+        self._runner.run(settled())
 
     async def _answers(self, parts: Sequence[bytes], count: int) -> tuple[bytes, bytes]:
         first, second = [_Client(port, state) for port, state in self._doors]

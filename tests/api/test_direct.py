@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decision.api.cycle import Cycle
+from decision.api.request_heads import Head, KnownHeads
 from decision.core.errors import StoreUnavailable
 from decision.observability import configure_logging
 from tests.api.conftest import RULES
@@ -130,6 +131,36 @@ def test_both_doors_answer_the_same_bytes(doors: tuple[Doors, list[bytes]], data
     assert first == second
 
 
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_a_request_whose_head_came_before_is_answered_the_same(
+    doors: tuple[Doors, list[bytes]], data: Any
+) -> None:
+    both, secrets = doors
+    one, other = data.draw(requests()), data.draw(requests())
+    if secrets:
+        row = b"Authorization: Bearer " + secrets[0] + b"\r\nContent-Type:"
+        one, other = (each.replace(b"Content-Type:", row) for each in (one, other))
+    place = data.draw(st.integers(1, len(one) - 1))
+    first, second = both.answers(one, one, one[:place], one[place:], one + other, other, one)
+    assert first == second
+
+
+def test_a_head_is_known_once_it_came_alone_and_whole() -> None:
+    head = Head([(b"content-length", b"2")], b"POST", "1.1", b"/", b"", True)
+    raw, known = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", KnownHeads()
+    for request, body in ((raw + raw + b"{}", 2), (raw + b"2\r\n{}\r\n0\r\n\r\n", 2), (raw, 0)):
+        known.note(request, head, body)
+        assert known.find(request) is None
+    known.note(raw + b"{}", head, 2)
+    assert known.find(raw + b"[]") == (head, b"[]")
+    assert not any(map(known.find, (raw, raw + b"{", raw + b"{}P", raw[:-1], b"", b"\r\n" + raw)))
+    for number in range(300):
+        known.note(b"%d" % number + raw + b"{}", head, 2)
+    assert known.find(raw + b"{}") is None  # not for ever
+    assert known.find(b"299" + raw + b"{}") is not None
+
+
 def asked(body: bytes = BODY, *rows: bytes) -> bytes:
     head = b"POST /v1/decisions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     lines = b"".join(row + b"\r\n" for row in rows)
@@ -139,6 +170,7 @@ def asked(body: bytes = BODY, *rows: bytes) -> bytes:
 def test_decisions_are_answered_within_the_protocol_also_when_sent_ahead(doors: Any) -> None:
     both, secrets = doors
     rows = [b"Authorization: Bearer " + secrets[0]] if secrets else []
+    both.settle()
     before = both.direct
     one = asked(BODY, *rows)
     first, second = both.answers(one + one, one[:-9], one[-9:] + asked(b"{", *rows), count=4)
