@@ -45,7 +45,7 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
         "decision.store.pipelined_connection:PipelinedConnection._flush",
         "decision.store.pipelined_connection:PipelinedConnection._send",
     ),
-    "the decision around its steps": ("decision.core.decide:decide",),
+    "the decision around its steps": ("decision.core.decide:decide_in_steps",),
     "fields read": ("decision.core.policy:Policy.read",),
     "business rules": ("decision.core.business_rules:run",),
     "contact policy": (
@@ -128,13 +128,21 @@ class Marks:
         return found
 
     def around(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function with marks around it; of a coroutine around each part that runs at once."""
+        """The function with marks around it; of a coroutine, or of work in steps, around each part
+        that runs at once."""
         if inspect.iscoroutinefunction(function):
 
             async def marked_coroutine(*given: Any, **named: Any) -> Any:
-                return await _driven(self, step, function(*given, **named))
+                return await _awaited(self, step, function(*given, **named))
 
             return marked_coroutine
+
+        if inspect.isgeneratorfunction(function):
+
+            def marked_steps(*given: Any, **named: Any) -> Any:
+                return (yield from _driven(self, step, function(*given, **named)))
+
+            return marked_steps
 
         def marked(*given: Any, **named: Any) -> Any:
             if threading.get_ident() != self._thread:  # such as the trial of a new policy
@@ -148,11 +156,10 @@ class Marks:
         return marked
 
 
-@types.coroutine
 def _driven(
-    marks: Marks, step: str, coroutine: Coroutine[Any, Any, Any]
+    marks: Marks, step: str, coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any]
 ) -> Generator[Any, Any, Any]:
-    """Runs a coroutine; while it waits, what it does not do is not counted."""
+    """Runs a coroutine or steps; while they wait, what they do not do is not counted."""
     go_on, given = coroutine.send, None
     while True:
         marks.enter(step)
@@ -166,6 +173,13 @@ def _driven(
             go_on, given = coroutine.send, (yield waits_for)
         except BaseException as error:  # noqa: BLE001 - handed in, as it would be without marks
             go_on, given = coroutine.throw, error  # type: ignore[assignment]
+
+
+@types.coroutine
+def _awaited(
+    marks: Marks, step: str, coroutine: Coroutine[Any, Any, Any]
+) -> Generator[Any, Any, Any]:
+    return (yield from _driven(marks, step, coroutine))
 
 
 def put(marks: Marks) -> None:

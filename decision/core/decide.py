@@ -1,8 +1,9 @@
 """The decision itself: one customer, one moment, one placement → which messages, or none.
 
-`decide` is pure. Candidates are filtered out stage by stage (`stages`), survivors are scored in one
-matrix, arbitration and exploration choose. The verdict keeps why each candidate fell, as bit masks;
-`explanation.explain` puts that into words on demand.
+`decide` is pure, and so is `decide_in_steps`, which gives way between its steps. Candidates are
+filtered out stage by stage (`stages`), survivors are scored in one matrix, arbitration and
+exploration choose. The verdict keeps why each candidate fell, as bit masks; `explanation.explain`
+puts that into words on demand.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from decision.core.ports import RuleMatcher, Scorer
 from decision.core.reasons import Reason
 from decision.core.schema import Outcome, TriggerEvent
 from decision.core.stages import Case, pass_stages
+from decision.core.steps import Steps, at_once
 from decision.core.texts import NO_CONTENTS, Contents, Texts
 from decision.core.values import Value
 from decision.core.waiting import opens
@@ -97,7 +99,7 @@ class Verdict(msgspec.Struct, kw_only=True):
         return found & mask_of([*given, *(() if self.fallback is None else (self.fallback,))])
 
 
-def decide(
+def decide_in_steps(
     policy: Policy,
     matcher: RuleMatcher,
     scorer: Scorer,
@@ -114,8 +116,8 @@ def decide(
     too_long: int | None = None,
     overlong: int = 0,
     decision_id: str = "",
-) -> Verdict:
-    """Decides for one customer at one moment.
+) -> Steps[Verdict]:
+    """Decides for one customer at one moment; `decide` does so at once.
 
     `now` is in microseconds. `draw` gives numbers in [0, 1), one for each choice among several.
     `spent` is the mask of candidates with a spent budget; `spending` knows what a selection leaves
@@ -153,10 +155,12 @@ def decide(
         document, question.placement, now, zone, question.event, question.context, policy.variant
     )
     values = policy.read(situation)
+    yield
     overrides: list[Override] = []
     fired = business_rules.run(
         policy.rule_strata, policy.rules, matcher, values, policy.fields.slot, overrides
     )
+    yield
     texts = Texts(contents, policy, situation, overrides, values, too_long, decision_id, overlong)
     case = Case(
         policy,
@@ -174,7 +178,9 @@ def decide(
         texts,
         question.of,
     )
+    yield
     alive, fallen, exposing, waiting = pass_stages(case)
+    yield
 
     placement = policy.placements[question.placement]
     scores = None
@@ -182,6 +188,7 @@ def decide(
     if alive:
         survivors = positions(alive)
         probabilities = scorer.score(survivors, values, document, now)
+        yield
         uplift = uplift_by(scorer, survivors, probabilities, values, document, now)
         scores = prioritise(policy, survivors, probabilities, fired, uplift)
         if below := below_threshold(scores, placement.threshold):
@@ -202,6 +209,7 @@ def decide(
                 unproven,
                 spending,
             )
+        yield
 
     outcome: Outcome = "selected"
     fallback: int | None = None
@@ -240,6 +248,9 @@ def decide(
         texts=texts,
         spending=spending,
     )
+
+
+decide = at_once(decide_in_steps)
 
 
 def uplift_by(

@@ -19,6 +19,7 @@ from decision.core.explanation import explain
 from decision.core.journeys import again
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
+from decision.core.steps import Steps
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
 from decision.engine.crediting import Crediting
 from decision.engine.deadline import within
@@ -26,7 +27,7 @@ from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
 from decision.engine.outbox import withdrawals
-from decision.engine.planning import AskingStep, DecisionQuery, plan
+from decision.engine.planning import AskingStep, DecisionPlan, DecisionQuery, plan
 from decision.engine.replay import Replay
 from decision.engine.reserving import BudgetSpent, TextTooLong, reserve
 from decision.engine.runtime import Runtime
@@ -199,11 +200,12 @@ class Deciding:
     async def _decide(self) -> Decided:
         customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
         attempts, turns = self.runtime.settings.attempts, self.runtime.turns
-        if self._crediting is None:
-            outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
-        else:
-            write = partial(transact, self._read, customer_id, self._attempt, attempts, turns)
-            outcome = await self._crediting.before(write)
+        with self.runtime.side_by_side:
+            if self._crediting is None:
+                outcome = await transact(self._read, customer_id, self._attempt, attempts, turns)
+            else:
+                write = partial(transact, self._read, customer_id, self._attempt, attempts, turns)
+                outcome = await self._crediting.before(write)
         if isinstance(outcome, GaveUp):
             if self.query.step is not None:
                 raise too_many(customer_id)  # it stays due
@@ -276,15 +278,7 @@ class Deciding:
 
     async def _plan_and_reserve(self, state: ReadResult) -> Done[Decided] | TryAgain | TextTooLong:
         store = self.runtime.store
-        planned = plan(
-            self.query,
-            state,
-            self.runtime.new_id(state.document.customer_id),
-            store.pack,
-            overlong=self.overlong,
-            contended=self.contended,
-        )
-        answer = answer_of(planned)
+        planned, answer = await self.runtime.side_by_side.run(self._plan(state))
         self._step("decide")
         if overlong := planned.verdict.overlong() & ~self.overlong:
             await asyncio.sleep(0)  # the deadline may have passed
@@ -309,6 +303,19 @@ class Deciding:
             budgets[outcome.counter] = max(known, outcome.taken)
             return TryAgain(self._anew(state, budgets))
         return outcome
+
+    def _plan(self, state: ReadResult) -> Steps[tuple[DecisionPlan, Decision]]:
+        """The plan on one state, and the answer that it gives, in steps."""
+        planned = yield from plan(
+            self.query,
+            state,
+            self.runtime.new_id(state.document.customer_id),
+            self.runtime.store.pack,
+            overlong=self.overlong,
+            contended=self.contended,
+        )
+        yield
+        return planned, answer_of(planned)
 
     def _anew(self, state: ReadResult, budgets: dict[str, int]) -> ReadResult:
         """The same state as it was read: a plan has changed its document."""

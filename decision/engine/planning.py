@@ -14,7 +14,7 @@ import msgspec
 from decision.core import calendar, consent, event_effects, records
 from decision.core.budgets import Spending
 from decision.core.coupons import WantedCode
-from decision.core.decide import Question, Verdict, choose_nothing, decide
+from decision.core.decide import Question, Verdict, choose_nothing, decide_in_steps
 from decision.core.definition import Selector
 from decision.core.document import ConsentChange, Document
 from decision.core.errors import InputError
@@ -23,6 +23,7 @@ from decision.core.journeys.state import has_abouts, without_abouts
 from decision.core.masks import mask_of_array
 from decision.core.ports import ReadResult
 from decision.core.schema import DecisionRequest
+from decision.core.steps import Steps
 from decision.engine.events import occurrence_of
 from decision.engine.journeys.work import JourneyWork, begin
 from decision.engine.runtime import EngineSettings
@@ -215,8 +216,9 @@ def plan(
     *,
     overlong: int = 0,
     contended: bool = False,
-) -> DecisionPlan:
-    """Decides on a state. The request's own event, if it is new, is applied to `state.document`.
+) -> Steps[DecisionPlan]:
+    """Decides on a state, in steps. The request's own event, if it is new, is applied to
+    `state.document`.
 
     `pack` turns a document into bytes as the store would. `overlong` is the mask of candidates
     whose text turned out to be longer than any may be. A `contended` decision chooses nothing:
@@ -253,7 +255,8 @@ def plan(
         spending = Spending(limits, state.budgets)
         spent = spending.blocked()
     draw = _Draw(query.settings.seed, request, len(document.contacts))
-    verdict = decide(
+    yield
+    verdict = yield from decide_in_steps(
         snapshot.policy,
         snapshot.matcher,
         snapshot.scorer,

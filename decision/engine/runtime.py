@@ -15,6 +15,7 @@ from decision.core.errors import InputError, NotReady
 from decision.core.identifiers import decision_id, partition_of
 from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
+from decision.engine.side_by_side import SideBySide
 from decision.engine.snapshot import Snapshot
 from decision.engine.takings import read_takings
 from decision.engine.turns import Turns
@@ -110,6 +111,7 @@ class Runtime:
         self.used_at = 0
         """When the snapshot came in force here, in microseconds."""
         self.turns, self.merges = Turns(), Turns()
+        self.side_by_side = SideBySide()
         self.takings = SharedReading(lambda: read_takings(store))
 
     @property

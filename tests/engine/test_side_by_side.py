@@ -1,0 +1,118 @@
+"""Decisions that are ready at the same time take their steps together, and decide as if alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from decision.core import records
+from decision.core.identifiers import partition_of
+from decision.core.schema import CustomerUpdate, DecisionRequest
+from decision.core.steps import Steps, finish
+from decision.engine.side_by_side import SideBySide
+from decision.store import MemoryStore
+from tests.engine.conftest import RULES, Clock
+from tests.engine.test_many_writes import Yielding
+
+pytestmark = pytest.mark.anyio
+Make = Callable[..., Any]
+CUSTOMERS = 12
+OWN = {"decision_id", "document", "latency_us"}
+"""What is a decision's own, however it was decided; a document has the random versions of a store."""
+
+
+def work(name: str, seen: list[str], steps: int = 3) -> Steps[str]:
+    for number in range(steps):
+        seen.append(f"{name}{number}")
+        yield
+    if name == "bad":
+        raise ValueError(name)
+    return name
+
+
+async def test_each_step_is_taken_for_all_before_the_next() -> None:
+    seen: list[str] = []
+    together = SideBySide()
+    with together, together:
+        runs = [together.run(work(name, seen, steps)) for name, steps in (("a", 1), ("b", 2))]
+        assert await asyncio.gather(*runs) == ["a", "b"]
+    assert seen == ["a0", "b0", "b1"]
+
+
+async def test_who_is_alone_waits_for_nobody() -> None:
+    together = SideBySide()
+    with together:
+        run = together.run(work("a", []))
+        with pytest.raises(StopIteration) as ended:
+            run.send(None)
+    assert ended.value.value == "a"
+
+
+async def test_what_one_raises_is_raised_to_its_caller_alone() -> None:
+    together = SideBySide()
+    with together, together:
+        runs = [together.run(work(name, [])) for name in ("a", "bad", "c")]
+        found = await asyncio.gather(*runs, return_exceptions=True)
+    assert [str(one) for one in found] == ["a", "bad", "c"]
+    assert isinstance(found[1], ValueError)
+
+
+async def test_who_is_cancelled_takes_no_step_any_more() -> None:
+    seen: list[str] = []
+    together = SideBySide()
+    with together, together:
+        late = asyncio.ensure_future(together.run(work("late", seen)))
+        other = asyncio.ensure_future(together.run(work("other", seen)))
+        asyncio.get_running_loop().call_soon(late.cancel)
+        await asyncio.sleep(0)
+        late.cancel()
+        assert await other == "other"
+    assert late.cancelled()
+    assert not [one for one in seen if one.startswith("late")]
+
+
+def test_work_in_steps_can_be_done_at_once() -> None:
+    seen: list[str] = []
+    assert finish(work("a", seen)) == "a"
+    with pytest.raises(ValueError, match="bad"):
+        finish(work("bad", seen))
+    assert seen == [f"{name}{number}" for name in ("a", "bad") for number in range(3)]
+
+
+async def test_decisions_side_by_side_are_the_same_to_the_last_bit_as_one_by_one(
+    make_engine: Make, clock: Clock
+) -> None:
+    """What is answered, and what is logged."""
+    rules = RULES.replace('exploration: "off"', "exploration: 5").replace("budget: {total: 5}", "")
+
+    async def decided(together: bool) -> list[Any]:
+        memory = MemoryStore(lambda: clock.now / 1_000_000)
+        engine = await make_engine(rules, Yielding(memory), seed="7")
+        names = [f"c-{number}" for number in range(CUSTOMERS)]
+        for number, name in enumerate(names):
+            attributes = {"first_name": name, "spend": 300 * (number % 6)}
+            await engine.customers.update(name, CustomerUpdate(attributes=attributes))
+            await engine.customers.set_consents(name, {"marketing": {"*": "granted"}})
+        asked = [
+            engine.decide(DecisionRequest(placement="outbound", customer_id=name, limit=2))
+            for name in names
+        ]
+        answers = await asyncio.gather(*asked) if together else [await one for one in asked]
+        rows = [row for name in names for row in await memory.log_records(partition_of(name))]
+        logged = {row.id: row.body for row in rows if row.kind == "decision"}
+        return [
+            [common(one), common(records.decode_decision(logged[one.decision_id]))]
+            for one in answers
+        ]
+
+    def common(told: Any) -> dict[str, Any]:
+        found = msgspec.to_builtins(told)
+        return {name: value for name, value in found.items() if name not in OWN}
+
+    one_by_one = await decided(together=False)
+    assert len({answer["selections"][0]["channel"] for answer, _ in one_by_one}) > 1
+    assert await decided(together=True) == one_by_one
