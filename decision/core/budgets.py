@@ -19,9 +19,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from decision.core import calendar
-from decision.core.clock import SECOND, from_micros
+from decision.core.clock import HOUR, SECOND, from_micros
 from decision.core.coupons import pool_of
 from decision.core.definition import CalendarPeriod
+from decision.core.errors import NextbestError
 from decision.core.masks import union
 from decision.core.said import Said, marked
 
@@ -49,6 +50,26 @@ class Unit(NamedTuple):
     def name(self) -> str:
         """The name by which it is taken; `unit_named` reads it."""
         return f"{self.counter}/{self.message}/{self.amount}"
+
+
+class WantedUnits(msgspec.Struct, frozen=True):
+    """Units of budgets that a commit takes, all or none; its id is their token.
+
+    `limits` is unit → what its counter may be at most, `ends` is unit → the time at which it comes
+    back unless it was settled before. For `lasts` microseconds the token is known.
+    """
+
+    limits: Mapping[str, int]
+    ends: Mapping[str, int] = {}
+    lasts: int = HOUR
+
+
+class BudgetFull(NextbestError):
+    """Nothing was written: there is no room for a unit that the commit wants; `unit` names it."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__(f"the budget of {unit} has no room")
+        self.unit = unit
 
 
 class BudgetCount(NamedTuple):

@@ -5,6 +5,7 @@ NextbestError               everything below; any other exception is a defect
     AofDamaged                  an append-only file that must not be repaired by cutting
     AudienceRefused             a condition or column with errors; has their diagnostics
     BadSignature                a provider's report that is not signed as it must be
+    BudgetFull                  a commit that wants more of a budget than is left
     CannotArrange               a scenario table's row that no customer can have
     CannotCompare               policies that cannot be compared over decisions
     CannotRollBack              no earlier policy or model to return to

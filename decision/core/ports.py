@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decision.core.budgets import BudgetCount
-from decision.core.clock import HOUR
+from decision.core.budgets import BudgetCount, WantedUnits
 from decision.core.counts import CountStore
 from decision.core.coupons import CouponStore
 from decision.core.delivery import Delivery, OutboxStore, SettledDelivery
@@ -150,6 +149,9 @@ class Commit(msgspec.Struct, kw_only=True):
     `deliveries`, all of this customer id, are due at once. Those `settled` are taken out; where one
     of them is not as it is said to be, nothing is written.
 
+    `units` are taken of budgets with it, see `BudgetStore`. Its id must then carry the customer's
+    partition.
+
     `wake` says when the customer is to be looked at next; None: as before. `tally` is added to the
     partition's counts of runs, see `core.timers`. Both need the section of events to be written.
     """
@@ -172,6 +174,7 @@ class Commit(msgspec.Struct, kw_only=True):
     settled: Sequence[SettledDelivery] = ()
     wake: Wake | None = None
     tally: Mapping[str, int] = {}
+    units: WantedUnits | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -278,9 +281,12 @@ class DocumentStore(Protocol):
         timeout: float | None = None,
     ) -> ReadResult: ...
 
-    async def commit(
-        self, commit: Commit, *, timeout: float | None = None
-    ) -> Committed | Conflict: ...
+    async def commit(self, commit: Commit, *, timeout: float | None = None) -> Committed | Conflict:
+        """Writes all of it, or nothing.
+
+        Raises:
+            BudgetFull: there is no room for one of its `units`, and nothing else is in the way.
+        """
 
     async def claim_answer(
         self,
@@ -373,31 +379,17 @@ class AliasStore(Protocol):
 class BudgetStore(Protocol):
     """Counters with a limit, outside any customer. `DocumentStore.read` reads them.
 
-    What is taken are units: see `core.budgets`, whose names they have. A token is the id of the
-    decision that takes. Of several processes each may hold some units, which nobody has taken yet.
+    What is taken are units: see `core.budgets`, whose names they have. A commit takes them, with
+    all that it writes or not at all, and its id is their token: a decision's id. Of several
+    processes each may hold some units, which nobody has taken yet.
     """
 
     async def prepare_budgets(self) -> None:
         """Does what the first decision that takes would otherwise wait for."""
 
-    async def take_budgets(
-        self,
-        limits: Mapping[str, int],
-        token: str,
-        *,
-        ends: Mapping[str, int] | None = None,
-        lasts: int = HOUR,
-        timeout: float | None = None,
-    ) -> str | None:
-        """Takes every named unit, or none: then returns the first for which there is no room.
-
-        `limits` is unit → what its counter may be at most, `ends` is unit → the time at which it
-        comes back unless it was settled before. For `lasts` microseconds the token is known:
-        taking again with it changes nothing.
-        """
-
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
-        """Gives back units that were taken with that token; a token gives back once."""
+        """Gives back units that were taken with that token, once: its commit, where it was not
+        written yet, is a conflict from then on."""
 
     async def settle_budgets(self, token: str, message: str, rank: int) -> None:
         """Counts (odd rank) or gives back (even rank) what a token took for a message.

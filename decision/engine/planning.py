@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from decision.core import calendar, consent, event_effects, records
-from decision.core.budgets import Spending
+from decision.core.budgets import Spending, WantedUnits
 from decision.core.coupons import WantedCode
 from decision.core.decide import Question, Verdict, choose_nothing, decide_in_steps
 from decision.core.definition import Selector
@@ -138,10 +138,10 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
         own = [] if self.event is None else [self.event]
         return own if self.journeys is None else [*own, *self.journeys.moments]
 
-    def budgets_to_take(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Of the units that the selections take of budgets, name → limit, and name → end.
+    def units_to_take(self, lasts: int) -> WantedUnits | None:
+        """The units that the selections take of budgets, remembered for so many microseconds.
 
-        The end is that of a reservation which then releases: the unit comes back by itself.
+        A unit of a reservation which then releases comes back by itself as that ends.
         """
         limits: dict[str, int] = {}
         ends: dict[str, int] = {}
@@ -156,7 +156,7 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
                     limits[unit] = limit.amount
                     if channel.reservation.then == "release":
                         ends[unit] = query.now + channel.reservation.expires_after
-        return limits, ends
+        return WantedUnits(limits, ends, lasts) if limits else None
 
     def codes_to_take(self) -> dict[str, dict[int, WantedCode]]:
         """Coupon pool → candidate → the code that is taken for it.

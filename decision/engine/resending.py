@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from decision.core import event_effects
+from decision.core.budgets import BudgetFull, WantedUnits
 from decision.core.clock import SECOND
 from decision.core.delivery import (
     Delivery,
@@ -53,17 +54,11 @@ async def send_again(runtime: Runtime, listed: ListedDelivery) -> str | None:
     delivery = listed.delivery
     if delivery.coupon:
         return CODE_RETURNED
-    token = runtime.new_id(delivery.customer_id)
-    units = _units(runtime, delivery)
-    if units and await runtime.store.take_budgets(units, token) is not None:
-        return Reason.BUDGET_SPENT.value
-    reason: str | None = CHANGED
+    change = partial(_reserve, runtime, delivery)
     try:
-        change = partial(_reserve, runtime, delivery)
         reason = await update(runtime, partial(resolve, runtime), delivery.customer_id, change)
-    finally:
-        if units and reason is not None:
-            await runtime.store.return_budgets(list(units), token)
+    except BudgetFull:
+        return Reason.BUDGET_SPENT.value
     if reason is None:
         # Under the id of a customer who was merged into another one, it is still there.
         for row in await runtime.store.deliveries_of(delivery.customer_id):
@@ -161,6 +156,8 @@ async def _reserve(
     write_id = runtime.new_id(document.customer_id)
     commit = commit_of(found, write_id, ("contacts",) if delivery.counts else ())
     commit.deliveries = [again]
+    if units := _units(runtime, delivery):
+        commit.units = WantedUnits(units)
     if document.customer_id == delivery.customer_id:
         one = SettledDelivery(id=delivery.id, channel=delivery.channel, only="always")
         commit.settled = [one]

@@ -8,13 +8,13 @@ from collections.abc import Collection
 import msgspec
 
 from decision.core import event_effects
-from decision.core.budgets import unit_named
+from decision.core.budgets import BudgetFull, unit_named
 from decision.core.clock import SECOND
 from decision.core.coupons import WantedCode, counter_of
 from decision.core.document import Contact, ContactState
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import decision_tag
-from decision.core.ports import Commit, Conflict, LogRecord, Section, Store
+from decision.core.ports import Commit, Committed, Conflict, LogRecord, Section, Store
 from decision.core.schema import Decision
 from decision.engine.answering import answer_of
 from decision.engine.following import Following
@@ -50,61 +50,59 @@ class TextTooLong(msgspec.Struct, frozen=True):
 async def reserve(
     store: Store, following: Following, plan: DecisionPlan, answer: Decision
 ) -> Done[Decision] | TryAgain | BudgetSpent | TextTooLong:
-    """Takes from budgets and coupon pools, then reserves and logs.
+    """Reserves, takes from budgets and logs, all in one commit; takes coupon codes before it.
 
     With coupon codes, the answer is rendered again.
 
     Where the deadline passes meanwhile, or a reply is lost, the decision is followed aside: the
     caller gets another answer, so nothing of this one stays.
     """
-    limits, ends = plan.budgets_to_take()
-    if limits:
-        try:
-            full = await store.take_budgets(
-                limits,
-                plan.decision_id,
-                ends=ends,
-                lasts=_kept(plan.query),
-                timeout=plan.query.left(),
-            )
-        except (asyncio.CancelledError, StoreUnavailable):
-            # Whether it was taken is not known. After it is returned, a late taking takes nothing.
-            following.withdraw(_ungiven(plan, limits, reserved=False))
-            raise
-        if full is not None:
-            counter = unit_named(full).counter
-            wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
-            return BudgetSpent(counter, limits[full] - wanted + 1)
     pools = plan.codes_to_take() if plan.query.snapshot.policy.coupons else {}
     if pools:
         try:
             refused = await _take_codes(store, plan, pools)
             if refused is not None:
-                await _give_back(store, plan, limits, pools)
+                await _return_codes(store, plan, pools)
                 return refused
         except (asyncio.CancelledError, StoreUnavailable):
-            following.withdraw(_ungiven(plan, limits, pools, reserved=False))
+            following.withdraw(_ungiven(plan, pools=pools, reserved=False))
             raise
         answer = answer_of(plan)
+    commit = decision_commit(plan, answer)
     try:
-        reply = await store.commit(decision_commit(plan, answer), timeout=plan.query.left())
-        if isinstance(reply, Conflict):
-            await _give_back(store, plan, limits, pools)
+        reply = await _committed(store, plan, commit)
+        if not isinstance(reply, Committed):
+            await _return_codes(store, plan, pools)
     except (asyncio.CancelledError, StoreUnavailable) as error:
         sent = not isinstance(error, StoreUnavailable) or error.uncertain
         delivered = _is_delivered(plan) and plan.query.step is None
         reserved = sent and (bool(plan.verdict.chosen) or delivered)
-        if (reserved and plan.query.step is None) or limits or pools:
-            ungiven = _ungiven(plan, limits, pools, reserved=reserved)
+        budgets = commit.units.limits if sent and commit.units is not None else ()
+        if (reserved and plan.query.step is None) or budgets or pools:
+            ungiven = _ungiven(plan, budgets, pools, reserved=reserved)
             if reserved and delivered:
                 ungiven = msgspec.structs.replace(ungiven, deliveries=withdrawals(answer))
             following.withdraw(ungiven)
         raise
     if isinstance(reply, Conflict):
         return TryAgain(reply.latest)
+    if isinstance(reply, BudgetSpent):
+        return reply
     if not reply.durable:
         answer = msgspec.structs.replace(answer, degraded=[*answer.degraded, "durability"])
     return Done(answer)
+
+
+async def _committed(
+    store: Store, plan: DecisionPlan, commit: Commit
+) -> Committed | Conflict | BudgetSpent:
+    try:
+        return await store.commit(commit, timeout=plan.query.left())
+    except BudgetFull as full:
+        assert commit.units is not None
+        limits, counter = commit.units.limits, unit_named(full.unit).counter
+        wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
+        return BudgetSpent(counter, limits[full.unit] - wanted + 1)
 
 
 async def _take_codes(
@@ -131,18 +129,18 @@ async def _take_codes(
     return TextTooLong(overlong, printed_codes=True) if overlong else None
 
 
-async def _give_back(
-    store: Store, plan: DecisionPlan, limits: Collection[str], pools: Collection[str]
-) -> None:
+async def _return_codes(store: Store, plan: DecisionPlan, pools: Collection[str]) -> None:
     """Gives back what was taken, where nothing was written."""
-    if limits:
-        await store.return_budgets(list(limits), plan.decision_id)
     for pool in pools:
         await store.return_codes(pool, plan.decision_id, plan.query.now)
 
 
 def _ungiven(
-    plan: DecisionPlan, limits: Collection[str], pools: Collection[str] = (), *, reserved: bool
+    plan: DecisionPlan,
+    budgets: Collection[str] = (),
+    pools: Collection[str] = (),
+    *,
+    reserved: bool,
 ) -> UngivenDecision:
     lasts = plan.query.snapshot.policy.settings.request_id_lasts
     return UngivenDecision(
@@ -151,7 +149,7 @@ def _ungiven(
         request_id=plan.query.request.request_id,
         claim=plan.decision_id,
         until=told_until(lasts, int(plan.query.elapsed() * SECOND)),
-        budgets=list(limits),
+        budgets=list(budgets),
         pools=list(pools),
         reserved=reserved,
         stands=plan.query.step is not None,
@@ -195,6 +193,7 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         event_ids=[event.id] if event is not None else [],
         event_ids_last=query.settings.event_ids_last,
         deliveries=deliveries_of(plan, answer) if _is_delivered(plan) else (),
+        units=plan.units_to_take(_kept(query)),
     )
     if plan.journeys is not None:
         held_until = None

@@ -14,7 +14,7 @@ from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import encode_section
 
-_HEAD: Final = Struct("<d8s3II3BBBI")
+_HEAD: Final = Struct("<d8s3II3BBBIB")
 """What every commit says to `commit.lua`, which describes it."""
 
 
@@ -47,7 +47,8 @@ class EncodedCommit(NamedTuple):
         keeps = bool(commit.request_id)
         uses = [(one in self.expect) + 2 * (one in self.write) for one in LETTERS]
         head = (until, self.digest, *self.versions, self.first_version, *uses)
-        arguments: list[str | bytes | int] = [_HEAD.pack(*head, sent, keeps, len(digests))]
+        tail = (sent, keeps, len(digests), commit.units is not None)
+        arguments: list[str | bytes | int] = [_HEAD.pack(*head, *tail)]
         for use, section in zip(uses, self.sections, strict=True):
             if use > 1:
                 arguments.append(section)

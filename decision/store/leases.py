@@ -1,8 +1,8 @@
 """Budgets without a hot key: units are leased to processes in portions.
 
 The *home* of all budgets is one slot, `{budget}`. It is asked for a portion now and then, never for
-each decision. What a decision takes is noted in the partition of its id, where its customer's keys
-are, so this work is spread over all nodes.
+each decision. What a decision takes is noted by its commit, in the partition of its customer, so
+this work is spread over all nodes, and costs no round trip.
 
     home        n:<counter>     how much is taken or leased; a grant never makes it exceed the limit
                 leases          lease → when it is over, unless it is renewed (this server's clock)
@@ -15,11 +15,14 @@ are, so this work is spread over all nodes.
 **Opening.** A process makes up a name, opens the lease in every partition, and only then registers
 it at home with its first portion. A name is never used again.
 
-**Taking.** Of a portion, a decision's units are set aside in memory (`Lease.rest`). Then one script
-in the partition notes them, if the lease is still open there. Where it is not, or the token is
-known, nothing was taken and they are set back. Without room in the portion the home is asked for
-another: half of an equal share of what is left, at least what is needed now, at most twice what the
-process used of the last one; so portions shrink with the rest, down to what one decision needs.
+**Taking.** Of a portion, a decision's units are set aside in memory (`Portion.rest`). Its commit
+names the lease, and notes them with the record, in one step, if the lease is still open there.
+Where it is not, nothing is written: the units are of another lease then, and the commit is sent
+again. A commit that writes nothing for another reason takes nothing either. So whenever the process
+dies, units are noted for what was written, and no others. Without room in the portion the home is
+asked for another: half of an equal share of what is left, at least what is needed now, at most
+twice what the process used of the last one; so portions shrink with the rest, down to what one
+decision needs.
 
 **Coming back.** A released or expired contact's units are taken off the partition's note of the
 process that hears of it, in one script, and are its own to give from then on. What a process does
@@ -31,7 +34,8 @@ it is added up; 4. one script at home gives back the difference, once; 5. the no
 Each step may be repeated, or done by two at once. A process that was only slow finds its lease
 closed where it takes next, and opens another one: nothing depends on clocks that agree. A lease
 whose home's reply was lost is given up and settled in the same way, and so is each one after an
-hour.
+hour. Where the reply to a commit was lost, its units stay set aside until the token is returned,
+which tells whether they were taken, or the lease ends.
 
 **Why no limit is exceeded.** All that was given is in `n`, and a grant is refused that would make
 `n` exceed the limit. What partitions note for a lease never exceeds what it was given, as the

@@ -23,15 +23,11 @@ class MemoryStore(MemoryLooking, MemoryDrafts, MemorySessions, MemoryServers, Me
 
     >>> import asyncio
     >>> async def example() -> None:
-    ...     store = MemoryStore(clock=lambda: 0.0)
+    ...     store = MemoryStore(clock=lambda: 0.0, spent={"coupon:total": 1})
     ...     print(await store.set_alias("email", "li@mail.cn", "c-1024"))
-    ...     print(await store.take_budgets({"coupon:total": 1}, token="first"))
-    ...     print(await store.take_budgets({"coupon:total": 1}, token="second"))
     ...     print((await store.read("c-1024", budgets=["coupon:total"])).budgets)
     >>> asyncio.run(example())
     c-1024
-    None
-    coupon:total
     {'coupon:total': 1}
     """
 

@@ -91,7 +91,7 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
         await engine.decide(request(next(names)))
         points = await commands_of(proxy, lambda: engine.decide(request(next(names))))
         assert {*points} >= {("GET", 1), ("HGET", 1), ("ZMSCORE", 1)}
-        assert {*points} >= {("EVALSHA", 1), ("EVALSHA", 2)}  # the budget, the commit
+        assert [one for one in points if one[0] == "EVALSHA"] == [("EVALSHA", 1)]  # the commit
         for (name, nth), action in itertools.product(points, ACTIONS):
             customer = next(names)
             getattr(proxy, action)(name, nth)
@@ -120,7 +120,7 @@ async def test_a_decision_is_made_once_whatever_operation_fails(
     assert ended == (0 if then == "release" else spent)  # nothing stays taken that ends
     print(f"\n{spent} of the budget spent on {tried + 2} contacts")
     print(f"\n{tried} fault points, {degraded} answered with silence")
-    assert tried >= 15
+    assert tried >= 12
 
 
 @pytest.mark.parametrize("then", ["count", "release"])
@@ -174,7 +174,7 @@ async def test_an_answer_without_the_decision_leaves_nothing_reserved_whatever_o
             held += 1
             assert await units(redis_store) == held, where
         await store.close()
-    assert len(points) >= 4
+    assert len(points) >= 3
 
 
 async def units(store: RedisStore) -> int:
@@ -258,7 +258,7 @@ async def test_one_dropped_reply_of_the_commit_leaves_one_contact_and_one_record
         engine = await engine_on(store)
         for number in range(20):
             customer = f"d-{number}"
-            proxy.drop_reply("EVALSHA", 2 if number % 2 else 1)
+            proxy.drop_reply("EVALSHA")
             asked = DecisionRequest(placement="outbound", customer_id=customer)
             decision = await engine.decide(asked)
             contacts, selections, _ = await stored(redis_store, customer)

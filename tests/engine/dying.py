@@ -11,8 +11,8 @@ from tests.engine.conftest import Clock
 
 
 class Dying(MemoryStore):
-    """While `dies` is set, it is lost at the step `lost`: after budgets or codes are taken
-    (`take`), before the `commit` or `after the commit`, before budgets are settled (`settle`).
+    """While `dies` is set, it is lost at the step `lost`: after codes are taken (`take`),
+    before the `commit` or `after the commit`, before budgets are settled (`settle`).
     """
 
     def __init__(self, clock: Clock, lost: str) -> None:
@@ -23,11 +23,6 @@ class Dying(MemoryStore):
     def _reach(self, step: str, *, done: bool) -> None:
         if self.dies and self.lost == step:
             raise StoreUnavailable("down", uncertain=done)
-
-    async def take_budgets(self, *args: Any, **more: Any) -> Any:
-        found = await super().take_budgets(*args, **more)
-        self._reach("take", done=True)
-        return found
 
     async def take_codes(self, *args: Any, **more: Any) -> Any:
         found = await super().take_codes(*args, **more)

@@ -19,7 +19,7 @@ _number: ContextVar[int | None] = ContextVar("number", default=None)
 """Which of the works an operation belongs to; tasks that a work starts belong to it as well."""
 GATED = frozenset(
     {"read", "commit", "claim_answer", "disclaim_answer", "set_alias", "erase"}
-    | {"take_budgets", "return_budgets", "settle_budgets", "expire_budgets"}
+    | {"return_budgets", "settle_budgets", "expire_budgets"}
     | {"take_codes", "return_codes", "settle_code", "expire_codes", "redeem_code"}
     | {"stage_codes", "coupon_pools", "pools_with", "drop_codes", "open_codes"}
 )

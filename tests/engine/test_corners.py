@@ -18,6 +18,7 @@ from decision.engine import InputError, NotFound
 from decision.store.memory_store import MemoryStore
 from tests.engine.conftest import RULES, Clock
 from tests.engine.test_engine import ask, tell
+from tests.store.build import take
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -179,7 +180,7 @@ async def test_a_spent_budget_is_remembered_through_conflicts(make_engine: Make)
     store = Conflicting()
     rules = OPT_OUT.replace("total: 5", "total: 1").replace('exploration: "off"', "exploration: 0")
     engine = await make_engine(rules, store)
-    await store.take_budgets({"offer:total": 1}, "somebody")
+    await take(store, {"offer:total": 1}, "somebody")
     for number in range(30):
         store.conflicts = 1
         decision = await ask(engine, f"c-{number}")
@@ -226,8 +227,8 @@ async def test_an_erased_customer_does_not_come_back_into_the_log(make_engine: M
 
 async def test_a_deadline_gives_budgets_back(make_engine: Make) -> None:
     class Slow(MemoryStore):
-        async def take_budgets(self, limits: Any, token: str, **more: Any) -> Any:
-            found = await super().take_budgets(limits, token, **more)
+        async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
+            found = await super().commit(commit, timeout=timeout)
             await asyncio.sleep(0.2)
             return found
 
@@ -246,28 +247,20 @@ async def until_nothing_is_spent(store: Any) -> None:
     raise AssertionError("the budget is not given back")
 
 
-@pytest.mark.parametrize("slow", ["commit", "return_budgets"])
-async def test_a_deadline_while_a_budget_is_given_back_does_not_lose_it(
-    make_engine: Make, slow: str
+async def test_a_deadline_before_a_conflict_is_known_takes_nothing_of_a_budget(
+    make_engine: Make,
 ) -> None:
-    """Another write came first, and the deadline passes before that is known or made good."""
-
     class Slow(Conflicting):
         async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
-            if slow == "commit":
-                await asyncio.sleep(0.05)
-            return await super().commit(commit, timeout=timeout)
-
-        async def return_budgets(self, names: Any, token: str) -> None:
-            if slow == "return_budgets":
-                await asyncio.sleep(0.05)
-            await super().return_budgets(names, token)
+            found = await super().commit(commit, timeout=timeout)
+            await asyncio.sleep(0.05)
+            return found
 
     store = Slow()
     store.conflicts = 1
     engine = await make_engine(OPT_OUT, store)
     assert "deadline" in (await ask(engine, deadline_ms=20)).degraded
-    assert (await store.read("", budgets=("offer:total",))).budgets["offer:total"] == 1
+    assert (await store.read("", budgets=("offer:total",))).budgets["offer:total"] == 0
     await until_nothing_is_spent(store)
 
 

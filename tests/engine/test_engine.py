@@ -21,6 +21,7 @@ from decision.core.schema import (
 )
 from decision.engine import Engine, InputError, NotFound
 from tests.engine.conftest import Clock
+from tests.store.build import take
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -411,7 +412,7 @@ async def test_a_longer_window_and_a_lower_budget_are_cautioned_about(
     shared = RULES + "budgets: {all: {of: {purpose: marketing}, at_most: 9, per: calendar day}}\n"
     limits = {"all/times/day:2026-11-21/offer/1": 9}
     for number in range(9):
-        await store.take_budgets(limits, f"t-{number}")
+        await take(store, limits, f"t-{number}")
     assert await cautions(shared) == ()
     (caution,) = await cautions(shared.replace("at_most: 9", "at_most: 8"))
     assert "the budget all is 8, but 9 are spent already" in caution

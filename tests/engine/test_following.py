@@ -465,7 +465,7 @@ class Slow(Gated):
 
     def __getattr__(self, name: str) -> Any:
         found = super().__getattr__(name)
-        if name not in ("commit", "claim_answer", "take_budgets"):
+        if name not in ("commit", "claim_answer"):
             return found
 
         async def operate(*args: Any, **options: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from decision.core.budgets import WantedUnits
 from decision.core.clock import DAY, HOUR, MINUTE, SECOND, from_micros, to_micros
 from decision.core.errors import StoreUnavailable
 from decision.core.ports import Commit, Conflict
@@ -255,7 +256,7 @@ async def test_sixty_four_customers_at_once_spend_to_the_last_cent_and_no_more(
     assert 1_230_000 - await spent(engine) < 20_000
 
 
-@pytest.mark.parametrize("lost", ["commit", "after the commit", "take", "settle"])
+@pytest.mark.parametrize("lost", ["commit", "after the commit", "settle"])
 async def test_what_a_crash_leaves_is_given_back_once_when_it_is_sent_again(
     make_engine: Make, clock: Clock, lost: str
 ) -> None:
@@ -320,13 +321,10 @@ async def test_what_is_lost_to_a_race_is_looked_up_again_and_the_rest_still_give
     """Another takes most of what is left after the decision has read it."""
 
     class Racing(MemoryStore):
-        async def take_budgets(self, limits: Any, token: str, **more: Any) -> Any:
-            if token != "other" and "other" not in self._tokens:
-                counter = next(iter(limits)).rsplit("/", 2)[0]
-                await super().take_budgets({f"{counter}/a/90000": 120_000}, "other")
-            return await super().take_budgets(limits, token, **more)
-
         async def commit(self, commit: Commit, *, timeout: float | None = None) -> Any:
+            if commit.units is not None and "other" not in self._tokens:
+                counter = next(iter(commit.units.limits)).rsplit("/", 2)[0]
+                self._take(WantedUnits({f"{counter}/a/90000": 120_000}), "other")
             found = await super().commit(commit, timeout=timeout)
             assert not isinstance(found, Conflict)
             return found

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from decision.core.budgets import BudgetFull, WantedUnits
 from decision.core.clock import HOUR
 from decision.core.document import Contact, ContactKind, Document
-from decision.core.identifiers import decision_id, partition_of
-from decision.core.ports import Commit, LogRecord, ReadResult, Section, Store
+from decision.core.identifiers import decision_id, partition_in, partition_of
+from decision.core.ports import Commit, LogRecord, ReadResult, Section, Store, Version
 
 NOW = 1_795_000_000_123_456
 PUSH = ContactKind("coupon", "push", "marketing", "retention", ("sale", "新"))
@@ -64,6 +66,42 @@ async def put(store: Store, document: Document) -> None:
     commit = commit_of(found, "profile", "contacts", "events")
     commit.document = document
     await store.commit(commit)
+
+
+async def take(
+    store: Store,
+    limits: Mapping[str, int],
+    token: str,
+    *,
+    ends: Mapping[str, int] | None = None,
+    records: Sequence[LogRecord] = (),
+) -> str | None:
+    """Takes units by a commit of a customer in the token's partition; the one without room.
+
+    Taking again with the token is a conflict, which changes nothing.
+    """
+    commit = Commit(
+        id=token,
+        customer_id=customer_in(partition_in(token)),
+        document=Document(customer_id=""),
+        version=Version(),
+        expect=(),
+        records=records,
+        units=WantedUnits(limits, ends or {}),
+    )
+    try:
+        await store.commit(commit)
+    except BudgetFull as full:
+        return full.unit
+    return None
+
+
+@cache
+def customer_in(partition: int) -> str:
+    """A customer of a partition."""
+    return next(
+        name for name in map("of-{}".format, itertools.count()) if partition_of(name) == partition
+    )
 
 
 LASTS = {"answer_lasts": HOUR, "event_ids_last": HOUR}

@@ -19,7 +19,7 @@ from decision.core.identifiers import partition_of
 from decision.core.ports import Committed, Conflict
 from decision.store import EmbeddedRedis, RedisStore
 from decision.store.scripts import SCRIPTS
-from tests.store.build import PUSH, commit_of, record, with_contact
+from tests.store.build import PUSH, commit_of, record, take, with_contact
 from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
@@ -206,12 +206,13 @@ async def test_a_read_that_is_lost_fails_and_is_not_uncertain(
 
 
 async def test_no_other_write_is_repeated(store: RedisStore, proxy: Proxy) -> None:
-    await store.take_budgets({"a": 5}, "t0")
-    proxy.drop_reply(SCRIPTS["take_budgets"].digest)
+    await take(store, {"a": 5}, "t0")
+    await take(store, {"a": 5}, "t1")
+    proxy.drop_reply(SCRIPTS["return_budgets"].digest)
     with pytest.raises(StoreUnavailable) as raised:
-        await store.take_budgets({"a": 5}, "t1")
+        await store.return_budgets(["a"], "t1")
     assert raised.value.uncertain
-    assert (await store.read("c", budgets=["a"])).budgets == {"a": 2}
+    assert (await store.budget_counts(["a"]))["a"].taken == 1
 
 
 async def test_the_scripts_are_sent_again_when_redis_has_forgotten_them(store: RedisStore) -> None:
@@ -219,7 +220,7 @@ async def test_the_scripts_are_sent_again_when_redis_has_forgotten_them(store: R
     commit = commit_of(await with_contact(store), "contacts", records=[record()])
     assert await store.commit(commit) == Committed()
     assert await contacts_and_records(store) == (1, 1)
-    assert await store.take_budgets({"a": 1}, "t") is None
+    assert await take(store, {"a": 1}, "t") is None
     assert await store.erase("c-1", record("erasure"))
 
 

@@ -26,6 +26,7 @@ from decision.store import RedisStore
 from decision.store.in_redis import leases
 from decision.store.leases import Lease, Views, Wanted, look_up
 from decision.store.scripts import SCRIPTS
+from tests.store.build import take
 from tests.store.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,7 @@ async def all_over(store: RedisStore) -> None:
 async def take_all(store: RedisStore, limit: int, tokens: str) -> int:
     """How many units a process gets until the budget is spent."""
     for number in range(limit + 2):
-        if await store.take_budgets({UNIT: limit}, f"{tokens}-{number}") is not None:
+        if await take(store, {UNIT: limit}, f"{tokens}-{number}") is not None:
             break
         assert number < limit, "the limit is exceeded"
     return number
@@ -100,7 +101,7 @@ async def test_what_a_dead_process_held_comes_back_after_its_lease(
     await dead.start()
     await alive.start()
     for number in range(3):
-        assert await dead.take_budgets({UNIT: 20}, f"d{number}") is None
+        assert await take(dead, {UNIT: 20}, f"d{number}") is None
     held = (await alive.budget_counts([UNIT]))[UNIT]
     assert held.taken == 3 and held.held > 0
     assert await take_all(alive, 20, "x") == 20 - 3 - held.held
@@ -118,7 +119,7 @@ async def test_a_process_that_was_taken_for_dead_takes_no_more_of_its_lease(
     """It was only slow: what it held is somebody else's by now."""
     slow = other_stores()
     await slow.start()
-    assert await slow.take_budgets({UNIT: 20}, "s") is None
+    assert await take(slow, {UNIT: 20}, "s") is None
     assert slow._lease is not None and slow._lease.portions[UNIT].rest > 0
     await redis_store._settle(slow._lease.id)
     assert await take_all(redis_store, 20, "r") == 19
@@ -131,7 +132,7 @@ async def test_what_lies_idle_goes_to_others_and_a_debt_is_told(
 ) -> None:
     idle = other_stores()
     await idle.start()
-    assert await idle.take_budgets({UNIT: 20}, "i") is None
+    assert await take(idle, {UNIT: 20}, "i") is None
     lease = idle._lease
     assert lease is not None
     for _ in range(2):
@@ -140,7 +141,7 @@ async def test_what_lies_idle_goes_to_others_and_a_debt_is_told(
     assert await take_all(redis_store, 20, "r") == 19
     await idle.settle_budgets("i", "a", 2)
     await idle._look_after(lease)
-    assert await redis_store.take_budgets({UNIT: 20}, "again") is None
+    assert await take(redis_store, {UNIT: 20}, "again") is None
     await idle.settle_budgets("i", "a", 3)  # the customer saw it after all
     await idle._look_after(lease)
     assert await taken(redis_store) == 21
@@ -152,19 +153,39 @@ async def test_a_portion_is_found_again_where_the_reply_of_its_home_was_lost(
     async with Proxy(redis_url) as proxy:
         store = RedisStore(proxy.url, prefix=prefix)
         await store.start()
-        for script in ("lease_budgets", "take_budgets"):
+        for script in ("lease_budgets", "commit"):
             proxy.drop_reply(SCRIPTS[script].digest)
             with contextlib.suppress(StoreUnavailable):
-                await store.take_budgets({UNIT: 30}, f"lost-{script}")
+                await take(store, {UNIT: 30}, f"lost-{script}")
             await settled(store)
         await store.return_budgets([UNIT], "lost-lease_budgets")
-        await store.return_budgets([UNIT], "lost-take_budgets")
+        await store.return_budgets([UNIT], "lost-commit")
         assert await take_all(store, 30, "t") == 30
         await store.close()
 
 
+async def test_a_commit_whose_reply_was_lost_took_its_units_once_or_not_at_all(
+    redis_url: str, prefix: str
+) -> None:
+    """Though it writes nothing by which it would be known again but these units."""
+    async with Proxy(redis_url) as proxy:
+        store = RedisStore(proxy.url, prefix=prefix)
+        await store.start()
+        await take(store, {UNIT: 9}, "first")
+        lease = store._lease
+        assert lease is not None
+        for number, fault in enumerate((proxy.cut_before, proxy.drop_reply, proxy.cut_mid_reply)):
+            fault(SCRIPTS["commit"].digest)
+            for _ in range(2):  # the second one is a conflict
+                assert await take(store, {UNIT: 9}, f"t{number}") is None
+                counts = (await store.budget_counts([UNIT]))[UNIT]
+                assert counts == (number + 2, lease.portions[UNIT].rest)
+                assert not lease.doubtful
+        await store.close()
+
+
 async def test_leases_leave_nothing_behind(redis_store: RedisStore) -> None:
-    await redis_store.take_budgets({UNIT: 20}, "t")
+    await take(redis_store, {UNIT: 20}, "t")
     await redis_store.give_leases_back()
     keys = redis_store.keys
     call = redis_store._caller()
@@ -180,7 +201,7 @@ async def test_damaged_reservations_are_removed_and_damaged_notes_give_nothing_b
 ) -> None:
     """Where it is not known what was taken, all that was leased counts as taken."""
     keys, call = redis_store.keys, redis_store._caller(write=True)
-    await redis_store.take_budgets({UNIT: 20}, "t", ends={UNIT: 5})
+    await take(redis_store, {UNIT: 20}, "t", ends={UNIT: 5})
     lease = redis_store._lease
     assert lease is not None
     given = 1 + lease.portions[UNIT].rest
@@ -200,7 +221,7 @@ async def test_what_is_on_its_way_home_is_not_given_meanwhile(
     """Somebody else may have it by the time the home's reply comes."""
     other = other_stores()
     await other.start()
-    assert await redis_store.take_budgets({UNIT: 20}, "first") is None
+    assert await take(redis_store, {UNIT: 20}, "first") is None
     lease, run = redis_store._lease, redis_store._run
     assert lease is not None
 
@@ -215,7 +236,7 @@ async def test_what_is_on_its_way_home_is_not_given_meanwhile(
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert lease.own(UNIT) > 0 == lease.portions[UNIT].rest
-    assert await redis_store.take_budgets({UNIT: 20}, "second") == UNIT
+    assert await take(redis_store, {UNIT: 20}, "second") == UNIT
     await looking
     assert await taken(redis_store) == 20
 
@@ -301,7 +322,7 @@ async def _take_for_ever(url: str, prefix: str, limit: int) -> None:
     while True:
         names = [f"{os.getpid()}-{number + one}" for one in range(10)]
         number += 10
-        takes = (store.take_budgets({UNIT: limit}, name) for name in names)
+        takes = (take(store, {UNIT: limit}, name) for name in names)
         if any(await asyncio.gather(*takes)):
             await asyncio.sleep(0.05)
 
@@ -309,6 +330,25 @@ async def _take_for_ever(url: str, prefix: str, limit: int) -> None:
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+class Dead(Exception):
+    """A process that is not there any more."""
+
+
+def at_commit(store: RedisStore, instead: Callable[..., Any] | None) -> None:
+    """What a process does in place of sending a commit; None: it sends it."""
+    vars(store.connection).pop("call", None)
+    if instead is None:
+        return
+    call = store.connection.call
+
+    async def called(command: Any, *args: Any, **more: Any) -> Any:
+        if command[1] == SCRIPTS["commit"].digest:
+            return await instead(call, command, *args, **more)
+        return await call(command, *args, **more)
+
+    store.connection.call = called  # type: ignore[method-assign]
 
 
 class Processes(RuleBasedStateMachine):
@@ -353,7 +393,7 @@ class Processes(RuleBasedStateMachine):
         self.tokens += times
 
         async def together() -> list[str | None]:
-            takes = (self.stores[number].take_budgets(units, name) for name in names)
+            takes = (take(self.stores[number], units, name) for name in names)
             return await asyncio.gather(*takes)
 
         for name, full in zip(names, self.runner.run(together()), strict=True):
@@ -388,6 +428,37 @@ class Processes(RuleBasedStateMachine):
         """Without a word; another process comes in its place."""
         self.dead.append(self.stores[number])
         self.stores[number] = self.process()
+
+    @rule(number=st.integers(0, 2), arrives=st.booleans())
+    def die_while_taking(self, number: int, arrives: bool) -> None:
+        """The units are set aside, and the commit is sent; Redis may have got it."""
+
+        async def dying(call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+            if arrives and await call(*args, **more) == 1:
+                self.held[token] = dict.fromkeys(units, 1)
+            raise Dead
+
+        token, units = f"t{self.tokens}", {UNIT: self.limits[UNIT]}
+        self.tokens += 1
+        at_commit(self.stores[number], dying)
+        with contextlib.suppress(Dead):
+            self.runner.run(take(self.stores[number], units, token))
+        self.die(number)
+
+    @rule(number=st.integers(0, 1))
+    def take_of_a_lease_that_is_settled_meanwhile(self, number: int) -> None:
+        """By another process, which believed this one dead; it takes of its next lease."""
+        taker, other = self.stores[number], self.stores[2]
+
+        async def settled(call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+            at_commit(taker, None)
+            if taker._lease is not None:
+                await other._settle(taker._lease.id)
+            return await call(*args, **more)
+
+        at_commit(taker, settled)
+        self.take(number, 0, 3)
+        at_commit(taker, None)
 
     @rule(number=st.integers(0, 2))
     def leases_end(self, number: int) -> None:

@@ -24,7 +24,7 @@ from decision.core.document import Document, EventHistory
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Store
 from decision.store import MemoryStore, RedisStore
-from tests.store.build import new_id
+from tests.store.build import new_id, take
 from tests.store.documents import KINDS, contacts, kind
 
 _numbers = itertools.count()
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
                 case "delete":
                     return await store.delete_alias("email", one, other)
                 case "take":
-                    return await store.take_budgets(limits, one)
+                    return await take(store, limits, one)
                 case "return":
                     return await store.return_budgets(list(limits), one)
                 case _:
@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
         async def call(store: Store) -> Any:
             match what:
                 case "take":
-                    return await store.take_budgets(limits, token, ends=ends)
+                    return await take(store, limits, token, ends=ends)
                 case "settle":
                     return await store.settle_budgets(token, message, rank)
                 case "return":

@@ -19,7 +19,7 @@ from decision.store.commits import commit_digest
 from decision.store.in_redis.server import check_server, parse_info
 from decision.store.keys import event_digest
 from decision.store.scripts import Script
-from tests.store.build import commit_of, record, with_contact
+from tests.store.build import commit_of, record, take, with_contact
 from tests.store.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ async def test_a_days_budget_is_forgotten_after_it_and_a_total_never(
     redis_store: RedisStore,
 ) -> None:
     keys = redis_store.keys
-    await redis_store.take_budgets({"coupon:total": 9, "coupon:2026-11-21": 5}, "t")
+    await take(redis_store, {"coupon:total": 9, "coupon:2026-11-21": 5}, "t")
     lasts = await ask(redis_store, "PTTL", keys.budget("coupon:2026-11-21"))
     assert 48 * HOUR // 1000 < lasts <= 72 * HOUR // 1000
     assert await ask(redis_store, "PTTL", keys.budget("coupon:total")) == -1
@@ -84,10 +84,10 @@ async def test_a_period_of_money_is_kept_until_after_its_end(redis_store: RedisS
     keys, day = redis_store.keys, 24 * HOUR // 1000
     for per, days in (("day", 3), ("week", 10), ("month", 34)):
         counter = f"sms/EUR/{per}:2026-11-01"
-        await redis_store.take_budgets({f"{counter}/coupon/5": 9}, f"t-{per}")
+        await take(redis_store, {f"{counter}/coupon/5": 9}, f"t-{per}")
         lasts = await ask(redis_store, "PTTL", keys.budget(counter))
         assert (days - 1) * day < lasts <= days * day
-    await redis_store.take_budgets({"sms/EUR/ever/month:2026-11-01/5": 9}, "t")
+    await take(redis_store, {"sms/EUR/ever/month:2026-11-01/5": 9}, "t")
     assert await ask(redis_store, "PTTL", keys.budget("sms/EUR/ever")) == -1
 
 

@@ -16,7 +16,7 @@ from decision.core.ports import LogRecord
 from decision.core.timers import ClaimedWake, Wake
 from decision.store import RedisStore
 from decision.store.pipelined_connection import PipelinedConnection
-from tests.store.build import EMAIL, PUSH, commit_of, new_id, record, with_contact
+from tests.store.build import EMAIL, PUSH, commit_of, new_id, record, take, with_contact
 from tests.store.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ async def read_budgets_again(store: RedisStore) -> None:
 async def take_twice(store: RedisStore) -> None:
     """The second decision takes of the portion that the first one was given."""
     for token in ("t", "u"):
-        await store.take_budgets({"a": 9, "b": 8}, token)
+        await take(store, {"a": 9, "b": 8}, token)
 
 
 Call = Callable[[RedisStore], Awaitable[Any]]
@@ -96,7 +96,7 @@ CALLS: dict[str, tuple[Call, list[str]]] = {
     "resolve": (lambda store: store.resolve_alias("email", "a"), ["GET"]),
     "set alias": (lambda store: store.set_alias("email", "b", "c-1"), ["set_alias"]),
     "delete alias": (lambda store: store.delete_alias("email", "b", "c-1"), ["delete_alias"]),
-    "take budgets": (take_twice, [OPEN, "lease_budgets", "take_budgets", "take_budgets"]),
+    "take budgets": (take_twice, [OPEN, "lease_budgets", "commit", "commit"]),
     "settle budgets": (lambda store: store.settle_budgets("t", "a", 1), ["settle_budgets"]),
     "expire budgets": (lambda store: store.expire_budgets(1), [" ".join(["ZRANGE"] * 256)]),
     "return budgets": (lambda store: store.return_budgets(["a", "b"], "t"), ["return_budgets"]),

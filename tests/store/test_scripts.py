@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from decision.store import RedisStore, codec
+from decision.store.deliveries import pack as msgpack
 from decision.store.refusals import Refused
 
 pytestmark = pytest.mark.anyio
@@ -57,10 +58,11 @@ def head(
     sent: bool = False,
     asked: bool = False,
     events: int = 0,
+    takes: bool = False,
 ) -> bytes:
     """What every commit says first; sections by their letters."""
     uses = [(letter in compared) + 2 * (letter in written) for letter in "pce"]
-    return pack("<d8s3II3BBBI", until, digest, *read, start, *uses, sent, asked, events)
+    return pack("<d8s3II3BBBIB", until, digest, *read, start, *uses, sent, asked, events, takes)
 
 
 CUSTOMER = ["document", "log", "answers", "events"]
@@ -78,7 +80,7 @@ async def test_commit_writes_once_and_gives_the_state_where_it_conflicts(run: Ru
     new = head(ONE, "pce", written="pc", asked=True, events=1)
     first = (new, b"profile", b"contacts", *kept, "decision", "d-1", b"body")
     assert is_entry(await run("commit", CUSTOMER, *first))
-    assert await run("commit", CUSTOMER, *first) == 1  # its digest is in the document
+    assert await run("commit", CUSTOMER, *first) == 2  # its digest is in the document
     document = codec.join(ONE, (7, 7, 7), (b"profile", b"contacts", b""))
     again = (head(TWO, asked=True, events=2), "r", b"other", 1, 1, b"new", b"event-1")
     assert await run("commit", CUSTOMER, *again) == [document, b"answer", [2]]
@@ -107,7 +109,7 @@ async def test_commit_writes_one_section_and_leaves_the_others_as_they_are(run: 
 async def test_commit_sent_again_finds_its_record_in_the_log(run: Run) -> None:
     logged = ("decision", "d-1", b"body")
     assert is_entry(await run("commit", LEAN, head(), *logged))
-    assert await run("commit", LEAN, head(sent=True), *logged) == 1
+    assert await run("commit", LEAN, head(sent=True), *logged) == 2
     found = await run("find_record", ["log"], "decision", "d-1", "-", "+", 1)
     assert found == [b"body", b""]
     found = await run("find_record", ["log"], "decision", "d-2", "-", "+", 1)
@@ -121,7 +123,7 @@ async def test_commit_after_its_time_says_what_time_it_is(run: Run) -> None:
     late = head(written="p", until=until)
     assert await run("commit", LEAN, late, b"profile") > until
     assert await run("commit", LEAN, head(written="p"), b"profile") == 1
-    assert await run("commit", LEAN, late, b"profile") == 1  # it was written in time
+    assert await run("commit", LEAN, late, b"profile") == 2  # it was written in time
 
 
 async def test_an_answer_is_kept_as_long_as_somebody_claims_it(run: Run) -> None:
@@ -192,22 +194,62 @@ async def test_a_lease_that_is_over_is_named_until_it_is_renewed(run: Run) -> No
 TAKEN = ["token", "leases", "ends"]
 
 
-async def test_budgets_are_taken_and_returned_once_for_each_token(
+def units(token: str, *names: str, lease: str = "lease") -> bytes:
+    """What a commit says last of the units that it takes: names and ends by turns."""
+    return msgpack([60_000, token, lease, names])
+
+
+async def test_budgets_are_taken_with_a_commit_and_returned_once_for_each_token(
     run: Run, open_lease: Callable[[], Awaitable[None]]
 ) -> None:
-    """Of a lease that is open; nothing is changed where it is over."""
-    take = (60_000, "t", "lease", "a", "", "b", 9)
-    assert await run("take_budgets", TAKEN, *take) is None
+    """Of a lease that is open; nothing is written where it is over."""
+    logged = ("decision", "d-1", b"body")
+    keys, taking = [*LEAN, *TAKEN], (head(takes=True), *logged, units("t", "a", "", "b", "9"))
+    assert await run("commit", keys, *taking) is None
+    assert await run("commit", LEAN, head(compared="p", read=(1, 0, 0))) == [None, None, []]
     await open_lease()
-    assert await run("take_budgets", TAKEN, *take) == 1
-    assert await run("take_budgets", TAKEN, *take) == 0
+    assert is_entry(await run("commit", keys, *taking))
+    assert await run("commit", keys, *taking) == [None, None, []]
+    for again in (head(takes=True, sent=True), head(TWO, takes=True, sent=True)):
+        assert await run("commit", keys, again, *taking[1:]) == 2  # its record is known, its token
     assert await run("return_budgets", TAKEN, 60_000, "t", "other", "a") is None
     for changes in ([b"a", -1, b"b", -1], []):
         assert await run("return_budgets", TAKEN, 60_000, "t", "lease", "a", "b") == [1, *changes]
-    assert await run("take_budgets", TAKEN, *take) == 0
     late = ["late", "leases", "ends"]
     assert await run("return_budgets", late, 60_000, "u", "", "a") == [0]
-    assert await run("take_budgets", late, 60_000, "u", "lease", "a", "") == 0
+    taking = (head(TWO, takes=True), *logged, units("u", "a", ""))
+    assert await run("commit", [*LEAN, *late], *taking) == [None, None, []]
+
+
+async def test_a_commit_that_conflicts_or_comes_too_late_takes_nothing(
+    run: Run, open_lease: Callable[[], Awaitable[None]]
+) -> None:
+    await open_lease()
+    keys, wanted = [*LEAN, *TAKEN], units("t", "sum/a/50", "", "b", "9")
+    assert await run("commit", LEAN, head(ONE, written="p"), b"profile") == 1
+    document = codec.join(ONE, (7, 7, 7), (b"profile", b"", b""))
+    behind = head(TWO, "p", (6, 0, 0), takes=True)
+    assert await run("commit", keys, behind, wanted) == [document, None, []]
+    assert await run("commit", keys, head(TWO, takes=True, until=1), wanted) > 1
+    assert await run("return_budgets", TAKEN, 60_000, "t", "lease", "b") == [0]
+
+
+async def test_damage_to_what_leases_took_writes_nothing_of_a_commit(
+    run: Run, redis_store: RedisStore, prefix: str, open_lease: Callable[[], Awaitable[None]]
+) -> None:
+    """Whichever of its units comes to it."""
+    call = redis_store._caller(write=True)
+    await open_lease()
+    await call(("HSET", f"{prefix}leases", "lease/b", "no number"))
+    taking = (head(takes=True), "decision", "d-1", b"", units("t", "a", "5", "b", ""))
+    with pytest.raises(Refused, match="no whole number"):
+        await run("commit", [*LEAN, *TAKEN], *taking)
+    await call(("HDEL", f"{prefix}leases", "lease/b"))
+    await call(("SET", f"{prefix}ends", "no set"))
+    with pytest.raises(Refused, match="WRONGTYPE"):
+        await run("commit", [*LEAN, *TAKEN], *taking)
+    assert await call(("HGETALL", f"{prefix}leases")) == [b"lease", b"1"]
+    assert await call(("EXISTS", f"{prefix}log", f"{prefix}token")) == 0
 
 
 async def test_a_reservation_that_was_settled_does_not_end(
@@ -215,8 +257,8 @@ async def test_a_reservation_that_was_settled_does_not_end(
 ) -> None:
     await open_lease()
     for number in (1, 2, 3):
-        take = (60_000, f"t{number}", "lease", "m:total", 5)
-        assert await run("take_budgets", [f"t:t{number}", "leases", "ends"], *take) == 1
+        taking = (head(b"taking-%d" % number, takes=True), units(f"t{number}", "m:total", "5"))
+        assert await run("commit", [*LEAN, f"t:t{number}", "leases", "ends"], *taking) == 1
     first, none = ["t:t1", "leases", "ends"], ["t:none", "leases", "ends"]
     assert await run("settle_budgets", first, "t1", "m", 7, "") == []
     assert await run("settle_budgets", first, "t1", "m", 8, "") is None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from decision.core.budgets import BudgetCount, unit_named
-from decision.core.clock import HOUR, SECOND
+from decision.core.budgets import BudgetCount, BudgetFull, WantedUnits, unit_named
+from decision.core.clock import SECOND
 from decision.store.in_memory.base import Clock, Expiring, MemoryBase
 from decision.store.keys import TOKEN_LASTS
 
@@ -32,30 +32,29 @@ class MemoryBudgets(MemoryBase):
     async def prepare_budgets(self) -> None:
         pass
 
-    async def take_budgets(
-        self,
-        limits: Mapping[str, int],
-        token: str,
-        *,
-        ends: Mapping[str, int] | None = None,
-        lasts: int = HOUR,
-        timeout: float | None = None,
-    ) -> str | None:
-        if self._tokens.live(token, self._clock()) is not None:
-            return None
+    def _is_used(self, token: str) -> bool:
+        """Whether a token took, or may not take any more."""
+        return self._tokens.live(token, self._clock()) is not None
+
+    def _take(self, units: WantedUnits, token: str) -> None:
+        """Takes all of it.
+
+        Raises:
+            BudgetFull: there is no room, and nothing is taken.
+        """
         taken: defaultdict[str, int] = defaultdict(int)
-        for name, limit in limits.items():
+        for name, limit in units.limits.items():
             counter, _, amount = unit_named(name)
             taken[counter] += amount
             if self._spent.get(counter, 0) + taken[counter] > limit:
-                return name
+                raise BudgetFull(name)
         for counter, amount in taken.items():
             self._spent[counter] += amount
-        for name, end in (ends or {}).items():
+        for name, end in units.ends.items():
             heappush(self._ends, (end, token, name))
             self._reserved.add((token, name))
-        self._tokens[token] = (self._clock() + lasts / SECOND, dict.fromkeys(limits, _RESERVED))
-        return None
+        until = self._clock() + units.lasts / SECOND
+        self._tokens[token] = (until, dict.fromkeys(units.limits, _RESERVED))
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         now = self._clock()

@@ -103,6 +103,8 @@ class MemoryDocuments(
                 customer_id, request_id=commit.request_id, event_ids=commit.event_ids
             )
             return Conflict(latest=latest, erased=erased, unsettled=unsettled)
+        if commit.units is not None:
+            self._take(commit.units, commit.id)
         self._append(partition_of(customer_id), commit.records)
         if encoded.write:
             self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
@@ -137,6 +139,8 @@ class MemoryDocuments(
         if self._answer(commit.customer_id, commit.request_id) is not None:
             return True
         if self._known(commit.customer_id, commit.event_ids):
+            return True
+        if commit.units is not None and self._is_used(commit.id):
             return True
         pairs = zip(codec.LETTERS, encoded.versions, versions, strict=True)
         return any(letter in encoded.expect and a != b for letter, a, b in pairs)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from decision.core.budgets import BudgetCount
-from decision.core.clock import HOUR, MILLISECOND
+from decision.core.budgets import BudgetCount, BudgetFull, WantedUnits
+from decision.core.clock import MILLISECOND
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS, partition_in
 from decision.store.damage import whole
+from decision.store.deliveries import pack
 from decision.store.in_redis.leases import RedisLeases, whatever_comes
 from decision.store.keys import TOKEN_LASTS
 from decision.store.leases import Lease, amounts_of
@@ -28,6 +30,13 @@ _SWEPT: Final = 10.0
 """Seconds after which it is looked again when reservations end that other processes made."""
 
 _Arguments: TypeAlias = Callable[[str], list[Argument]]
+
+
+class Written(Enum):
+    """A commit is written: by this very call, or by one before."""
+
+    NOW = 1
+    BEFORE = 2
 
 
 class RedisBudgets(RedisLeases):
@@ -51,45 +60,51 @@ class RedisBudgets(RedisLeases):
         await self._begin_lease(self._timeout)
         await self._sweep(self._timeout)
 
-    async def take_budgets(
+    async def _taking(
         self,
-        limits: Mapping[str, int],
         token: str,
-        *,
-        ends: Mapping[str, int] | None = None,
-        lasts: int = HOUR,
-        timeout: float | None = None,
-    ) -> str | None:
-        timeout = self._timeout if timeout is None else timeout
-        number = partition_in(token)
-        amounts = amounts_of(limits)
+        units: WantedUnits,
+        send: Callable[[str], Awaitable[Any]],
+        left: Callable[[], float],
+    ) -> Any:
+        """What came of a commit that takes units: it is sent with the lease that they are of.
+
+        Without room it is sent with none: it may be written already, or be a conflict.
+
+        Raises:
+            BudgetFull: it is neither.
+        """
+        amounts = amounts_of(units.limits)
         while True:
-            lease = await self._portion(limits, timeout)
-            if isinstance(lease, str):
-                known = await self._caller(timeout)(("EXISTS", self.keys.token(token)))
-                return None if known else lease
-            arguments: list[Argument] = [-(-lasts // MILLISECOND), token, lease.id]
-            for name in limits:
-                arguments += (name, (ends or {}).get(name, ""))
             try:
-                found = await self._run(
-                    "take_budgets", self._keys(token), arguments, timeout=timeout
-                )
-            except (StoreUnavailable, asyncio.CancelledError) as error:
+                lease = await self._portion(units.limits, left())
+            except StoreUnavailable as error:
+                error.uncertain = False  # of the commit, nothing was sent
+                raise
+            if isinstance(lease, str):
+                if (reply := await send("")) is None:
+                    raise BudgetFull(lease)
+                return reply
+            try:
+                reply = await send(lease.id)
+            except BaseException as error:
                 if isinstance(error, StoreUnavailable) and not error.uncertain:
                     lease.put_back(amounts)
                 else:
                     lease.doubtful[token] = amounts
                 raise
-            if found == 1:
-                if ends:
-                    first = min(ends.values())
-                    self._first_ends[number] = min(self._first_ends.get(number, first), first)
-                return None
+            if reply is Written.NOW:
+                self._note_ends(token, units.ends)
+                return reply
             lease.put_back(amounts)
-            if found == 0:
-                return None
+            if reply is not None:
+                return reply
             self._give_up(lease)
+
+    def _note_ends(self, token: str, ends: Mapping[str, int]) -> None:
+        if ends:
+            number, first = partition_in(token), min(ends.values())
+            self._first_ends[number] = min(self._first_ends.get(number, first), first)
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         arguments = partial(_with_lease, [TOKEN_LASTS, token], names)
@@ -220,6 +235,12 @@ class RedisBudgets(RedisLeases):
                     self._apply(lease, reply[1:])
                     return
             await self._renew(lease)
+
+
+def units_argument(units: WantedUnits, token: str, lease: str) -> bytes:
+    """What `commit.lua` is told of units."""
+    names = [part for name in units.limits for part in (name, str(units.ends.get(name, "")))]
+    return pack([-(-units.lasts // MILLISECOND), token, lease, names])
 
 
 def _with_lease(before: list[Argument], after: Iterable[Argument], lease: str) -> list[Argument]:

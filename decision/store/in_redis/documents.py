@@ -31,7 +31,7 @@ from decision.store.connection import SharedConnection
 from decision.store.damage import damaged, note
 from decision.store.deliveries import member_of, pack
 from decision.store.in_redis.aliases import RedisAliases
-from decision.store.in_redis.budgets import RedisBudgets
+from decision.store.in_redis.budgets import RedisBudgets, Written, units_argument
 from decision.store.in_redis.coupons import read_pool
 from decision.store.in_redis.holds import RedisHolds
 from decision.store.in_redis.outbox import RedisOutbox, outbox_arguments
@@ -136,8 +136,12 @@ class RedisDocuments(
         deadline, tries = now() + timeout, _TRIES
         while True:
             by: list[tuple[SharedConnection, str]] = []
-            reply = await self._send(commit, deadline, now, by)
-            if reply == 1:
+            send = partial(self._send, commit, deadline, now, by)
+            if commit.units is None:
+                reply = await send()
+            else:
+                reply = await self._taking(commit.id, commit.units, send, lambda: deadline - now())
+            if isinstance(reply, Written):
                 if commit.deliveries:
                     self._note_fresh(partition_of(commit.customer_id))
                 if self._replicas:
@@ -184,8 +188,10 @@ class RedisDocuments(
         deadline: float,
         now: Callable[[], float],
         by: list[tuple[SharedConnection, str]],
+        lease: str = "",
     ) -> Any:
-        """The reply of `commit.lua`; tries again, and says so, where a connection was lost.
+        """What came of a commit: whether it is `Written`, what is in the way, None where the lease
+        of the units that it takes is over. Tries again, and says so, where a connection was lost.
 
         A commit that comes to Redis after the deadline is refused there, because nobody waits for
         it any more. Where it is refused and the deadline has not passed, Redis' clock was set
@@ -205,8 +211,12 @@ class RedisDocuments(
             tail += told
         elif unless is None and not commit.request_id and not commit.event_ids:
             del keys[2:]  # neither answers nor event ids are read or written
+        taking: list[Argument] = []
+        if (units := commit.units) is not None:
+            keys += self._keys(commit.id)
+            taking.append(units_argument(units, commit.id, lease))
         encoded: EncodedCommit | None = None
-        lost, sent = False, commit.repeated
+        lost, sent, again = False, commit.repeated, Written.BEFORE
         while True:
             left = deadline - now()
             call = self._caller(left, write=True, through_outage=lost)
@@ -219,19 +229,22 @@ class RedisDocuments(
                 if node.clock_ahead is None:
                     node.clock_ahead = (self._time() - now()) * 1000
                 until = deadline * 1000 + node.clock_ahead + 1
-                arguments = [*encoded.arguments(until, sent), *since, *tail]
+                arguments = [*encoded.arguments(until, sent), *since, *tail, *taking]
                 reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
-                sent = sent or (error.uncertain and encoded is not None)
+                if error.uncertain and encoded is not None:
+                    sent, again = True, Written.NOW
                 if not error.uncertain or now() >= deadline:
                     error.uncertain = sent
                     raise
                 continue
             if isinstance(reply, bytes):
                 self._last_logged[keys[1]] = reply
-                return 1
-            if reply == 1 or not isinstance(reply, int):
+                return Written.NOW
+            if reply in (1, 2):
+                return Written.NOW if reply == 1 else again
+            if not isinstance(reply, int):
                 return reply
             if now() >= deadline:
                 raise StoreUnavailable("the write came to Redis after its deadline")

@@ -4,8 +4,10 @@
 --       only where one of them, or one of those that follow, is of use: 3 answers   4 event ids
 --       5 when the customer was erased; only where nothing of before an erasure may be written, or
 --         where there are more: 6 deliveries   7 those held   8 … those due, by channel
---       last, with a change of the timer or counts: near timers, buckets of far ones, counts, and,
+--       then, with a change of the timer or counts: near timers, buckets of far ones, counts, and,
 --         where it is far, the list of its bucket; see `claim_wakes.lua`
+--       last of all, with units of budgets: what the token took (hash), leases (hash), ends of
+--         reservations (zset); see `store/leases.py`
 -- ARGV  1 what every commit says, little-endian:
 --         f64 the time after which nothing is written, milliseconds of this server's clock
 --         8 bytes, digest of the commit's id   3 × u32, the versions of the sections as read: profile,
@@ -13,6 +15,7 @@
 --         3 × u8, of each section: 1 where its version is compared, and 2 more where it is written
 --         u8, 1 where this very commit was sent before and its reply was lost
 --         u8, 1 where there is a request id   u32, how many event ids there are, n
+--         u8, 1 where units of budgets are taken
 --       then, where there is such a thing:
 --         the bytes of each section that is written
 --         request id, answer, how long it lasts, milliseconds
@@ -25,25 +28,38 @@
 --      with a timer also {which of the KEYS is that of near ones; what is added to counts; customer id;
 --      when it is due, microseconds, "" for no timer any more, false for no change; when its bucket
 --      begins, its member of the buckets, and what the list has of the id, "" where it stands there}
--- Returns, where it is written now, the id of its last log entry; 1 where it has none, or was
---      written when it was sent before; else, with nothing written,
+--       last of all, with units, in msgpack {how long the token is remembered, milliseconds; the token;
+--      the lease they are taken of; {name of a unit, when it comes back by itself unless it is
+--      confirmed, microseconds, "" for never, name of the next one …}}
+-- Returns, where it is written now, the id of its last log entry, 1 where it has none; 2 where it was
+--      written when it was sent before; else, with nothing written, nil where the lease is over;
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
 --      with a fourth value, 1, where the customer was erased since, else 0 with a fifth one, the
 --      places of the deliveries that are not as is said;
 --      or this server's time, in milliseconds, where it came too late
 --
+-- A unit's name ends in /message/amount, in the unit of its counter; without, it is a counter's own
+-- name and takes 1. Of a lease that is open in this partition, the hash has its name, and under its
+-- name, a slash and a counter's how much was taken of that here. The token's hash has the rank of each
+-- unit (see settle_budgets.lua), -1 at first. Numbers are below 2^53, up to which Lua's are exact.
+--
 -- Everything that can fail comes before the first write, because a script is not rolled back. What a
 -- commit does not ask for costs it nothing: no key, no argument, no call and no function.
 
-local HEAD = '<dc8I4I4I4I4BBBBBI4'
+local HEAD = '<dc8I4I4I4I4BBBBBI4B'
 local HEADER, HEADER_SIZE, FORMAT = '<Bc8I4I4I4I4I4I4', 33, 1
 local REPEATED_WITHIN = 120000 -- milliseconds
 local PRUNE_EVERY = 64 -- answers
 local UNPACKED = 1000 -- arguments at a time: Lua's stack is small
 
 local log = KEYS[2]
-local latest, digest, read_p, read_c, read_e, start, in_p, in_c, in_e, sent, asked, event_count =
+local latest, digest, read_p, read_c, read_e, start, in_p, in_c, in_e, sent, asked, event_count, takes =
   struct.unpack(HEAD, ARGV[1])
+local units, token, leases, ends
+if takes == 1 then
+  units = cmsgpack.unpack(table.remove(ARGV))
+  ends, leases, token = table.remove(KEYS), table.remove(KEYS), table.remove(KEYS)
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -57,7 +73,10 @@ if raw then
 end
 
 if last_digest == digest then
-  return 1
+  return 2
+end
+if sent == 1 and units and redis.call('HGET', token, units[4][1]) then
+  return 2
 end
 if sent == 1 then
   local from, to = string.format('%.0f', now - REPEATED_WITHIN), '+'
@@ -66,7 +85,7 @@ if sent == 1 then
     entries = redis.call('XREVRANGE', log, to, from, 'COUNT', 100)
     for _, entry in ipairs(entries) do
       if entry[2][7] == 'c' and entry[2][8] == digest then
-        return 1
+        return 2
       end
     end
     to = #entries > 0 and '(' .. entries[#entries][1]
@@ -80,6 +99,7 @@ end
 local conflict = in_p % 2 == 1 and read_p ~= p
   or in_c % 2 == 1 and read_c ~= c
   or in_e % 2 == 1 and read_e ~= e
+  or units and redis.call('EXISTS', token) == 1 -- it took, or may not take any more
 
 local place = 2
 local profile, contacts, events
@@ -158,9 +178,39 @@ if conflict then
   return {raw, answer, known or {}}
 end
 
+local amounts, ranks
+if units then
+  local lease, names = units[3], units[4]
+  amounts, ranks = {}, {'', 0}
+  if not redis.call('HGET', leases, lease) then
+    return false
+  end
+  redis.call('ZCARD', ends) -- fails where it is of another type
+  for i = 1, #names, 2 do
+    local counter, amount = string.match(names[i], '^(.*)/[^/]*/(%d+)$')
+    local noted = lease .. '/' .. (counter or names[i])
+    if not string.find(redis.call('HGET', leases, noted) or '0', '^%-?%d+$') then
+      return redis.error_reply('ERR what was taken for a lease is no whole number')
+    end
+    amounts[i], amounts[i + 1] = noted, amount or 1
+    ranks[i + 2], ranks[i + 3] = names[i], -1
+  end
+end
+
 local entry = 1
 for i = place, last, 3 do
   entry = redis.call('XADD', log, '*', 'k', ARGV[i], 'id', ARGV[i + 1], 'b', ARGV[i + 2], 'c', digest)
+end
+
+if units then
+  for i = 1, #amounts, 2 do
+    redis.call('HINCRBY', leases, amounts[i], amounts[i + 1])
+    if units[4][i + 1] ~= '' then
+      redis.call('ZADD', ends, units[4][i + 1], units[2] .. ':' .. units[4][i])
+    end
+  end
+  redis.call('HSET', token, unpack(ranks))
+  redis.call('PEXPIRE', token, units[1])
 end
 
 if profile or contacts or events then

@@ -1,6 +1,6 @@
 -- Gives back what was taken for reservations of one partition that have ended, each once.
 --
--- KEYS  1 leases (hash, see take_budgets.lua)   2 ends of reservations (zset)
+-- KEYS  1 leases (hash, see commit.lua)   2 ends of reservations (zset)
 --       3 … what the token of each unit took (hash)
 -- ARGV  1 the present, microseconds   2 the lease that gets the units   3 … the members of 2
 -- Returns a list: when the next one ends, '' for none, then counter, change of what is taken of it,

@@ -1,12 +1,12 @@
 -- Gives back units that a token took of budgets, each once.
 --
--- KEYS  1 what the token took (hash)   2 leases (hash, see take_budgets.lua)   3 ends (zset)
+-- KEYS  1 what the token took (hash)   2 leases (hash, see commit.lua)   3 ends (zset)
 -- ARGV  1 how long the token is remembered, milliseconds   2 the token
 --       3 the lease that gets the units   4 … their names
 -- Returns a list: whether the token was known, 1 or 0, then counter, change of what is taken of it,
 --      next counter …; nil where something comes back and the lease is over: then nothing is done
 --
--- The empty name marks a token as used: a take that arrives after its return changes nothing.
+-- The empty name marks a token as used: a commit that takes by it and arrives later writes nothing.
 
 local known, changes = {}, {redis.call('EXISTS', KEYS[1])}
 for i = 4, #ARGV do

@@ -1,11 +1,11 @@
 -- Counts or gives back what a token took for one message, as its contact was settled.
 --
--- KEYS  1 what the token took (hash)   2 leases (hash, see take_budgets.lua)   3 ends (zset)
+-- KEYS  1 what the token took (hash)   2 leases (hash, see commit.lua)   3 ends (zset)
 -- ARGV  1 the token   2 the message   3 the rank   4 the lease that gets or owes the units
 -- Returns a list: counter, change of what is taken of it, next counter …; nil where something
 --      changes and the lease is over: then nothing is done
 --
--- A unit's name says of which counter it is, for which message, and how much (take_budgets.lua).
+-- A unit's name says of which counter it is, for which message, and how much (commit.lua).
 -- It is held while its rank is odd: -1 while reserved, -2 once its reservation ended; then twice
 -- the second at which it was confirmed or released, plus 1 if confirmed. A higher rank replaces a
 -- lower one, so that settling may be repeated and arrive in any order.
