@@ -1,5 +1,5 @@
-"""An object store that speaks S3, and that fails as tests want it to: a process of its own, since
-deltalake keeps Python's lock during some of its requests.
+"""An object store that speaks S3 and Google's XML API, which differ little, and that fails as tests
+want it to: a process of its own, since deltalake keeps Python's lock during some of its requests.
 
 It has what object_store asks for: objects with conditional writes, ranges, listing, bulk deletion and
 uploads in parts. Each request is handled in one step, as S3 promises.
@@ -177,7 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(503, "SlowDown", "Please reduce your request rate.")
         if fault == SLOW:
             time.sleep(0.2)
-        if f"Credential={KEY}/" not in self.headers.get("authorization", ""):
+        given = self.headers.get("authorization", "")
+        if "Credential=" in given and f"Credential={KEY}/" not in given:
             return self._error(403, "InvalidAccessKeyId", "The key does not exist.")
         if bucket != "bucket":
             return self._error(404, "NoSuchBucket", "The specified bucket does not exist")
@@ -265,6 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("if-match")
         if self.own.honest and (
             (self.headers.get("if-none-match") == "*" and held is not None)
+            or (self.headers.get("x-goog-if-generation-match") == "0" and held is not None)
             or (given is not None and (held is None or _tag(held[0]) != given))
         ):
             return 412, {}, _error("PreconditionFailed", name)

@@ -20,7 +20,14 @@ from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from decision.archive.errors import ArchiveError
-from decision.archive.object_store import RETRIES, RETRY_SECONDS, SCHEMES, reached, register
+from decision.archive.object_store import (
+    RETRIES,
+    RETRY_SECONDS,
+    SCHEMES,
+    reached,
+    register,
+    unavailable,
+)
 from decision.files import create_whole, is_remote
 from decision.installation import require
 
@@ -162,12 +169,14 @@ def create(path: Path, data: bytes) -> None:
     from obstore.exceptions import AlreadyExistsError
 
     place: Any = path
-    store, name = place.fs.store_of(place.path)
     with reached(path):
+        store, name = place.fs.store_of(place.path)
         try:
             put(store, name, data, mode="create")
         except AlreadyExistsError:
             raise FileExistsError(errno.EEXIST, "it is there already", str(path)) from None
+        except FileNotFoundError as error:  # the place of all objects, not this one
+            raise unavailable(str(path), error) from error
 
 
 _PROBE: Final = "_locks/conditional-write"

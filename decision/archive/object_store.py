@@ -23,18 +23,32 @@ RETRIES: Final = 6
 RETRY_SECONDS: Final = 60
 """How often, and for how long at most, a request is made again that a store cannot answer now."""
 
-_KEYS: Final = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "abfss": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+_AZURE: Final = {
+    "bucket": "container",
+    "keys": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "endpoint": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ENDPOINT if it is set, and the network",
+    "http": "AZURE_ALLOW_HTTP",
+    "prefix": "AZURE_",
 }
-_ENDPOINT: Final = {
-    "s3": "AWS_ENDPOINT_URL and AWS_REGION",
-    "gs": "the network",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and the network",
-    "abfss": "AZURE_STORAGE_ACCOUNT_NAME and the network",
+_WORDS: Final = {
+    "s3": {
+        "bucket": "bucket",
+        "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "endpoint": "AWS_ENDPOINT_URL and AWS_REGION",
+        "http": "AWS_ALLOW_HTTP",
+        "prefix": "AWS_",
+    },
+    "gs": {
+        "bucket": "bucket",
+        "keys": "GOOGLE_APPLICATION_CREDENTIALS",
+        "endpoint": "the network",
+        "http": "GOOGLE_ALLOW_HTTP",
+        "prefix": "GOOGLE_",
+    },
+    "az": _AZURE,
+    "abfss": _AZURE,
 }
+"""What each store calls what problems are about."""
 
 
 @contextmanager
@@ -64,23 +78,43 @@ def reached(place: object) -> Iterator[None]:
 
 def unavailable(url: str, error: Exception) -> ArchiveUnavailable:
     """The error for an object store that gives no answer, or refuses."""
-    scheme = urlsplit(url).scheme
+    words = _WORDS[urlsplit(url).scheme]
     said = str(error).partition("Debug source")[0]
     said = " ".join(re.sub(r"\x1b\[[0-9;]*m|↳", " ", said).split())
-    for words, problem in _PROBLEMS:
-        if re.search(words, said, re.IGNORECASE):
+    for pattern, problem in _PROBLEMS:
+        if re.search(pattern, said, re.IGNORECASE):
             reason = problem.format(
-                keys=_KEYS[scheme], endpoint=_ENDPOINT[scheme], bucket=urlsplit(url).netloc
+                **words, name=urlsplit(url).netloc.partition("@")[0], tries=RETRIES + 1
             )
             return ArchiveUnavailable(f"{url}: {reason} ({_short(said)})")
-    return ArchiveUnavailable(f"{url} cannot be used: {_short(said)}; check {_ENDPOINT[scheme]}")
+    return ArchiveUnavailable(f"{url} cannot be used: {_short(said)}; check {words['endpoint']}")
 
 
 _NO_BUCKET: Final = r"NoSuchBucket|bucket does not exist|ContainerNotFound"
+_METADATA: Final = r"169\.254\.169\.254|metadata\.google"
+"""Whom a machine asks that has no keys of its own."""
+
 _PROBLEMS: Final = (
     (
         _NO_BUCKET,
-        "there is no bucket {bucket}; make it, or give another URL",
+        "there is no {bucket} {name}; make it, or give another URL",
+    ),
+    (
+        r"InvalidBucketName|InvalidResourceName",
+        "no {bucket} can have the name {name}; give another URL",
+    ),
+    (
+        rf"{_METADATA}|no credentials|MissingCredentials|Account must be specified",
+        "there are no credentials; set {keys}",
+    ),
+    (
+        r"Invalid Access Key|decode service account|open service account|read service account",
+        "the credentials cannot be read; check {keys}",
+    ),
+    (
+        r"Generic Config error",
+        "a variable of the store has a value that it cannot have; check those that begin with "
+        "{prefix}",
     ),
     (
         r"InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|\b401\b|Unauthenticated",
@@ -91,18 +125,12 @@ _PROBLEMS: Final = (
         "the store refuses access; check {keys}, and let them list, read, write and delete there",
     ),
     (
-        r"169\.254\.169\.254|metadata\.google|no credentials|MissingCredentials",
-        "there are no credentials; set {keys}",
-    ),
-    (
         r"URL scheme is not allowed|HttpsOnly|HTTP error: builder error",
-        "the endpoint is http://, which is not encrypted; set AWS_ALLOW_HTTP=true where it may be",
+        "the endpoint is http://, which is not encrypted; set {http}=true where it may be",
     ),
     (
         r"SlowDown|ServiceUnavailable|\b50[0234]\b|\b429\b",
-        "the store is busy or has a fault, and did not answer {tries} tries; run it again".replace(
-            "{tries}", str(RETRIES + 1)
-        ),
+        "the store is busy or has a fault, and did not answer {tries} tries; run it again",
     ),
     (
         r"connection refused|tcp connect|dns error|error sending request|error sen|timed out",
