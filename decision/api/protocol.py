@@ -24,6 +24,7 @@ from decision.api.cycle import Cycle
 from decision.api.limited_protocol import LimitedProtocol
 from decision.api.problems import Problem
 from decision.api.request_heads import LARGEST_HEAD, Head, KnownHeads, read_head
+from decision.api.serving_task import ServingTask
 
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
@@ -45,6 +46,7 @@ class BoundedProtocol(LimitedProtocol):
         self._whole = True  # whether nothing came yet, or it ended with its request
         self._begun = 0  # requests that began in the piece that is parsed
         self._head: Head | None = None  # of the last one that is answered directly
+        self._serving = ServingTask(self.loop, self.tasks)
         self._excess = 0  # bytes received that are no body
         self._under_way = self.cycle
 
@@ -55,6 +57,7 @@ class BoundedProtocol(LimitedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._tell_gone()
+        self._serving.end()
         super().connection_lost(exc)
 
     def _tell_gone(self) -> None:
@@ -72,7 +75,10 @@ class BoundedProtocol(LimitedProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._under_way = cycle
-        super()._start_asgi_task(cycle, app)
+        if app is self.app:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self._serving.begin(cycle, app)
 
     # What comes in.
 

@@ -64,6 +64,8 @@ class RefusingProtocol(TimedProtocol):
         if not self._ended and start < len(rest):
             self._rest = bytes(rest[start:])
         self._hold()
+        if not (self._ended or self._in_body or self.flow.held):
+            self.flow.resume_reading()  # it may have been held, and nothing else would go on
 
     def _hold(self) -> None:
         """Stops reading while there is something to parse, or to answer, before what comes."""

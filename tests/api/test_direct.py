@@ -179,6 +179,17 @@ def test_decisions_are_answered_within_the_protocol_also_when_sent_ahead(doors: 
     assert both.direct == before + 4
 
 
+@pytest.mark.parametrize("missing", [1, 60, 8_000, 19_900])
+def test_a_request_that_is_cut_behind_others_is_answered_as_well(doors: Any, missing: int) -> None:
+    both, secrets = doors
+    rows = [b"Authorization: Bearer " + secrets[0]] if secrets else []
+    short, long = asked(BODY, *rows), asked(BODY, *rows, b"X: " + b"x" * 20_000)
+    sent = long + short + short + long
+    first, second = both.answers(sent[:-missing], sent[-missing:], count=4)
+    assert first == second
+    assert first.count(b"HTTP/1.1 200") == 4
+
+
 def test_answering_a_decision_leaves_nothing_to_the_garbage_collector(doors: Any) -> None:
     """It stops the event loop while it looks for what could have been freed at once."""
     both, secrets = doors
