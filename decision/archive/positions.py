@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from decision.archive.errors import ArchiveError
+from decision.archive.location import parquet_file
 
 _SEQUENCE_BITS: Final = 20
 
@@ -48,7 +49,43 @@ class _Action(msgspec.Struct):
     txn: _Noted | None = None
 
 
+class _Checkpoint(msgspec.Struct):
+    version: int
+    parts: int | None = None
+
+
 _action: Final = msgspec.json.Decoder(_Action).decode
+_checkpoint: Final = msgspec.json.Decoder(_Checkpoint).decode
+
+
+def transactions_at(log: Path, version: int) -> dict[str, int] | None:
+    """The application transactions of a table at a version, by its log; None where that cannot be
+    read so.
+
+    They are in its last checkpoint, and in the commits since. The library reads as much for each.
+    """
+    import pyarrow as pa
+
+    found: dict[str, int] = {}
+    begin = 0
+    try:
+        last = _checkpoint((log / "_last_checkpoint").read_bytes())
+        if last.version > version or last.parts:
+            return None
+        kept = parquet_file(log / f"{last.version:020}.checkpoint.parquet").read(["txn"])
+        for one in kept.column("txn").drop_null().to_pylist():
+            found[one["appId"]] = one["version"]
+        begin = last.version + 1
+    except FileNotFoundError:
+        pass  # there is no checkpoint yet
+    except (OSError, msgspec.MsgspecError, pa.ArrowException, KeyError):
+        return None
+    for number in range(begin, version + 1):
+        noted = transactions_in(log / f"{number:020}.json")
+        if noted is None:
+            return None
+        found |= noted
+    return found
 
 
 def transactions_in(commit: Path) -> dict[str, int] | None:

@@ -30,7 +30,7 @@ from decision.archive.forgetting import forget
 from decision.archive.layout import TIME_OF, schema_of
 from decision.archive.location import present, storage_options
 from decision.archive.object_store import reached
-from decision.archive.positions import transactions_in
+from decision.archive.positions import transactions_at, transactions_in
 from decision.archive.tables import (
     LOG,
     check,
@@ -65,6 +65,7 @@ class Table:
         self.path = folder.path / name
         self.delta = delta
         self._positions: dict[str, int | None] = {}
+        self._has_all_positions = False
 
     @classmethod
     def find(cls, folder: ArchiveFolder, name: str) -> Table | None:
@@ -153,21 +154,31 @@ class Table:
             self._note(range(before + 1, self.delta.version() + 1))
 
     def _note(self, versions: range) -> None:
-        """Learns the application transactions of commits: asking for each takes a lot longer."""
-        if self._positions:
-            for version in versions:
-                noted = transactions_in(self.path / LOG / f"{version:020}.json")
-                if noted is None:
-                    self._positions.clear()
-                    return
-                self._positions |= noted
+        """Learns the application transactions of commits."""
+        if not self._positions and not self._has_all_positions:
+            return
+        for version in versions:
+            noted = transactions_in(self.path / LOG / f"{version:020}.json")
+            if noted is None:
+                self._positions, self._has_all_positions = {}, False
+                return
+            self._positions |= noted
 
     def position(self, app: str) -> int | None:
         """The version of an application transaction; None if it never was."""
-        if app not in self._positions:
-            with reached(self.path):
-                self._positions[app] = self.delta.transaction_version(app)
-        return self._positions[app]
+        if app not in self._positions and not self._has_all_positions:
+            self._learn_position(app)
+        return self._positions.get(app)
+
+    def _learn_position(self, app: str) -> None:
+        """Learns those of all applications in one look; of one alone where that cannot be."""
+        if not self._positions:
+            every = transactions_at(self.path / LOG, self.delta.version())
+            if every is not None:
+                self._positions, self._has_all_positions = {**every}, True
+                return
+        with reached(self.path):
+            self._positions[app] = self.delta.transaction_version(app)
 
     def widen(self, types: Mapping[str, str] | None = None) -> None:
         """Adds columns that the table lacks: those of this version, and features of these types.

@@ -27,7 +27,7 @@ from decision.archive.errors import ArchiveBusy, ArchiveError
 from decision.archive.features import features_of
 from decision.archive.folder import ArchiveFolder, Share
 from decision.archive.layout import DATASETS
-from decision.archive.positions import entry_of, version_of
+from decision.archive.positions import entry_of, transactions_at, version_of
 from decision.archive.progress import read_state
 from decision.archive.table import Table
 from decision.archive.tables import files, is_archive
@@ -397,3 +397,28 @@ def test_an_id_out_of_range_is_refused() -> None:
     for odd in (f"1-{2**20}", f"{2**42}-0"):
         with pytest.raises(ArchiveError, match="is out of range"):
             version_of(odd)
+
+
+def test_the_positions_of_a_table_are_read_in_one_look(tmp_path: Path) -> None:
+    """They are those that the library gives of each, before a checkpoint and after it; a log of
+    which this cannot be read is asked for each."""
+    table = Table.make(ArchiveFolder(tmp_path), "events")
+    log_folder = table.path / "_delta_log"
+    for number in range(1, 7):
+        table.commit(transactions={f"a/p{place}": number for place in range(number)})
+        if number == 3:
+            table.delta.create_checkpoint()
+        found = transactions_at(log_folder, table.delta.version())
+        assert found == {f"a/p{place}": number for place in range(number)}
+        assert all(table.delta.transaction_version(app) == at for app, at in found.items())
+    assert transactions_at(log_folder, 2) is None  # the checkpoint is of later
+    assert transactions_at(log_folder, 99) is None
+    (log_folder / "_last_checkpoint").write_bytes(b"[")
+    assert transactions_at(log_folder, table.delta.version()) is None
+    again = Table.find(ArchiveFolder(tmp_path), "events")
+    assert again is not None
+    assert [again.position(f"a/p{place}") for place in range(8)] == [6] * 6 + [None] * 2
+    table.commit(transactions={"a/p7": 1})
+    again.look()
+    for one in (table, again):
+        assert [one.position(f"a/p{place}") for place in (5, 6, 7)] == [6, None, 1]
