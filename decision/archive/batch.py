@@ -15,7 +15,7 @@ from decision.archive.erasing import Erased, erase_quarantined
 from decision.archive.layout import QUARANTINE
 from decision.archive.positions import version_of
 from decision.archive.rows import DamagedRecord, DecodedEntry, decode
-from decision.core.records import ChangeRecord, DecisionRecord
+from decision.core.records import ChangeRecord, DecisionLine
 from decision.files import write_whole
 from decision.store.log import LogEntry
 from decision.store.pseudonyms import Pseudonyms, WrongKey
@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     def policy_versions(self) -> set[str]:
         """The versions of the policies that decided."""
         records = (entry.record for entry in self.entries)
-        return {one.policy_version for one in records if isinstance(one, DecisionRecord)}
+        return {one.policy_version for one in records if isinstance(one, DecisionLine)}
 
     def after(self, done: Mapping[int, int]) -> Batch:
         """Without entries up to these places, by partition (see `positions.version_of`)."""

@@ -16,6 +16,10 @@ import numpy as np
 
 _lines: Final = msgspec.json.Encoder().encode_lines
 _NEWLINE: Final = ord("\n")
+_FEW: Final = frozenset(
+    ("placement", "event_type", "outcome", "reason", "model_version", "shadow_version", "type")
+)
+"""Columns of texts with few that differ."""
 _MOST: Final = 2**31 - 1
 """The most bytes of an array with 32-bit offsets."""
 
@@ -98,13 +102,13 @@ def grouped(lengths: Any, values: Any) -> Any:
 
 
 def maps(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Maps from text to values as texts."""
+    """Maps from text to values of one type, as texts."""
     import pyarrow as pa
 
     filled = [row for row in rows if row]
     keys = pa.array(list(chain.from_iterable(filled)), pa.string())
-    values = list(map(str, chain.from_iterable([row.values() for row in filled])))
-    return pa.MapArray.from_arrays(_ends(_lengths(rows)), keys, pa.array(values, pa.string()))
+    values = pa.array(list(chain.from_iterable([row.values() for row in filled])))
+    return pa.MapArray.from_arrays(_ends(_lengths(rows)), keys, values.cast(pa.string()))
 
 
 def _lengths(rows: Sequence[Any]) -> Any:
@@ -127,11 +131,12 @@ def table(schema: Any, rows: Sequence[Any], columns: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
     arrays = []
+    few = pa.dictionary(pa.int32(), pa.string())
     for field in schema:
         column = columns.get(field.name)
         if column is None:
             column = list(map(attrgetter(field.name), rows))
         if not isinstance(column, pa.Array | pa.ChunkedArray):
-            column = pa.array(column, field.type)
+            column = pa.array(column, few if field.name in _FEW else field.type)
         arrays.append(column)
     return pa.Table.from_arrays(arrays, names=schema.names)

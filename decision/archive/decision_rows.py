@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from decision.archive import columns
 from decision.archive.features import OTHER, encode_features, learn_types
 from decision.archive.layout import candidate_type, schema_of
 from decision.core.candidates import CandidateInfo
-from decision.core.records import DecisionRecord, LoggedSelection, LoggedShadow
+from decision.core.logged_scores import JoinedScores, join_scores, unpack_masks
+from decision.core.records import DecisionLine, GivenLine, LoggedShadow
 
 OF_SELECTION: Final = (
     "message", "channel", "response_probability", "priority", "selection_probability", "uplift"
 )  # fmt: skip
 _AT_ONCE: Final = 2_048
 """The candidates of this many decisions are expanded at once; this bounds memory."""
+_SHARED: Final = ("decision_id", "decided_at", "customer_id")
+"""Columns that are the same in both datasets, where each decision has one row."""
 _REASONS: Final = 126
 """At most so many have a number of one byte; there are about 20."""
 
 
 def decisions_table(
-    records: Sequence[DecisionRecord],
+    records: Sequence[DecisionLine],
     candidates: Sequence[CandidateInfo] | None,
     feature_types: dict[str, str],
 ) -> Any:
@@ -76,25 +78,23 @@ def decisions_table(
     return table.append_column("features", features).append_column(OTHER, other)
 
 
-def _version(record: DecisionRecord, chosen: LoggedSelection) -> str | None:
+def _version(record: DecisionLine, chosen: GivenLine) -> str | None:
     """The version that scored the selection."""
-    found = chosen.model_version
-    return record.model_version if found is msgspec.UNSET else found
+    return chosen.model_version[0] if chosen.model_version else record.model_version
 
 
 def _challenger(
-    record: DecisionRecord,
+    record: DecisionLine,
     shadow: LoggedShadow,
-    chosen: LoggedSelection | None,
+    chosen: GivenLine | None,
     candidates: Sequence[CandidateInfo] | None,
 ) -> str | None:
     """The challenger that scored the selection; of a row without one, the first of the decision."""
     if record.shadows is None or chosen is None or candidates is None:
         return shadow.version
+    (scored,) = unpack_masks([record.candidates], len(candidates))
     for place, version in zip(
-        np.frombuffer(record.candidates.candidates, "<u2").tolist(),
-        record.shadows.by_survivor(),
-        strict=True,
+        scored.nonzero()[0].tolist(), record.shadows.by_survivor(), strict=True
     ):
         if candidates[place][:2] == (chosen.message, chosen.channel):
             return version
@@ -111,14 +111,16 @@ def _positions(places: Sequence[int]) -> Any:
 
 
 def replays_table(
-    records: Sequence[DecisionRecord],
+    records: Sequence[DecisionLine],
     candidates: Sequence[CandidateInfo] | None,
     register: str,
+    decisions: Any,
 ) -> Any:
-    """Rows of `replays` for one policy, one per decision."""
+    """Rows of `replays` for one policy, one per decision; `decisions` are its rows there."""
     import pyarrow as pa
 
-    found = {
+    shared = _SHARED if len(decisions) == len(records) else ()
+    found = {name: decisions.column(name) for name in shared} | {
         "question": columns.json_texts([row.question for row in records]),
         "document": columns.whole([row.document for row in records], pa.binary()),
         "register": columns.repeated(register, len(records)),
@@ -132,7 +134,7 @@ def replays_table(
 
 
 def candidate_lists(
-    records: Sequence[DecisionRecord], candidates: Sequence[CandidateInfo] | None
+    records: Sequence[DecisionLine], candidates: Sequence[CandidateInfo] | None
 ) -> Any:
     """The column `candidates` of decisions by one policy; null if the policy is not known.
 
@@ -142,7 +144,8 @@ def candidate_lists(
     """
     import pyarrow as pa
 
-    counts = _counts(records)
+    parts = [records[start : start + _AT_ONCE] for start in range(0, len(records), _AT_ONCE)]
+    scores = [_scores(part) for part in parts]
     if candidates is None:
         return pa.nulls(len(records), pa.list_(pa.struct(_fields())))
     width = len(candidates)
@@ -152,9 +155,8 @@ def candidate_lists(
         columns.named(each, [info.channel for info in candidates]),
     )
     reasons = sorted(set().union(*[record.fallen for record in records]))
-    parts = [slice(start, start + _AT_ONCE) for start in range(0, len(records), _AT_ONCE)]
     return pa.chunked_array(
-        [_lists(records[part], counts[part], width, names, reasons) for part in parts],
+        [_lists(*part, width, names, reasons) for part in zip(parts, scores, strict=True)],
         pa.list_(pa.struct(_fields())),
     )
 
@@ -172,34 +174,24 @@ def _fields() -> list[Any]:
     ]
 
 
-def _counts(records: Sequence[DecisionRecord]) -> Any:
-    """How many candidates each decision scored."""
-
-    def lengths(parts: Iterable[bytes]) -> Any:
-        return np.fromiter(map(len, parts), np.int64, len(records))
-
-    scores = [record.candidates for record in records]
-    bytes_each = lengths([one.candidates for one in scores]) * 4
-    wrong = bytes_each % 8 != 0
-    for name in ("probability", "priority", "selection"):
-        wrong |= lengths(map(attrgetter(name), scores)) != bytes_each
-    for place, record in enumerate(records):
-        if record.candidates.uplift:
-            wrong[place] |= len(record.candidates.uplift) != bytes_each[place]
+def _scores(records: Sequence[DecisionLine]) -> JoinedScores:
+    """The survivors; a challenger and several models say as much of each."""
+    scores = join_scores(
+        [record.candidates for record in records], [record.figures for record in records]
+    )
+    counts = np.bincount(scores.decision, minlength=len(records)).tolist()
+    for count, record in zip(counts, records, strict=True):
+        said = [8 * len(one.part) for one in (record.models, record.shadows) if one is not None]
         if record.shadow is not None:
-            wrong[place] |= len(record.shadow.probability) != bytes_each[place]
-        for mixed in (record.models, record.shadows):
-            if mixed is not None:
-                wrong[place] |= len(mixed.part) * 8 != bytes_each[place]
-    if wrong.any():
-        number = bytes_each[wrong.argmax()] // 8
-        raise ValueError(f"the scores of {number} candidates are not {number * 8} bytes each")
-    return bytes_each // 8
+            said.append(len(record.shadow.probability))
+        if said and set(said) != {8 * count}:
+            raise ValueError(f"what models said of {count} candidates is of another number")
+    return scores
 
 
 def _lists(
-    records: Sequence[DecisionRecord],
-    counts: Any,
+    records: Sequence[DecisionLine],
+    scores: JoinedScores,
     width: int,
     names: tuple[Any, Any],
     reasons: list[str],
@@ -207,43 +199,39 @@ def _lists(
     import pyarrow as pa
 
     number, size = len(records), len(records) * width
-    scores = [record.candidates for record in records]
-    chosen = np.frombuffer(b"".join(one.candidates for one in scores), "<u2").astype(np.intp)
-    if len(chosen) and chosen.max() >= width:
-        raise ValueError(f"it names candidate {chosen.max()} of a policy of {width}")
-    places = np.repeat(np.arange(number) * width, counts) + chosen
+    if len(scores.candidate) and scores.candidate.max() >= width:
+        raise ValueError(f"it names candidate {scores.candidate.max()} of a policy of {width}")
+    places = scores.decision * width + scores.candidate
 
     def bits(where: Any) -> Any:
         present = np.zeros(size, bool)
         present[where] = True
         return np.packbits(present, bitorder="little")
 
-    def figures(parts: Sequence[bytes], where: Any, present: Any) -> Any:
+    def figures(found: Any, where: Any, present: Any) -> Any:
         values = np.empty(size)
-        values[where] = np.frombuffer(b"".join(parts))
+        values[where] = found
         return columns.figures(values, present)
 
+    def where_said(found: Any, where: Any) -> Any:
+        said = np.isfinite(found)
+        own = where[said]
+        return figures(found[said], own, bits(own)) if len(own) else nothing
+
     # A challenger scores the same survivors, in decisions that were made while it was there.
-    asked = np.array([record.shadow is not None for record in records])
-    shadowed = places[np.repeat(asked, counts)]
+    heard = np.array([record.shadow is not None for record in records])
     shadows = [record.shadow.probability for record in records if record.shadow is not None]
-    said = np.isfinite(np.frombuffer(b"".join(shadows)))  # where several challenge, each its own
-    shadowed = shadowed[said]
-    added = places[np.repeat(np.array([bool(one.uplift) for one in scores]), counts)]
-    uplifts = [one.uplift for one in scores if one.uplift]
     scored, nothing = bits(places), pa.nulls(size, pa.float64())
     struct = pa.StructArray.from_arrays(
         [
             *(each.slice(0, size) for each in names),
-            figures([one.probability for one in scores], places, scored),
-            figures([one.priority for one in scores], places, scored),
-            figures([one.selection for one in scores], places, scored),
+            figures(scores.probability, places, scored),
+            figures(scores.priority, places, scored),
+            figures(scores.selection, places, scored),
             columns.named(_fallen(records, reasons, width), reasons),
-            columns.figures(_at(shadowed, shadows, said, size), bits(shadowed))
-            if shadows
-            else nothing,
-            figures(uplifts, added, bits(added)) if uplifts else nothing,
-            _versions(records, places, counts, size),
+            where_said(np.frombuffer(b"".join(shadows)), places[heard[scores.decision]]),
+            where_said(scores.uplift, places),
+            _versions(records, scores.decision, places, size),
         ],
         fields=_fields(),
     )
@@ -251,14 +239,7 @@ def _lists(
     return pa.ListArray.from_arrays(offsets, struct)
 
 
-def _at(places: Any, parts: Sequence[bytes], said: Any, size: int) -> Any:
-    """The figures of some candidates, each at its place."""
-    values = np.empty(size)
-    values[places] = np.frombuffer(b"".join(parts))[said]
-    return values
-
-
-def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size: int) -> Any:
+def _versions(records: Sequence[DecisionLine], decision: Any, places: Any, size: int) -> Any:
     """The version that scored each candidate, in decisions in which several models scored."""
     import pyarrow as pa
 
@@ -266,7 +247,7 @@ def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size:
         return pa.nulls(size, pa.string())  # quicker to write than a dictionary
     codes = np.full(size, -1, np.int16)
     names: dict[str, int] = {}
-    for record, own in zip(records, np.split(places, np.cumsum(counts)[:-1]), strict=True):
+    for number, record in enumerate(records):
         if record.models is None:
             continue
         numbers = [
@@ -274,11 +255,12 @@ def _versions(records: Sequence[DecisionRecord], places: Any, counts: Any, size:
             for one in record.models.versions
         ]
         parts = np.frombuffer(record.models.part, np.int8)
+        own = places[slice(*np.searchsorted(decision, (number, number + 1)))]
         codes[own] = np.array([*numbers, -1], np.int16)[parts]  # −1, without a model, is the last
     return columns.named(codes, [*names]).dictionary_decode()
 
 
-def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -> Any:
+def _fallen(records: Sequence[DecisionLine], reasons: list[str], width: int) -> Any:
     """The code of the reason why each candidate was filtered out; −1 for the selected ones."""
     if len(reasons) > _REASONS:
         raise ValueError(f"candidates were filtered out for {len(reasons)} reasons")
@@ -288,26 +270,19 @@ def _fallen(records: Sequence[DecisionRecord], reasons: list[str], width: int) -
         masks = [fallen.get(name, b"") for fallen in every]
         if max(map(len, masks)) > (width + 7) // 8:
             raise ValueError(f"a mask of {name} is longer than the policy's {width} candidates")
-        np.maximum(codes, _bits(masks, width) * np.int8(code), out=codes)
+        np.maximum(codes, unpack_masks(masks, width) * np.int8(code), out=codes)
     codes -= 1
     return codes.ravel()
 
 
-def _bits(masks: Sequence[bytes], width: int) -> Any:
-    """The first `width` bits of each mask, one per byte, in an array of a row per mask."""
-    length = max(1, (width + 7) // 8)
-    packed = np.array(masks, f"S{length}").view(np.uint8).reshape(len(masks), length)
-    return np.unpackbits(packed, axis=1, count=width, bitorder="little").view(np.int8)
-
-
-def _codes(record: DecisionRecord) -> dict[str, str]:
+def _codes(record: DecisionLine) -> dict[str, str]:
     """Message → the coupon code that it gave."""
     return {one.message: one.coupon for one in record.selections if one.coupon is not None}
 
 
-def _spent(records: Sequence[DecisionRecord], candidates: Sequence[CandidateInfo] | None) -> Any:
+def _spent(records: Sequence[DecisionLine], candidates: Sequence[CandidateInfo] | None) -> Any:
     """The candidates for which something was spent, by message and channel."""
     names = [f"{info.message}/{info.channel}" for info in candidates or ()]
-    bits = _bits([record.spent for record in records], len(names))
+    bits = unpack_masks([record.spent for record in records], len(names))
     codes = bits.nonzero()[1].astype(np.int32)
     return columns.grouped(bits.sum(axis=1, dtype=np.int64), columns.named(codes, names))

@@ -20,7 +20,7 @@ from decision.archive.layout import day_of
 from decision.archive.location import parquet_file
 from decision.archive.rows import DecodedEntry, datasets_of
 from decision.core.clock import DAY, MILLISECOND
-from decision.core.records import DecisionRecord, EventRecord, JourneyRecord
+from decision.core.records import DecisionLine, EventRecord, JourneyRecord
 
 REMEMBERED: Final = 8 * DAY
 """One day longer than the API remembers the id of an event."""
@@ -51,7 +51,7 @@ Files = Callable[[str], Sequence[Path]]
 def identity(entry: DecodedEntry) -> Key:
     """(first dataset, customer, id) of a record, which must be in the archive once."""
     record = entry.record
-    if isinstance(record, DecisionRecord):
+    if isinstance(record, DecisionLine):
         return "decisions", record.customer_id, record.decision_id
     if isinstance(record, EventRecord):
         return "events", record.customer_id, record.event_id

@@ -16,12 +16,12 @@ from decision.core import records
 from decision.core.candidates import CandidateInfo
 from decision.core.machines import by_machine
 from decision.core.ports import LogRecord
-from decision.core.records import ChangeRecord, DecisionRecord, EventRecord, JourneyRecord
+from decision.core.records import ChangeRecord, DecisionLine, EventRecord, JourneyRecord
 
 _WRONG: Final = (msgspec.MsgspecError, ValueError, OverflowError, TypeError, LookupError)
 """What a damaged record may raise; Arrow's errors are among them."""
 
-Record = DecisionRecord | EventRecord | ChangeRecord | JourneyRecord
+Record = DecisionLine | EventRecord | ChangeRecord | JourneyRecord
 Candidates = Callable[[str], Sequence[CandidateInfo] | None]
 
 
@@ -58,7 +58,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
         record: Record
         match logged.kind:
             case "decision":
-                record = records.decode_decision(logged.body)
+                record = records.decode_line(logged.body)
                 day = day_of(record.decided_at)
             case "event":
                 record = records.decode_event(logged.body)
@@ -79,7 +79,7 @@ def decode(partition: int, entry_id: str, logged: LogRecord) -> DecodedEntry | D
 def datasets_of(record: Record) -> tuple[str, ...]:
     """The datasets that have rows of a record."""
     match record:
-        case DecisionRecord():
+        case DecisionLine():
             replayed = not records.made_without_store(record)
             return ("decisions", "replays") if replayed else ("decisions",)
         case EventRecord():
@@ -115,7 +115,7 @@ class Rows:
         stepped: defaultdict[str, list[DecodedEntry]] = defaultdict(list)
         for entry in entries:
             match entry.record:
-                case DecisionRecord() as record:
+                case DecisionLine() as record:
                     without_store = records.made_without_store(record)
                     decided[entry.day, record.policy_version, without_store].append(entry)
                 case EventRecord():
@@ -150,17 +150,17 @@ class Rows:
             return self._tried(entries[:half], make) + self._tried(entries[half:], make)
 
     def _decisions(self, day: str, entries: list[DecodedEntry]) -> list[Piece]:
-        own = [entry.record for entry in entries if isinstance(entry.record, DecisionRecord)]
+        own = [entry.record for entry in entries if isinstance(entry.record, DecisionLine)]
         candidates = self._candidates(own[0].policy_version)
         types = dict(self._types)
         rows = decisions_table(own, candidates, types)
-        replays = replays_table(own, candidates, self._register)
+        replays = replays_table(own, candidates, self._register, rows)
         self._types.update(types)
         return [Piece("decisions", day, rows), Piece("replays", day, replays)]
 
     def _given_without_store(self, day: str, entries: list[DecodedEntry]) -> list[Piece]:
         """They have no candidates, and saw nothing that could be decided again."""
-        own = [entry.record for entry in entries if isinstance(entry.record, DecisionRecord)]
+        own = [entry.record for entry in entries if isinstance(entry.record, DecisionLine)]
         return [Piece("decisions", day, decisions_table(own, None, self._types))]
 
 

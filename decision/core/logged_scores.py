@@ -9,9 +9,10 @@ one: the largest has the rest. Which candidates these are is a bit mask.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import fsum
 from struct import Struct
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,6 +42,21 @@ class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
 
 
 _NOTHING: Final = LoggedScores()
+
+
+class JoinedScores(NamedTuple):
+    """The survivors of many decisions, one decision after another, as arrays.
+
+    `decision` is the number of a survivor's decision among them, `candidate` its index; `uplift` is
+    NaN where no model said it.
+    """
+
+    decision: Any
+    candidate: Any
+    probability: Any
+    priority: Any
+    selection: Any
+    uplift: Any
 
 
 def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
@@ -89,6 +105,48 @@ def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
         selection.tobytes(),
         figures[8 * number : exact],
     )
+
+
+def join_scores(masks: Sequence[bytes], figures: Sequence[bytes]) -> JoinedScores:
+    """The scores of many decisions at once, to the bit those that `long_scores` gives of each.
+
+    Raises:
+        MsgspecError: those of a decision do not fit together.
+    """
+    widest = max(map(len, masks), default=0)
+    decision, candidate = unpack_masks(masks, 8 * widest).nonzero()
+    counts = np.bincount(decision, minlength=len(masks))
+    sizes = np.fromiter(map(len, figures), np.int64, len(figures))
+    first = np.cumsum(counts) - counts
+    found = np.full((4, len(decision)), np.nan)
+    for number, size in set(zip(counts.tolist(), sizes.tolist(), strict=True)) - {(0, 0)}:
+        alike = np.flatnonzero((counts == number) & (sizes == size))
+        exact = size - _SUM.size - 8 * number
+        if not number or exact not in (8 * number, 16 * number):
+            raise msgspec.ValidationError(f"{size} bytes are no figures of {number} candidates")
+        raw = np.frombuffer(b"".join([figures[place] for place in alike.tolist()]), np.uint8)
+        rows = raw.reshape(len(alike), size)
+        places = first[alike, np.newaxis] + np.arange(number)
+        long = rows[:, :exact].view(_LONG)
+        with np.errstate(invalid="ignore"):  # of damaged bytes, which may be any NaN
+            short = rows[:, exact : -_SUM.size].view(_SHORT).astype(_LONG)
+        selection, each = short[:, number:], np.arange(len(alike))
+        largest = selection.argmax(axis=1)
+        selection[each, largest] = 0.0
+        selection[each, largest] = rows[:, -_SUM.size :].view(_LONG)[:, 0] - selection.sum(axis=1)
+        found[0, places] = long[:, :number]
+        found[1, places] = short[:, :number]
+        found[2, places] = selection
+        if exact > 8 * number:
+            found[3, places] = long[:, number:]
+    return JoinedScores(decision, candidate, *found)
+
+
+def unpack_masks(masks: Sequence[bytes], width: int) -> Any:
+    """The first `width` bits of each mask: an array of booleans, with a row per mask."""
+    length = max(1, (width + 7) // 8)
+    packed = np.array(masks, f"S{length}").view(np.uint8).reshape(len(masks), length)
+    return np.unpackbits(packed, axis=1, count=width, bitorder="little").view(np.bool_)
 
 
 def pack_scores(scores: Scores) -> LoggedScores:

@@ -14,7 +14,14 @@ import pytest
 
 from decision.core.decide import Question
 from decision.core.definition import Selector
-from decision.core.logged_scores import LoggedScores, unpack_scores, unpack_uplift
+from decision.core.logged_scores import (
+    LoggedScores,
+    join_scores,
+    long_scores,
+    short_scores,
+    unpack_scores,
+    unpack_uplift,
+)
 from decision.core.ports import LogRecord
 from decision.core.records import (
     ChangeRecord,
@@ -27,6 +34,7 @@ from decision.core.records import (
     decode_change,
     decode_decision,
     decode_event,
+    decode_line,
     encode,
     encode_decision,
 )
@@ -226,3 +234,44 @@ def test_whichever_byte_is_wrong_a_record_is_read_or_refused_by_msgspec(
             with suppress(msgspec.MsgspecError):
                 decode(spoilt)
             about("王")(LogRecord(kind="event", id="e", body=spoilt))
+
+
+def _any_scores(draw: np.random.Generator, count: int, uplifted: bool) -> LoggedScores:
+    places = np.sort(draw.choice(300, count, replace=False)).astype("<u2")
+    selection = draw.dirichlet(np.full(count, 0.1)) if count else np.zeros(0)
+    figures = [draw.random(count).tobytes() for _ in range(2)]
+    uplift = draw.random(count).tobytes() if uplifted else b""
+    return LoggedScores(places.tobytes(), *figures, selection.tobytes(), uplift)
+
+
+def test_scores_of_many_decisions_are_to_the_bit_those_of_each() -> None:
+    """Whatever number of candidates each has, with uplift or without."""
+    draw = np.random.default_rng(5)
+    counts = [*draw.integers(0, 200, 60).tolist(), 0, 1, 1, 2, 3]  # 2 with uplift are as long as 3
+    short = [
+        short_scores(_any_scores(draw, count, place % 3 == 0)) for place, count in enumerate(counts)
+    ]
+    alone = [long_scores(*one) for one in short]
+    joined = join_scores(*zip(*short, strict=True))
+    assert np.bincount(joined.decision, minlength=len(counts)).tolist() == counts
+    assert joined.candidate.astype("<u2").tobytes() == b"".join(one.candidates for one in alone)
+    for name in ("probability", "priority", "selection"):
+        assert getattr(joined, name).tobytes() == b"".join(getattr(one, name) for one in alone)
+    said = [np.frombuffer(one.uplift or len(one.candidates) * 4 * b"\xff") for one in alone]
+    assert np.array_equal(joined.uplift, np.concatenate(said), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("mask", "figures"), [(b"\x03", 23), (b"\x00", 8), (b"", 8), (b"\x01", 0), (b"\x01", 40)]
+)
+def test_figures_that_do_not_fit_their_mask_are_refused_among_others(
+    mask: bytes, figures: int
+) -> None:
+    good = short_scores(_any_scores(np.random.default_rng(1), 3, uplifted=False))
+    with pytest.raises(msgspec.MsgspecError, match="are no figures of"):
+        join_scores([good[0], mask], [good[1], bytes(figures)])
+
+
+def test_a_line_of_the_log_is_the_same_of_a_record_of_before() -> None:
+    assert decode_line(_OF_BEFORE) == decode_line(encode_decision(_before()))
+    assert decode_line(_OF_BEFORE).question == _before().question

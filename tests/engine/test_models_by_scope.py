@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -86,6 +87,15 @@ async def decided(
     return engine, answers, sorted(found, key=_order)
 
 
+def archived(engine: Engine, found: Sequence[records.DecisionRecord]) -> list[dict[str, Any]]:
+    """The rows of some records in an archive."""
+    lines = [records.line_of(one) for one in found]
+    rows: list[dict[str, Any]] = decisions_table(
+        lines, engine.snapshot.policy.candidates, {}
+    ).to_pylist()
+    return rows
+
+
 def _order(record: records.DecisionRecord) -> tuple[str, str]:
     return record.customer_id, record.placement
 
@@ -154,7 +164,7 @@ async def test_the_log_the_answer_and_a_look_back_say_which_version_scored_what(
             msgspec.structs.replace(one, reserved_until=two.reserved_until)
             for one, two in zip(answer.selections, again.selections, strict=True)
         ]
-    rows = decisions_table(found, engine.snapshot.policy.candidates, {}).to_pylist()
+    rows = archived(engine, found)
     for row in rows:
         assert row["model_version"] == by_purpose[PURPOSES[row["message"]]]
         for one in row["candidates"]:
@@ -162,7 +172,7 @@ async def test_the_log_the_answer_and_a_look_back_say_which_version_scored_what(
     engine, answers, found = await decided({EVERYWHERE: models[0]})
     assert all(one.models is None for one in found)
     assert b"model_version" not in msgspec.json.encode(answers[0].selections)
-    rows = decisions_table(found, engine.snapshot.policy.candidates, {}).to_pylist()
+    rows = archived(engine, found)
     assert {one["model_version"] for row in rows for one in row["candidates"]} == {None}
 
 
@@ -204,7 +214,7 @@ async def test_each_scope_has_a_challenger_of_its_own(models: list[Model]) -> No
     ]
     for challengers in cases:
         engine, _, found = await decided(served, challengers)
-        rows = decisions_table(found, engine.snapshot.policy.candidates, {}).to_pylist()
+        rows = archived(engine, found)
         assert [(one.candidates, one.draws, one.selections) for one in found] == [
             (one.candidates, one.draws, one.selections) for one in plain
         ]

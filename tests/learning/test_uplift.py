@@ -21,7 +21,7 @@ from decision.core.document import Document
 from decision.core.explanation import explain
 from decision.core.logged_scores import pack_scores, unpack_uplift
 from decision.core.policy_builder import compile_policy
-from decision.core.records import DecisionRecord
+from decision.core.records import DecisionRecord, line_of
 from decision.evaluation.gate import evidence_for, judge_gate
 from decision.evaluation.gate_by_log import LIFT
 from decision.evaluation.promotion import promote
@@ -265,11 +265,12 @@ def test_the_uplift_is_logged_and_archived_beside_the_probability(version: Path)
         policy_version="1",
         candidates=logged,
     )
-    (rows,) = candidate_lists([record], policy.candidates).to_pylist()
+    (rows,) = candidate_lists([line_of(record)], policy.candidates).to_pylist()
     assert [row["uplift"] for row in rows] == verdict.scores.uplift.tolist()
     plain = msgspec.structs.replace(logged, uplift=b"")
     without = msgspec.structs.replace(record, candidates=plain)
-    both = candidate_lists([without, record], policy.candidates).to_pylist()
+    lines = [line_of(without), line_of(record)]
+    both = candidate_lists(lines, policy.candidates).to_pylist()
     assert [[row["uplift"] for row in part] for part in both] == [[None] * 3, [*_uplifts(rows)]]
 
 

@@ -26,7 +26,7 @@ from decision.core.candidates import CandidateInfo
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.identifiers import PARTITIONS
-from decision.core.records import DecisionRecord
+from decision.core.records import DecisionLine
 from decision.engine.snapshot import policy_blob
 from decision.engine.worker import run_in_worker
 from decision.rulebook.reader import load_files
@@ -105,10 +105,10 @@ class _Bodies:
     def __len__(self) -> int:
         return len(self._bodies)
 
-    def __iter__(self) -> Iterator[DecisionRecord]:
+    def __iter__(self) -> Iterator[DecisionLine]:
         for body in self._bodies:
             with suppress(msgspec.MsgspecError):
-                yield records.decode_decision(body)
+                yield records.decode_line(body)
 
     def versions(self) -> tuple[list[str], int]:
         """The policies that made them, and how many cannot be read."""
@@ -153,7 +153,7 @@ class RecentCandidates:
 
     def __init__(
         self,
-        decided: Collection[DecisionRecord] | _Bodies,
+        decided: Collection[DecisionLine] | _Bodies,
         files: dict[str, dict[str, str]],
         *,
         limit: int | None = None,
@@ -214,7 +214,7 @@ class RecentCandidates:
 
     def _tables(self) -> Iterator[Any]:
         """The records as rows of the archive, by policy."""
-        by_policy: defaultdict[tuple[str, bool], list[DecisionRecord]] = defaultdict(list)
+        by_policy: defaultdict[tuple[str, bool], list[DecisionLine]] = defaultdict(list)
         for record in self._records:
             key = record.policy_version, records.made_without_store(record)
             by_policy[key].append(record)
@@ -222,7 +222,7 @@ class RecentCandidates:
             yield from self._tried(own, None if without_store else self._candidates(version))
 
     def _tried(
-        self, own: list[DecisionRecord], candidates: Sequence[CandidateInfo] | None
+        self, own: list[DecisionLine], candidates: Sequence[CandidateInfo] | None
     ) -> Iterator[Any]:
         """The rows of all; where that fails, of each half, so that only damaged ones are left."""
         try:

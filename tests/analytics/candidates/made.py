@@ -21,7 +21,7 @@ from decision.core.logged_scores import LoggedScores
 from decision.core.masks import mask_bytes, mask_of
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
-from decision.core.records import DecisionRecord, LoggedSelection
+from decision.core.records import DecisionRecord, LoggedSelection, line_of
 from decision.rulebook.reader import load_files
 
 RULES = """
@@ -174,7 +174,9 @@ def archive(folder: Path, all_made: Sequence[Made], name: str = "part-0") -> Non
         stores = [one for one in records if "store" in one.degraded]
         others = [one for one in records if "store" not in one.degraded]
         tables = [
-            decisions_table(own, None if own is stores else POLICY.candidates, {})
+            decisions_table(
+                list(map(line_of, own)), None if own is stores else POLICY.candidates, {}
+            )
             for own in (stores, others)
             if own
         ]

@@ -20,6 +20,7 @@ from decision.analytics.candidates.recent import RecentCandidates
 from decision.analytics.candidates.scope import Range
 from decision.analytics.candidates.win_loss import report_win_loss
 from decision.core.clock import from_micros
+from decision.core.records import line_of
 from tests.analytics.candidates.made import FILES, PAIRS, POLICY, Made, archive, made
 
 pytest.importorskip("pyarrow")
@@ -37,7 +38,7 @@ slow = settings(
 
 
 def logged(some: list[Made]) -> RecentCandidates:
-    return RecentCandidates([one.record for one in some], {POLICY.version: FILES})
+    return RecentCandidates([line_of(one.record) for one in some], {POLICY.version: FILES})
 
 
 def furthest(one: Made, places: list[int]) -> int:

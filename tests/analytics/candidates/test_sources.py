@@ -110,7 +110,7 @@ def test_a_decision_that_nobody_was_given_is_taken_out_also_when_that_is_said_la
     }  # fmt: skip
     changes(tmp_path, [said])
     log = RecentCandidates(
-        [each.record for each in some],
+        [records.line_of(each.record) for each in some],
         {POLICY.version: FILES},
         not_given=frozenset({some[0].record.decision_id}),
     )
@@ -126,7 +126,9 @@ def test_a_decision_that_nobody_was_given_is_taken_out_also_when_that_is_said_la
 def test_what_was_given_without_the_store_is_counted_apart(tmp_path: Path) -> None:
     lost = one(2, chosen=False, degraded=["store"])
     archive(tmp_path, [one(1), lost])
-    log = RecentCandidates([one(1).record, lost.record], {POLICY.version: FILES})
+    log = RecentCandidates(
+        [records.line_of(each) for each in (one(1).record, lost.record)], {POLICY.version: FILES}
+    )
     for source in (ArchivedCandidates(tmp_path), log):
         about = report_candidates(source).about
         assert (about.decisions, about.without_store, about.policy_unknown) == (1, 1, 0)
@@ -151,7 +153,7 @@ def test_decisions_of_a_policy_that_is_not_kept_are_counted_until_it_is_back(
         assert report_candidates(again, by="category").rows[0].name != "?"
         assert report_sensitivity(again).compared == 1
         assert report_candidates(again).about.incomplete == []
-    unknown = RecentCandidates([one(1).record], {})
+    unknown = RecentCandidates([records.line_of(one(1).record)], {})
     about = report_candidates(unknown).about
     assert (about.decisions, about.policy_unknown) == (0, 1)
     assert about.incomplete[-1] == "1 decisions have no candidates: their policy was not kept"
@@ -273,7 +275,7 @@ async def test_the_newest_records_are_read_a_few_at_a_time_and_decoded_off_the_e
     engine.use(await build_snapshot(definition, None, store, at))
     for number in range(300):
         await engine.decide(DecisionRequest(placement="home", customer_id=f"c{number % 3}"))
-    read_logs, decode = store.read_logs, records.decode_decision
+    read_logs, decode = store.read_logs, records.decode_line
 
     async def counted(positions: Any, count: int) -> Any:
         pages = await read_logs(positions, count)
@@ -285,7 +287,7 @@ async def test_the_newest_records_are_read_a_few_at_a_time_and_decoded_off_the_e
         return decode(body)
 
     monkeypatch.setattr(store, "read_logs", counted)
-    monkeypatch.setattr(records, "decode_decision", decoded)
+    monkeypatch.setattr(records, "decode_line", decoded)
     recent = await read_recent(store, 250)
     assert max(most) <= 256
     assert threads and threading.get_ident() not in threads
