@@ -9,11 +9,15 @@ take their steps together. A decision that is alone does not wait.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from decision.core.steps import Steps, finish
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 16
+"""So many decisions take their steps together. With more, the data of each would leave the caches,
+and the event loop would answer nothing else for longer than some milliseconds."""
 
 
 class SideBySide:
@@ -36,14 +40,16 @@ class SideBySide:
             return finish(work)
         loop = asyncio.get_running_loop()
         if not self._ready:
-            loop.call_soon(self._run)
+            loop.call_soon(self._run, loop)
         result: asyncio.Future[T] = loop.create_future()
         self._ready.append((work, result))
         return await result
 
-    def _run(self) -> None:
-        """Takes all who are ready through their steps."""
-        ready, self._ready = self._ready, []
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Takes those who are ready through their steps; more than `AT_ONCE` wait for a turn."""
+        ready, self._ready = self._ready[:AT_ONCE], self._ready[AT_ONCE:]
+        if self._ready:
+            loop.call_soon(self._run, loop)
         while ready:
             ready = [one for one in ready if _goes_on(*one)]
 

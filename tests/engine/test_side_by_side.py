@@ -13,7 +13,7 @@ from decision.core import records
 from decision.core.identifiers import partition_of
 from decision.core.schema import CustomerUpdate, DecisionRequest
 from decision.core.steps import Steps, finish
-from decision.engine.side_by_side import SideBySide
+from decision.engine.side_by_side import AT_ONCE, SideBySide
 from decision.store import MemoryStore
 from tests.engine.conftest import RULES, Clock
 from tests.engine.test_many_writes import Yielding
@@ -41,6 +41,23 @@ async def test_each_step_is_taken_for_all_before_the_next() -> None:
         runs = [together.run(work(name, seen, steps)) for name, steps in (("a", 1), ("b", 2))]
         assert await asyncio.gather(*runs) == ["a", "b"]
     assert seen == ["a0", "b0", "b1"]
+
+
+async def test_of_more_than_go_together_the_rest_comes_after_what_else_waits() -> None:
+    seen: list[str] = []
+    together = SideBySide()
+    with together, together:
+        runs = [
+            asyncio.ensure_future(together.run(work(f"{number}-", seen, 1)))
+            for number in range(2 * AT_ONCE + 1)
+        ]
+        await asyncio.sleep(0)  # all are ready
+        counts = []
+        while len(seen) < len(runs):
+            await asyncio.sleep(0)
+            counts.append(len(seen))
+        assert counts == [AT_ONCE, 2 * AT_ONCE, 2 * AT_ONCE + 1]
+        assert await asyncio.gather(*runs) == [f"{number}-" for number in range(len(runs))]
 
 
 async def test_who_is_alone_waits_for_nobody() -> None:
