@@ -30,8 +30,9 @@ not use goes home after a second or two, and at its end.
 
 **Dying.** A lease that is over is settled by any process: 1. the home marks it (score 0), and gives
 it nothing any more; 2. it is closed in every partition, which ends all taking; 3. what was taken of
-it is added up; 4. one script at home gives back the difference, once; 5. the notes are removed.
-Each step may be repeated, or done by two at once. A process that was only slow finds its lease
+it is added up; 4. one script at home gives back the difference, once; 5. the notes are removed, and
+those of any lease that the home does not know: whoever should have removed them was killed. Each
+step may be repeated, or done by two at once. A process that was only slow finds its lease
 closed where it takes next, and opens another one: nothing depends on clocks that agree. A lease
 whose home's reply was lost is given up and settled in the same way, and so is each one after an
 hour. Where the reply to a commit was lost, its units stay set aside until the token is returned,

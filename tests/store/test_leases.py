@@ -190,10 +190,28 @@ async def test_leases_leave_nothing_behind(redis_store: RedisStore) -> None:
     keys = redis_store.keys
     call = redis_store._caller()
     assert await call(("EXISTS", keys.budget_leases)) == 0
-    assert await redis_store._noted(["x"]) == []
-    for number in range(256):
-        assert await call(("EXISTS", keys.leases(number))) == 0
+    assert await redis_store._fields() == []
     assert await call(("GET", keys.budget(UNIT))) == b"1"
+
+
+async def test_what_is_left_of_leases_whose_processes_were_killed_goes_with_the_next_one(
+    redis_store: RedisStore, other_stores: Callable[[], RedisStore]
+) -> None:
+    """While they opened one that the home was not told of, or before they removed the notes."""
+    opening, running = other_stores(), other_stores()
+    await opening.start()
+    await opening._opened(1.0)
+    await running.start()
+    assert await take(running, {UNIT: 20}, "running") is None
+    call = redis_store._caller(write=True)
+    await call(("HSET", redis_store.keys.leases(3), f"settled/{UNIT}", 2))
+    assert await take(redis_store, {UNIT: 20}, "t") is None
+    await redis_store.give_leases_back()
+    lease = running._lease
+    assert lease is not None
+    left = {field.decode().partition("/")[0] for _, field, _ in await redis_store._fields()}
+    assert left == {lease.id}
+    assert await take_all(running, 20, "r") == 18
 
 
 async def test_damaged_reservations_are_removed_and_damaged_notes_give_nothing_back(

@@ -136,13 +136,13 @@ class RedisBudgets(RedisLeases):
     async def budget_counts(self, counters: Sequence[str]) -> dict[str, BudgetCount]:
         given: list[list[Any]] = []
         counts: list[bytes | None] = []
-        noted: list[tuple[int, str, int | None, str]] = []
+        noted: list[tuple[str, int | None, str]] = []
         leases = await self._leases()
         for _ in range(_TRIES):
             home: list[Command] = [("HGETALL", self.keys.given(one)) for one in leases]
             home.append(("MGET", *map(self.keys.budget, counters)))
             *given, counts = await self.connection.pipeline(home, self._timeout)
-            noted = await self._noted(leases) if leases else []
+            noted = self._noted(await self._fields(), leases) if leases else []
             before, leases = leases, await self._leases()
             if leases == before:  # else one was settled meanwhile
                 break
@@ -151,7 +151,7 @@ class RedisBudgets(RedisLeases):
             for name, amount in zip(reply[::2], reply[1::2], strict=True):
                 counter = name.decode(errors="replace")
                 held[counter] = held.get(counter, 0) + (whole(amount) or 0)
-        for _, counter, amount, _ in noted:
+        for counter, amount, _ in noted:
             held[counter] = held.get(counter, 0) - (amount or 0)
         found = {}
         for counter, count in zip(counters, counts, strict=True):
@@ -159,10 +159,6 @@ class RedisBudgets(RedisLeases):
             idle = min(held.get(counter, 0), taken) if count is not None else 0
             found[counter] = BudgetCount(taken - idle, max(idle, 0))
         return found
-
-    async def _leases(self) -> list[str]:
-        names = await self._caller()(("ZRANGE", self.keys.budget_leases, 0, -1))
-        return sorted(name.decode(errors="replace") for name in names)
 
     def _keys(self, token: str) -> list[str]:
         number = partition_in(token)

@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import PARTITIONS
@@ -29,6 +29,9 @@ from decision.store.uptime import uptime
 
 _TICK: Final = 1.0
 """Seconds after which a lease is looked after."""
+
+_Field: TypeAlias = tuple[int, bytes, bytes]
+"""A field of what a partition has of leases: partition, name, value."""
 
 _log = logging.getLogger(__name__)
 
@@ -216,10 +219,11 @@ class RedisLeases(RedisBase):
             held = zip(found[::2], found[1::2], strict=True)
             given = {name.decode(errors="replace"): whole(amount) or 0 for name, amount in held}
             used = dict.fromkeys(given, 0)
-            noted = await self._noted([lease_id])
-            for _, counter, amount, _ in noted:
+            fields = await self._fields()
+            noted = self._noted(fields, [lease_id])
+            for counter, amount, _ in noted:
                 used[counter] = used.get(counter, 0) + (amount or 0)
-            for counter in {counter for _, counter, amount, _ in noted if amount is None}:
+            for counter in {counter for counter, amount, _ in noted if amount is None}:
                 used[counter] = given.get(counter, 0)  # damaged: as if all of it were taken
             keys = [self.keys.budget_leases, self.keys.given(lease_id)]
             arguments: list[Argument] = [lease_id]
@@ -227,33 +231,54 @@ class RedisLeases(RedisBase):
                 keys.append(self.keys.budget(counter))
                 arguments += [counter, amount]
             await self._run("settle_lease", keys, arguments)
-            fields = defaultdict(list)
-            for number, counter, _, _ in noted:
-                fields[number].append(f"{lease_id}/{counter}")
-            gone: list[Command] = [
-                ("HDEL", self.keys.leases(number), *names) for number, names in fields.items()
-            ]
-            if gone:
-                await self.connection.pipeline(gone, self._timeout)
+            await self._forget_unknown(fields)
         finally:
             self._settling.discard(lease_id)
 
-    async def _noted(self, leases: Sequence[str]) -> list[tuple[int, str, int | None, str]]:
-        """Partition, counter, amount and lease of all that was taken for some leases.
+    async def _forget_unknown(self, fields: Sequence[_Field]) -> None:
+        """Removes what partitions have of leases that the home does not know (any more).
+
+        One that is being opened may be among them: its process finds it closed, and opens another.
+        """
+        known, gone = {*await self._leases()}, defaultdict(list)
+        for number, field, _ in fields:
+            if _parts(field)[0] not in known:
+                gone[number].append(field)
+        remove: list[Command] = [
+            ("HDEL", self.keys.leases(number), *names) for number, names in gone.items()
+        ]
+        if remove:
+            await self.connection.pipeline(remove, self._timeout)
+
+    async def _leases(self) -> list[str]:
+        """The leases that the home knows."""
+        names = await self._caller()(("ZRANGE", self.keys.budget_leases, 0, -1))
+        return sorted(name.decode(errors="replace") for name in names)
+
+    async def _fields(self) -> list[_Field]:
+        """What partitions have of leases."""
+        look: list[Command] = [("HGETALL", self.keys.leases(one)) for one in range(PARTITIONS)]
+        replies = await self.connection.pipeline(look, self._timeout)
+        return [
+            (number, field, value)
+            for number, reply in enumerate(replies)
+            for field, value in zip(reply[::2], reply[1::2], strict=True)
+        ]
+
+    def _noted(
+        self, fields: Sequence[_Field], leases: Sequence[str]
+    ) -> list[tuple[str, int | None, str]]:
+        """Counter, amount and lease of all that was taken for some leases.
 
         The amount is None where it is damaged.
         """
-        look: list[Command] = [("HGETALL", self.keys.leases(one)) for one in range(PARTITIONS)]
-        replies = await self.connection.pipeline(look, self._timeout)
-        wanted = set(leases)
-        found: list[tuple[int, str, int | None, str]] = []
-        for number, reply in enumerate(replies):
-            for field, amount in zip(reply[::2], reply[1::2], strict=True):
-                lease_id, slash, counter = field.decode(errors="replace").partition("/")
-                if slash and lease_id in wanted:
-                    if (count := whole(amount)) is None:
-                        note(self.keys.leases(number), "what it says of a lease is no whole number")
-                    found.append((number, counter, count, lease_id))
+        wanted, found = set(leases), []
+        for number, field, amount in fields:
+            lease_id, counter = _parts(field)
+            if counter is not None and lease_id in wanted:
+                if (count := whole(amount)) is None:
+                    note(self.keys.leases(number), "what it says of a lease is no whole number")
+                found.append((counter, count, lease_id))
         return found
 
     def _watch(self) -> None:
@@ -282,6 +307,12 @@ class RedisLeases(RedisBase):
                 self._watch()
             if idle or (held and now - self._held_at > self.lease_lasts / 4):
                 await self._call_home(lease, idle, self._timeout)
+
+
+def _parts(field: bytes) -> tuple[str, str | None]:
+    """The lease of which a field is, and the counter, where it says what was taken of that."""
+    lease_id, slash, counter = field.decode(errors="replace").partition("/")
+    return lease_id, counter if slash else None
 
 
 async def whatever_comes(work: Coroutine[Any, Any, None]) -> None:
