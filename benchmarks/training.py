@@ -241,7 +241,7 @@ def whole(archive: Path, rounds: int, matrix: Path) -> dict[str, float]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         np.savez(
             matrix,
-            matrix=examples.matrix,
+            matrix=np.ascontiguousarray(examples.matrix),
             label=examples.label,
             cuts=[examples.fit, examples.judge],
             categorical=[f.kind == "categorical" for f in examples.features],

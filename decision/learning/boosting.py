@@ -81,7 +81,7 @@ def dataset_of(
     import lightgbm
 
     return lightgbm.Dataset(
-        examples.matrix[rows],
+        _as_columns(examples.matrix[rows]),
         examples.label[rows],
         weight=examples.weights(rows),
         init_score=None if start is None else start.log_odds(examples.matrix[rows]),
@@ -90,6 +90,16 @@ def dataset_of(
         categorical_feature=categorical_columns(examples.features),
         params=parameters(spec, examples.features),
     )
+
+
+def _as_columns(matrix: NDArray[np.float64]) -> Any:
+    """A matrix in the form that LightGBM reads in the least time, without a copy: where columns lie
+    each in one piece these are Arrow's, of which it makes the same bins."""
+    if matrix.flags.c_contiguous:
+        return matrix
+    import pyarrow as pa
+
+    return pa.table([pa.array(column) for column in matrix.T], column_names(matrix.shape[1]))
 
 
 def boost(

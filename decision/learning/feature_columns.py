@@ -24,7 +24,7 @@ from decision.scoring.features import (
 )
 
 Floats = NDArray[np.float64]
-_BLOCK: Final = 4_096
+_BLOCK: Final = 32_768
 _NO_CATEGORY: Final = -1.0
 """The preliminary code of a missing value."""
 
@@ -70,6 +70,7 @@ class CategoryCoder:
 class FeatureColumns:
     """Fills a matrix from batches of features, then fixes the categories.
 
+    It takes the least time where the columns of the matrix lie each in one piece (order F).
     `seen` says of what types the values of each feature were.
     """
 
@@ -84,57 +85,55 @@ class FeatureColumns:
 
         `others` is the map column of values that do not fit their array (see `archive.features`).
         """
-        # Rows that follow each other are filled where they are.
-        whole = rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
-        shape = (len(rows), len(self._features))
-        block = self.matrix[rows[0] : rows[-1] + 1] if whole else np.empty(shape)
+        # Rows that follow each other are written in one piece.
+        if rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+            own: Any = slice(rows[0], rows[-1] + 1)
+        else:
+            own = rows
         for place, (feature, coder) in enumerate(zip(self._features, self._coders, strict=True)):
             column = columns.get(feature.name)
             if column is None or column.null_count == len(column):
-                block[:, place] = np.nan if coder is None else _NO_CATEGORY
+                self.matrix[own, place] = np.nan if coder is None else _NO_CATEGORY
                 continue
             self.seen[place].add_arrow(column)
-            block[:, place] = _looked_up(column, coder.code) if coder else _numbers(column)
+            numbers = _looked_up(column, coder.code) if coder else _numbers(column)
+            self.matrix[own, place] = numbers
         if others is not None and len(others.keys):
-            self._put_others(block, others)
-        if not whole:
-            self.matrix[rows] = block
+            self._put_others(rows, others)
 
-    def _put_others(self, block: Matrix, others: Any) -> None:
+    def _put_others(self, rows: NDArray[np.int64], others: Any) -> None:
         places = {feature.name: place for place, feature in enumerate(self._features)}
-        for row, values in enumerate(others.to_pylist()):
+        for row, values in zip(rows.tolist(), others.to_pylist(), strict=True):
             for name, text in values or ():
                 place = places.get(name)
                 if place is None:
                     continue
                 value, coder = json.loads(text), self._coders[place]
                 self.seen[place].add([value])
-                block[row, place] = number_of(value) if coder is None else coder.code(value)
+                self.matrix[row, place] = number_of(value) if coder is None else coder.code(value)
 
     def settle(self, fit: int) -> dict[str, tuple[Value, ...]]:
         """The categories of the first `fit` rows; all rows have their codes afterwards."""
-        coded = [(place, coder) for place, coder in enumerate(self._coders) if coder is not None]
-        counts = [coder.counted(np.empty(0)) for _, coder in coded]
-        for block in _blocks(self.matrix[:fit]):
-            for number, (place, coder) in enumerate(coded):
-                counts[number] += coder.counted(block[:, place])
-        categories, finals = {}, []
-        for (place, coder), count in zip(coded, counts, strict=True):
-            values, final = coder.settle(count)
+        categories = {}
+        for place, coder in enumerate(self._coders):
+            if coder is None:
+                continue
+            column = self.matrix[:, place]
+            counts = coder.counted(np.empty(0))
+            for codes in _blocks(column[:fit]):
+                counts += coder.counted(codes)
+            values, final = coder.settle(counts)
             self.seen[place].distinct = coder.distinct
             categories[self._features[place].name] = values
-            finals.append(final)
-        for block in _blocks(self.matrix):
-            for (place, _), final in zip(coded, finals, strict=True):
-                # -1 finds the last one.
-                block[:, place] = final[block[:, place].astype(np.int64)]
+            for codes in _blocks(column):
+                codes[:] = final[codes.astype(np.int64)]  # -1 finds the last one
         return categories
 
 
-def _blocks(matrix: Matrix) -> Iterator[Matrix]:
-    """Parts of a matrix, row by row, that fit into a processor's cache."""
-    for start in range(0, len(matrix), _BLOCK):
-        yield matrix[start : start + _BLOCK]
+def _blocks(column: Floats) -> Iterator[Floats]:
+    """Parts of a column that fit into a processor's cache."""
+    for start in range(0, len(column), _BLOCK):
+        yield column[start : start + _BLOCK]
 
 
 def _numbers(column: Any) -> Floats:

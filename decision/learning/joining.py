@@ -273,29 +273,16 @@ class Join:
             f"LEFT JOIN messages USING (message) {self._merges} WHERE {wanted}"
         )
         if sources.events:
-            # An event about a contact is in both datasets, of one type; outcomes name the contact.
-            told = {number for (number,) in self._rows("SELECT DISTINCT type FROM entries")}
-            names = [*enumerate(self._types)]
-            self._lay_out_events([name for number, name in names if number in told], told=True)
-            self._lay_out_events([name for number, name in names if number not in told], told=False)
-
-    def _lay_out_events(self, types: Sequence[str], *, told: bool) -> None:
-        """Adds events of some types to `entries`; of those `told`, as outcomes have such as well,
-        the ones that no outcome has."""
-        if not types:
-            return
-        wanted = f"type IN ({', '.join(map(_quoted, types))})"
-        if self._sources.has_properties and not set(SEEN).isdisjoint(types):
-            wanted += f" AND {BY_PEOPLE}"
-        own = (
-            " WHERE NOT EXISTS (SELECT 1 FROM entries AS one WHERE "
-            "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
-        )
-        self._sql(
-            f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, NULL, '
-            f"NULL FROM (SELECT * FROM events WHERE {wanted}) AS log JOIN types USING (type) "
-            f"{self._merges}{own if told else ''}"
-        )
+            seen = not set(SEEN).isdisjoint(self._types) and sources.has_properties
+            people = f" AND {BY_PEOPLE}" if seen else ""
+            # An event about a contact is in both datasets; outcomes say which contact.
+            sql(
+                f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, '
+                f"NULL, NULL FROM (SELECT * FROM events WHERE {wanted}{people}) AS log "
+                f"JOIN types USING (type) {self._merges} WHERE NOT EXISTS "
+                "(SELECT 1 FROM entries AS one WHERE "
+                "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
+            )
 
     def _latest(self) -> int:
         """The time of the latest entry. Of events the time of receipt counts: clients' clocks may
@@ -354,20 +341,20 @@ class Join:
     def _collect(self) -> CountedRows:
         # As in `folds`.
         fold = f", (('0x' || md5(customer)[:8])::UBIGINT % {self._folds})::TINYINT AS fold"
-        more = (fold if self._folds else "") + (", silence, given" if self._uplift else "")
+        known = "coalesce({0}, 'nan') AS {0}"
+        arms = f", {known.format('silence')}, {known.format('given')}" if self._uplift else ""
         found = self._relation(f"""
-            SELECT place, moment, tie, message, channel, probability, position {more}
-            FROM judged WHERE why IS NULL""").to_arrow_table()
+            SELECT place, moment, tie, message, channel, {known.format("probability")},
+                   coalesce(position, 1) AS position {fold if self._folds else ""} {arms}
+            FROM judged WHERE why IS NULL""").fetchnumpy()
         closes_at = self._value(f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'")
         self._entries = self._beside.submit(self._lay_out_entries)
-        position = found.column("position").fill_null(1).to_numpy()
-        place, tie, moment = (found.column(name).to_numpy() for name in ("place", "tie", "moment"))
-        order = in_order_of(moment, tie, position, place)
+        order = in_order_of(*(found[name] for name in ("moment", "tie", "position", "place")))
 
         def column(name: str) -> Any:
-            return found.column(name).to_numpy()[order]
+            return found[name][order]
 
-        place = place[order]
+        place = column("place")
         messages, message = present(self._messages, column("message"))
         channels, channel = present(self._channels, column("channel"))
         return CountedRows(
@@ -375,7 +362,7 @@ class Join:
             by_place=np.argsort(place, kind="stable"),
             at=column("moment"),
             probability=column("probability"),
-            position=position[order].astype(np.int32),
+            position=column("position"),
             messages=messages,
             message=message,
             channels=channels,
@@ -399,10 +386,10 @@ class Join:
         most = "SELECT max(n) FROM (SELECT count(*) AS n FROM happened GROUP BY customer, type)"
         many = (self._value(most) or 0) > MANY
         credits = credits_of(self._attribution, touches, "happened", many=many)
-        reached = self._relation(credits).to_arrow_table()
+        reached = self._relation(credits).fetchnumpy()
         label = np.zeros(len(rows))
         if len(rows):
-            place, credit = (reached.column(name).to_numpy() for name in ("place", "credit"))
+            place, credit = reached["place"], reached["credit"]
             every = rows.place[rows.by_place]
             found = np.minimum(np.searchsorted(every, place), len(every) - 1)
             counts = every[found] == place

@@ -88,8 +88,8 @@ def count_left_out(
     return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
 
 
-def lay_out_alike(database: Database, hashes: str) -> int:
-    """View `alike`: each `hash` that a query's column has more than once; says how many.
+def lay_out_alike(database: Database, hashes: str) -> bool:
+    """View `alike`: each `hash` that a query's column has more than once; says whether any has.
 
     Ids with equal hashes need not be equal, so those few rows are looked at again. Sorting finds
     them in a third of the time that grouping takes.
@@ -97,14 +97,14 @@ def lay_out_alike(database: Database, hashes: str) -> int:
     >>> from decision.archive.query import open_database
     >>> with open_database() as database:
     ...     lay_out_alike(database, "SELECT hash(i % 3) FROM range(5) AS t(i)")
-    2
+    True
     """
     import pyarrow as pa
 
     found = np.sort(database.table(hashes).column(0).to_numpy())
-    again = np.unique(found[1:][found[1:] == found[:-1]])
+    again = found[1:][found[1:] == found[:-1]]
     database.connection.register("alike", pa.table({"hash": again}))
-    return len(again)
+    return len(again) > 0
 
 
 def _strays(database: Database) -> dict[str, int]:

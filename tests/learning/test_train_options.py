@@ -60,6 +60,16 @@ def test_a_model_is_the_same_with_any_number_of_threads() -> None:
     assert len(trees) == 1
 
 
+def test_a_matrix_by_columns_gives_the_same_model_as_by_rows_to_the_last_bit() -> None:
+    spec = parse_spec("kin", KIN.replace("80", "9"))
+    by_rows = examples_of(kin(3_000), spec)
+    by_rows.matrix[::7] = np.nan
+    by_columns = msgspec.structs.replace(by_rows, matrix=np.asfortranarray(by_rows.matrix))
+    one, other = boost(spec, by_rows), boost(spec, by_columns)
+    assert one.text == other.text
+    assert (log_odds(one, by_rows.matrix) == log_odds(other, by_columns.matrix)).all()
+
+
 def test_a_new_message_inherits_from_its_kin() -> None:
     """One never seen is predicted near those of its category and tags, not at the base rate."""
     spec = parse_spec("kin", KIN)

@@ -210,6 +210,15 @@ def test_silence_orphans_and_outcomes_before_or_again_are_counted(build: Maker) 
     }
 
 
+def test_an_event_that_outcomes_have_as_well_counts_once_also_if_they_call_it_otherwise(
+    tmp_path: Path,
+) -> None:
+    about = outcome("visit", HOUR, decision_id="d", message="news")
+    decisions = decided("d", 0, "优惠", "news")
+    log = write_log(tmp_path / "log", decisions, [about], [{**about, "type": "purchase"}])
+    assert labels(read(log, START + 30 * DAY)) == [("news", 1), ("优惠", 0)]
+
+
 def test_ids_whose_hashes_are_equal_are_not_taken_for_one(build: Maker) -> None:
     """DuckDB gives one hash to many ids that differ in some digits only."""
     import duckdb
