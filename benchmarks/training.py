@@ -189,6 +189,9 @@ def _write_day(folder: Path, day: int, count: int, rng: np.random.Generator) -> 
         "at": pa.concat_arrays([_times(event_at), outcomes["at"]]),
     }
     events["received_at"] = events["at"]
+    for name in ("decision_id", "message"):
+        unnamed = pa.nulls(len(event_at), pa.string())
+        events[name] = pa.concat_arrays([unnamed, outcomes[name]])
     events["properties"] = pa.array(["{}"] * len(events["at"]))
     _write(folder, "events", start, pa.table(events))
 

@@ -258,31 +258,49 @@ class Join:
         )
 
     def _lay_out_entries(self) -> None:
-        """Table `entries`: what may be a response, of outcomes with the event's own id."""
+        """Table `entries`: what may be a response."""
         sql, sources = self._sql, self._sources
         sql(
             "CREATE TEMP TABLE entries (customer VARCHAR, type TINYINT, moment BIGINT, "
-            "decision_id VARCHAR, message INTEGER, customer_id VARCHAR, event_id VARCHAR)"
+            "decision_id VARCHAR, message INTEGER)"
         )
         sql("CREATE TEMP VIEW happened AS SELECT *, rowid AS id FROM entries")
         # In place of a join, so that other rows are left out while the file is read.
         wanted = f"type IN ({', '.join(map(_quoted, self._types)) or 'NULL'})"
         sql(
             f'INSERT INTO entries SELECT {self._own()}, types.number, epoch_us("at"), decision_id, '
-            f"{_NUMBERED}, customer_id, event_id FROM outcomes AS log JOIN types USING (type) "
+            f"{_NUMBERED} FROM outcomes AS log JOIN types USING (type) "
             f"LEFT JOIN messages USING (message) {self._merges} WHERE {wanted}"
         )
-        if sources.events:
-            seen = not set(SEEN).isdisjoint(self._types) and sources.has_properties
-            people = f" AND {BY_PEOPLE}" if seen else ""
-            # An event about a contact is in both datasets; outcomes say which contact.
-            sql(
-                f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL, '
-                f"NULL, NULL FROM (SELECT * FROM events WHERE {wanted}{people}) AS log "
-                f"JOIN types USING (type) {self._merges} WHERE NOT EXISTS "
-                "(SELECT 1 FROM entries AS one WHERE "
-                "one.customer_id = log.customer_id AND one.event_id = log.event_id)"
+        if not sources.events:
+            return
+        # An event about a contact is in both datasets; outcomes say which contact.
+        told = ""
+        events = wanted
+        if self._name_contacts():
+            events += " AND decision_id IS NULL"
+        elif sources.outcomes:
+            told = (
+                f"ANTI JOIN (SELECT * FROM outcomes WHERE {wanted}) AS one "
+                "ON one.customer_id = log.customer_id AND one.event_id = log.event_id"
             )
+        if sources.has_properties and not set(SEEN).isdisjoint(self._types):
+            events += f" AND {BY_PEOPLE}"
+        sql(
+            f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL '
+            f"FROM (SELECT * FROM events WHERE {events}) AS log JOIN types USING (type) "
+            f"{told} {self._merges}"
+        )
+
+    def _name_contacts(self) -> bool:
+        """Whether events about contacts name their decisions, as those of an archive do, so that
+        nobody has to look for them among outcomes."""
+        files, named = self._rows(
+            "SELECT count(DISTINCT file_name), sum(num_values - coalesce(stats_null_count, 0)) "
+            "FROM parquet_metadata($files) WHERE path_in_schema = 'decision_id'",
+            {"files": [str(path) for path in self._sources.events]},
+        )[0]
+        return bool(self._sources.outcomes and files == len(self._sources.events) and named)
 
     def _latest(self) -> int:
         """The time of the latest entry. Of events the time of receipt counts: clients' clocks may

@@ -356,10 +356,13 @@ def _logs(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
     for number in range(draw(st.integers(0, 8))):
         row = outcome(draw(kinds), draw(_moments), draw(_customers), **draw(about))
         happened.append({**row, "event_id": f"e-{number}"})
-    outcomes = [
-        {"decision_id": None, "message": None, **row} for row in happened if "decision_id" in row
-    ]
-    happened = [{**row, "decision_id": None, "message": None} for row in happened]
+    nothing = {"decision_id": None, "message": None}
+    if draw(st.booleans()):  # as an archive has them
+        happened = [row if row.get("decision_id") else {**row, **nothing} for row in happened]
+        outcomes = [{**nothing, **row} for row in happened if row["decision_id"]]
+    else:
+        outcomes = [{**nothing, **row} for row in happened if "decision_id" in row]
+        happened = [{**row, **nothing} for row in happened]
     changes = [merge("anon", "c-1", START)] if draw(st.booleans()) else []
     return {"decisions": decisions, "outcomes": outcomes, "events": happened, "changes": changes}
 
