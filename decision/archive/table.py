@@ -16,6 +16,7 @@ may undo the commit, though its files are there; the log still has the records t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -327,14 +328,20 @@ def delta_schema(name: str, types: Mapping[str, str] | None = None) -> Any:
 
 @contextmanager
 def _refused(path: Path) -> Iterator[None]:
-    """Says that somebody else was faster."""
+    """Says that somebody else was faster, or that the table is not one that can be written."""
     from deltalake.exceptions import CommitFailedError
 
     try:
         with reached(path):
             yield
     except CommitFailedError as error:
-        raise TableChanged(f"{path}: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0]
+        if re.search(r"append-only|Unsupported table features", said):
+            raise ArchiveError(
+                f"{path} cannot be written: {said}; a newer version of nextbest or another program "
+                "has set that: upgrade nextbest, or take it back with that program"
+            ) from error
+        raise TableChanged(f"{path}: {said}") from error
 
 
 def retried(table: Table, attempt: Callable[[], Given]) -> Given:

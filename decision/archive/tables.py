@@ -12,6 +12,7 @@ removed an hour later. Only an erasure removes files at once; who reads them the
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from threading import Lock
@@ -190,7 +191,7 @@ def sizes_of(table: DeltaTable) -> list[tuple[str, str, int]]:
 def unusable(path: Path, error: Exception) -> ArchiveError:
     """What to do about a table that cannot be opened."""
     said = str(error).splitlines()[0]
-    if "is not supported" in said:
+    if re.search(r"is not supported|Unsupported minimum", said):
         return ArchiveError(
             f"{path} cannot be read: {said.removeprefix('Kernel error: ')}; a newer version of "
             "nextbest or another program has written it: upgrade nextbest"

@@ -154,6 +154,8 @@ def check_segment(definition: PolicyDefinition, state: RunState) -> None:
         NotFound: with the nearest name.
     """
     name, done = state.settings.segment, state.progress
+    if name and not done.customers and not state.settings.share:
+        raise NotFound("the store has no customers: load some, or check NEXTBEST_KEY_PREFIX")
     if name and not done.segment_known and name not in segments_named(definition):
         raise NotFound(unknown_segment(name, definition, done.segments))
 

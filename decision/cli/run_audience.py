@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from decision.audiences.job import Prepared
     from decision.audiences.state import RunSettings, RunState
     from decision.core.schema import Decision
+    from decision.engine.engine import Engine
+    from decision.engine.snapshot import Snapshot
     from decision.server.settings import ServerSettings
 
 RUNS: Final = ".nextbest/runs"
@@ -251,8 +253,8 @@ async def _run(
             found = await engine.replay.find(decision_id)
             return found or (await archived.find(decision_id) if archived else None)
 
+        snapshot = await _snapshot_of(engine, settings)
         await audit_command(engine.runtime.store, "audience.decide", target=state.settings.run)
-        snapshot = engine.snapshot
         by = f"model {snapshot.model_version}" if snapshot.model_version else "no model (--models)"
         say(f"decisions are by rules {snapshot.policy_version} and {by}")
         try:
@@ -267,6 +269,26 @@ async def _run(
             )
         except FileExistsError as error:
             raise _exists(error.filename) from None
+
+
+async def _snapshot_of(engine: Engine, settings: ServerSettings) -> Snapshot:
+    """The policy in force.
+
+    Raises:
+        StoreUnavailable: the store does not answer, and says why.
+        Fail: nothing is published.
+    """
+    from decision.core.errors import NotReady
+
+    try:
+        return engine.snapshot
+    except NotReady:
+        await engine.runtime.store.ping()
+        if settings.follow != "published":
+            raise
+        from decision.server.published import NOTHING_PUBLISHED
+
+        raise Fail(f"{NOTHING_PUBLISHED}, or leave out --follow published") from None
 
 
 def _report(state: RunState, as_json: bool) -> int:

@@ -50,6 +50,7 @@ class ServerAddress(NamedTuple):
     def where(self) -> str:
         """The address as messages name it: no user, no password."""
         host, port = self.place
+        host = f"[{host}]" if ":" in host else host
         return str(self.options.get("path", f"{host}:{port}"))
 
     def at(self, host: str, port: int) -> ServerAddress:

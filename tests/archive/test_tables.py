@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import re
 import shutil
 import threading
@@ -142,38 +141,6 @@ async def test_a_damaged_log_of_a_table_is_named_with_what_to_do(
     with pytest.raises(ArchiveError, match=rf"{last.name} is damaged"):
         await archive(store, tmp_path)
     assert len(await store.log_records(partition_of("c"))) == 1  # it waits
-
-
-@pytest.mark.parametrize(
-    ("action", "said"),
-    [
-        ({"metaData": {"nextbest.format": "2"}}, "format 2, this nextbest reads 1; upgrade"),
-        ({"protocol": ["deletionVectors"]}, "uses deletionVectors, with which"),
-        ({"protocol": ["somethingNew"]}, "upgrade nextbest"),
-    ],
-)
-async def test_a_table_of_a_newer_version_is_refused(
-    store: MemoryStore, tmp_path: Path, action: dict[str, Any], said: str
-) -> None:
-    await log(store, "c", event("e", "c"))
-    await archive(store, tmp_path)
-    assert len(files(tmp_path, "events")) == 1
-    every = [json.loads(line) for line in delta_log(tmp_path)[0].read_text().splitlines()]
-    if "protocol" in action:
-        features = action["protocol"]
-        written = {"minReaderVersion": 3, "minWriterVersion": 7}
-        line = {"protocol": {**written, "readerFeatures": features, "writerFeatures": features}}
-    else:
-        [about] = [each["metaData"] for each in every if "metaData" in each]
-        about["configuration"] |= action["metaData"]
-        line = {"metaData": about}
-    number = int(delta_log(tmp_path)[-1].stem) + 1
-    (tmp_path / "events" / "_delta_log" / f"{number:020}.json").write_text(json.dumps(line) + "\n")
-    with pytest.raises(ArchiveError, match=said):
-        files(tmp_path, "events")
-    await log(store, "c", event("f", "c"))
-    with pytest.raises(ArchiveError, match=said):
-        await archive(store, tmp_path)
 
 
 async def test_others_read_the_tables_by_name(

@@ -191,6 +191,20 @@ def test_a_run_in_parts_of_another_number_is_refused(run, where) -> None:
     assert "is finished already" in again.stderr
 
 
+def test_without_customers_store_or_policy_it_is_said_what_is_missing(run, where) -> None:
+    def ask(*more: str) -> str:
+        ended = run(*VIP, "--out", "a.ndjson", *where, *more)
+        assert ended.exit_code == 1 and not Path("a.ndjson").exists()
+        said: str = ended.stderr
+        return said
+
+    assert "the store has no customers" in ask("--key-prefix", "nobody:")
+    said = ask("--redis-url", "redis://127.0.0.1:1")
+    assert "Error: Redis at 127.0.0.1:1 cannot be reached" in said
+    assert "nothing is lost; run it again" in said
+    assert "nothing is published yet: run nextbest publish" in ask("--follow", "published")
+
+
 def test_what_decides_is_said(run, where) -> None:
     result = run(*VIP, "--out", "a.ndjson", *where)
     assert "and no model (--models)" in result.stderr

@@ -18,6 +18,7 @@ def test_each_part_is_read() -> None:
     found = parse_nodes_url("redis+cluster://app:p%40ss@a:7000,[::1],b?client_name=x")
     assert found is not None and found.kind == "cluster" and found.address.ssl is None
     assert found.places == (("a", 7000), ("::1", 6379), ("b", 6379))
+    assert found.address.at("::1", 6379).where == "[::1]:6379"
     options = found.address.at("b", 5).options
     assert (options["username"], options["password"], options["port"]) == ("app", "p@ss", 5)
 

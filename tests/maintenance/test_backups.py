@@ -26,6 +26,7 @@ from decision.maintenance.backups.restoring import (
 from decision.maintenance.backups.taking import take_backup
 from decision.outbound.runner import Runner
 from decision.store import RedisStore, keys
+from decision.store.copying import CopiedKey, CopiedKeys
 from decision.store.in_redis import copying
 from decision.store.kinds_of_keys import KINDS, UNKNOWN, kind_of
 from decision.store.pseudonyms import pseudonyms
@@ -221,6 +222,17 @@ async def test_a_damaged_file_is_refused_with_its_place_and_nothing_is_written(
         with pytest.raises(BackupError, match=r"a\.backup is (damaged at byte|no backup)"):
             await put_back(other, path, store)
     assert not kept(redis_url, other.keys.prefix)
+    path.write_bytes(whole + whole)
+    with pytest.raises(BackupError, match=r"a\.backup is damaged at byte .*: it goes on after its"):
+        await put_back(other, path, store)
+    stream = CopiedKey(b"{p0}:log", "stream", [b"1-0", b"many"])  # with a checksum that is right
+    with path.open("wb") as written:
+        writer = file.BackupWriter(written)
+        writer.write(file.Header(nextbest_backup=1, software="", prefix=store.keys.prefix, taken=0))
+        writer.write(CopiedKeys(0, [stream]))
+        writer.close()
+    with pytest.raises(BackupError, match=r"a\.backup is damaged at byte .*, in part 2"):
+        await put_back(other, path, store)
     path.write_bytes(b"PAR1 and more")
     with pytest.raises(BackupError, match="no backup of nextbest; name a file"):
         await put_back(other, path, store)

@@ -111,17 +111,19 @@ class BackupReader:
             try:
                 yield _copied(data)
             except _BAD as error:
-                raise self._damaged(str(error)) from None
+                raise self.damaged(str(error)) from None
         try:
             end = _end(data)
         except _BAD as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
         try:
             more = self._zipped.read(1)
         except (OSError, EOFError, zlib.error) as error:
-            raise self._damaged(str(error)) from None
-        if more or end.frames != self._frames:
-            raise self._damaged(f"it should have {end.frames:,} parts and has {self._frames:,}")
+            raise self.damaged(str(error)) from None
+        if more:
+            raise self.damaged("it goes on after its end")
+        if end.frames != self._frames:
+            raise self.damaged(f"it should have {end.frames:,} parts and has {self._frames:,}")
         self.end = end
 
     def _read_header(self) -> Header:
@@ -140,19 +142,19 @@ class BackupReader:
         try:
             return _header(data)
         except _BAD as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
     def _next(self) -> bytes:
         try:
             length = self._exactly(_LENGTH.size)
             (size,) = _LENGTH.unpack(length)
             if size > _MOST:
-                raise self._damaged("a part of it is longer than any can be")
+                raise self.damaged("a part of it is longer than any can be")
             return self._exactly(size)
         except EOFError:
-            raise self._damaged("it is cut off") from None
+            raise self.damaged("it is cut off") from None
         except (OSError, zlib.error) as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
     def _exactly(self, size: int) -> bytes:
         data = self._zipped.read(size)
@@ -160,7 +162,8 @@ class BackupReader:
             raise EOFError
         return data
 
-    def _damaged(self, why: str) -> BackupError:
+    def damaged(self, why: str) -> BackupError:
+        """The error at the place up to which it was read."""
         return BackupError(
             f"{self._path} is damaged at byte {self.place():,}, in part {self._frames + 1:,}: "
             f"{why}; use another backup"

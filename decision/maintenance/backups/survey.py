@@ -39,8 +39,11 @@ class Survey:
         """
         survey = cls(reader.header)
         for frame in reader.frames():
-            for key in frame.keys:
-                survey._look_at(key)
+            try:
+                for key in frame.keys:
+                    survey._look_at(key)
+            except (ValueError, IndexError) as error:
+                raise reader.damaged(str(error)) from None
             moved(reader.place())
         assert reader.end is not None
         survey.end = reader.end
