@@ -7,6 +7,7 @@ model says what a message adds over silence, it is uplift × value × lever − 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from math import isfinite
 from typing import Final
 
@@ -72,12 +73,12 @@ class Scores(msgspec.Struct, frozen=True):
     def row(self, place: int) -> Scored:
         """One survivor by its place in the table."""
         return Scored(
-            int(self.candidates[place]),
-            float(self.probability[place]),
-            float(self.lever[place]),
-            float(self.priority[place]),
-            float(self.selection[place]),
-            None if self.uplift is None else float(self.uplift[place]),
+            self.candidates.item(place),
+            self.probability.item(place),
+            self.lever.item(place),
+            self.priority.item(place),
+            self.selection.item(place),
+            None if self.uplift is None else self.uplift.item(place),
         )
 
     def rows(self) -> list[Scored]:
@@ -102,7 +103,7 @@ def prioritise(
     effects = [policy.effects[rule] for rule in indices(fired)]
     levers = [effect.levers for effect in effects if effect.levers is not None]
     if levers:
-        lever = np.multiply.reduce(levers, axis=0).take(candidates)
+        lever = reduce(np.multiply, levers).take(candidates)
     else:
         lever = np.ones(len(candidates))
     effect = probability if uplift is None else uplift

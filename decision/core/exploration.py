@@ -55,7 +55,8 @@ def inverse_gap_weights_of_many(scores: Floats, gamma: float | None) -> Floats:
     Raises:
         ValueError: as it does.
     """
-    if gamma is None or not (0 <= gamma < math.inf and np.logical_and.reduce(np.isfinite(scores))):
+    finite = np.count_nonzero(np.isfinite(scores)) == len(scores)
+    if gamma is None or not (0 <= gamma < math.inf and finite):
         return np.array(inverse_gap_weights(scores.tolist(), gamma))
     best = int(scores.argmax())
     weights: Floats = 1 / (len(scores) + gamma * (scores[best] - scores))

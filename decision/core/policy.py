@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # their conditions are compiled as a policy of their own
     from decision.core.journeys.compiled import Journeys
 
 
-class Requirement(msgspec.Struct, frozen=True):
+class Requirement(NamedTuple):
     """A condition that some messages' `when` demands, and the candidates that demand it."""
 
     test: Test

@@ -86,9 +86,9 @@ def _not_eligible_by_variant(case: Case, among: int) -> int:
 def _failing(requirements: Sequence[Requirement], case: Case, among: int) -> int:
     """The candidates of failed requirements; one that concerns none of `among` is not evaluated."""
     failed = 0
-    for requirement in requirements:
-        mask = requirement.mask
-        if mask & among and not requirement.test(case.values):
+    values = case.values
+    for test, mask in requirements:
+        if mask & among and not test(values):
             failed |= mask
             among &= ~mask
     return failed

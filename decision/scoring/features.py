@@ -409,7 +409,8 @@ class FeatureEncoder:
             found[self.names[column]] = read(info)
         contacts = _counted(document, now) if self._needs_contacts else []
         for column, window in self._contact_counts:
-            found[self.names[column]] = sum(at > now - window for _, at in contacts)
+            start = now - window
+            found[self.names[column]] = sum([at > start for _, at in contacts])
         if not self._needs_own:
             return found
         message = self._message_index[info.message]

@@ -27,9 +27,10 @@ def compile_kernel(bits: int) -> Callable[..., None]:
     """The code for masks of 32 or 64 bits, made once in a process; it runs without the GIL.
 
     Its arguments, arrays by their addresses: the matrix, the candidate of each row, the results,
-    the number of rows; the features in a row, how many of them are shared, how many are own, the
-    trees, the trees of a block; the shared features, where their rows of the table begin, the own
-    features, where theirs begin, the ends, the table, the masks of each candidate, the leaves.
+    the number of rows, and an array of what is always the same. That has the features in a row, how
+    many of them are shared, how many are own, the trees, the trees of a block; the shared features,
+    where their rows of the table begin, the own features, where theirs begin, the ends, the table,
+    the masks of each candidate, the leaves. The rows may be one in place of all, if none is own.
     """
     llvm.initialize()
     llvm.initialize_native_target()
@@ -45,7 +46,7 @@ def compile_kernel(bits: int) -> Callable[..., None]:
     passes.run(module)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    prototype = ctypes.CFUNCTYPE(None, *[_PLACES] * 3, *[_COUNT] * 6, *[_PLACES] * 8)
+    prototype = ctypes.CFUNCTYPE(None, *[_PLACES] * 3, _COUNT, _PLACES)
     code: Any = prototype(engine.get_function_address("score"))
     code.engine = engine  # the code goes when its engine does
     found: Callable[..., None] = code
@@ -56,7 +57,8 @@ def _module(bits: int) -> ir.Module:
     module, mask = ir.Module(), ir.IntType(bits)
     longs, doubles, masks = (each.as_pointer() for each in (_LONG, _DOUBLE, mask))
     given = [doubles, longs, doubles, *[_LONG] * 6, *[longs] * 4, doubles, masks, masks, doubles]
-    score = ir.Function(module, ir.FunctionType(ir.VoidType(), given), "score")
+    score = ir.Function(module, ir.FunctionType(ir.VoidType(), given), "of_rows")
+    score.linkage = "internal"
     matrix, candidates, results, rows, width, shared, own, trees, block = score.args[:9]
     features, starts, own_features, own_starts, ends, table, known, leaves = score.args[9:]
     for argument in (*score.args[:3], *score.args[9:]):
@@ -101,7 +103,22 @@ def _module(bits: int) -> ir.Module:
             b.store(b.fadd(b.load(part), b.load(total)), total)
         b.store(b.load(total), b.gep(results, [row]))
     b.ret_void()
+    _with_fewer_arguments(module, score)
     return module
+
+
+def _with_fewer_arguments(module: ir.Module, inner: ir.Function) -> None:
+    """The function that is called from Python, where each argument of a call takes its time."""
+    types = [argument.type for argument in inner.args]
+    longs = _LONG.as_pointer()
+    outer = ir.Function(module, ir.FunctionType(ir.VoidType(), [*types[:4], longs]), "score")
+    *given, same = outer.args
+    b = ir.IRBuilder(outer.append_basic_block())
+    for place, wanted in enumerate(types[4:]):
+        number = b.load(b.gep(same, [_LONG(place)]))
+        given.append(number if wanted == _LONG else b.inttoptr(number, wanted))
+    b.call(inner, given)
+    b.ret_void()
 
 
 @contextmanager

@@ -97,7 +97,8 @@ class LeafMasks:
         """The trees over the decisions of some candidates, which have a row each here.
 
         Of each decision's matrix, the features `fixed` are as they are here; those of `own` differ
-        from row to row; all others are the same in all rows. No value is infinite.
+        from row to row; all others are the same in all rows. No value is infinite. Where no tree
+        asks for one of `own`, only the first row of a matrix is looked at.
         """
         known = np.full((len(candidates), len(self._leaves)), ~self._type.type(0))
         for feature in fixed:
@@ -105,16 +106,16 @@ class LeafMasks:
         shared = self._split({*range(candidates.shape[1])} - {*fixed, *own})
         varying = self._split(own)
         kept = (*shared, *varying, self._ends, self._table, known, self._leaves)
+        sizes = (candidates.shape[1], len(shared[0]), len(varying[0]), len(self._leaves))
         places = [array.ctypes.data for array in kept]
-        sizes = (candidates.shape[1], len(shared[0]), len(varying[0]), *self._table.shape[1:])
-        code, block = self._code, self._block
+        same = np.array([*sizes, self._block, *places], dtype=np.int64)
+        code, at, arrays = self._code, same.ctypes.data, (same, *kept)
 
         def log_odds(matrix: Floats, rows: Indices) -> Floats:
             found = np.zeros(len(rows))
-            if len(rows) and kept:  # they stay as long as this does: `places` point at them
+            if len(rows) and arrays:  # they stay as long as this does: `at` leads to them
                 asked = np.array(rows, dtype=np.int64)
-                given = (_address(matrix), _address(asked), _address(found), len(rows))
-                code(*given, *sizes, block, *places)
+                code(_address(matrix), _address(asked), _address(found), len(rows), at)
             return found
 
         return log_odds

@@ -92,8 +92,8 @@ def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Score
     if calibration is None:
         return to_probability
     if isinstance(calibration, Platt):
-        slope, intercept = calibration.slope, calibration.intercept
-        return lambda log_odds: to_probability(slope * log_odds + intercept)
+        slope, intercept = 0.5 * calibration.slope, 0.5 * calibration.intercept
+        return lambda log_odds: _of_half(slope * log_odds + intercept)
     knots, probabilities = np.array(calibration.knots), np.array(calibration.probabilities)
     return lambda log_odds: _of_finite(log_odds, np.interp(log_odds, knots, probabilities))
 
@@ -104,15 +104,20 @@ def to_probability(log_odds: Scores) -> Scores:
     >>> to_probability(np.array([0.0, np.inf])).tolist()
     [0.5, nan]
     """
-    found = np.tanh(0.5 * log_odds)
+    return _of_half(0.5 * log_odds)
+
+
+def _of_half(half: Scores) -> Scores:
+    """σ(2x)."""
+    found = np.tanh(half)
     found *= 0.5
     found += 0.5
-    return _of_finite(log_odds, found)
+    return _of_finite(half, found)
 
 
-def _of_finite(log_odds: Scores, found: Scores) -> Scores:
-    """The result, with NaN where the log-odds are not finite."""
-    finite = np.isfinite(log_odds)
-    if not np.logical_and.reduce(finite):  # as finite.all(), but without going through Python
+def _of_finite(given: Scores, found: Scores) -> Scores:
+    """The result, with NaN where what is given is not finite."""
+    finite = np.isfinite(given)
+    if np.count_nonzero(finite) < finite.size:  # in a third of the time of finite.all()
         found[~finite] = np.nan
     return found

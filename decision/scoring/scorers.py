@@ -87,13 +87,15 @@ class ModelScorer:
             candidates, settings, manifest.smoothing, evidence_of(manifest)
         )
         self._start = None if model.start is None else model.start.bound(encoder.template)
-        self._trees = _trees_of_decisions(model, encoder)
+        self._trees, alike = _trees_of_decisions(model, encoder)
+        self._alike = alike and self._start is None
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
     ) -> Floats:
         """The smoothed probability of each candidate; the prior if the model gives no number."""
-        matrix = self._encoder.encode(candidates, values, document, now)
+        asked = candidates[:1] if self._alike else candidates
+        matrix = self._encoder.encode(asked, values, document, now)
         start = None if self._start is None else self._start(matrix, candidates)
         return self._smooth(candidates, start, self._trees(matrix, candidates))
 
@@ -113,10 +115,11 @@ class ModelScorer:
         if start is not None:
             found = self._model.calibrate(start + weight * trees)
         else:
-            found = weight * self._model.calibrate(trees)
+            found = self._model.calibrate(trees)
+            found *= weight
             found += smoothed.offset.take(candidates)
         nothing = np.isnan(found)
-        if np.logical_or.reduce(nothing):
+        if np.count_nonzero(nothing):
             found = np.where(nothing, smoothed.prior[candidates], found)
         return found
 
@@ -127,14 +130,15 @@ class ModelScorer:
         return self._encoder.features(candidate, values, document, now)
 
 
-def _trees_of_decisions(model: Model, encoder: FeatureEncoder) -> Bound:
-    """The trees over the matrix of one decision and its candidates, in the fastest way."""
+def _trees_of_decisions(model: Model, encoder: FeatureEncoder) -> tuple[Bound, bool]:
+    """The trees over the matrix of one decision and its candidates, in the fastest way, and whether
+    one row of the matrix is enough: nothing but what the message is differs between them."""
     trees, features = model.trees, model.manifest.features
     if not isinstance(trees, CompiledTrees) or trees.masks is None:
-        return lambda matrix, candidates: model.trees(matrix)
+        return lambda matrix, candidates: model.trees(matrix), False
     fixed = [place for place, one in enumerate(features) if of_message(one)]
     own = [place for place, one in enumerate(features) if varies(one) and not of_message(one)]
-    return trees.masks.bound(encoder.template, fixed, own)
+    return trees.masks.bound(encoder.template, fixed, own), not own
 
 
 class UpliftModelScorer(ModelScorer):

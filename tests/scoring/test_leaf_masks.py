@@ -95,6 +95,8 @@ def test_masks_add_up_to_what_the_code_of_each_node_adds_up_to(
     bound = trees.masks.bound(candidates, sorted(fixed), sorted(own))
     found = bound(matrix, np.array(asked, dtype=np.intp))
     assert found.tolist() == trees(matrix).tolist()
+    if not own:  # one row says all
+        assert bound(matrix[:1], np.array(asked, dtype=np.intp)).tolist() == found.tolist()
 
 
 def test_trees_that_are_too_large_are_left_to_lleaves(
