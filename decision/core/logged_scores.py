@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from decision.core.arbitration import Scores
+from decision.core.arbitration import Floats, Scores
 
 _SUM: Final = Struct("<d")
 _PLACES: Final = np.dtype("<u2")
@@ -68,13 +69,40 @@ def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
     """
     if not scores.candidates:
         return b"", b""
-    candidates = np.frombuffer(scores.candidates, _PLACES)
+    return _shorten(
+        np.frombuffer(scores.candidates, _PLACES),
+        np.frombuffer(scores.probability),
+        np.frombuffer(scores.priority),
+        np.frombuffer(scores.selection),
+        np.frombuffer(scores.uplift) if scores.uplift else None,
+    )
+
+
+def shorten(scores: Scores) -> tuple[bytes, bytes]:
+    """The same of scores that are not packed yet."""
+    if not len(scores.candidates):
+        return b"", b""
+    figures = scores.probability, scores.priority, scores.selection, scores.uplift
+    return _shorten(scores.candidates, *figures)
+
+
+def _shorten(
+    candidates: NDArray[Any],
+    probability: Floats,
+    priority: Floats,
+    selection: Floats,
+    uplift: Floats | None,
+) -> tuple[bytes, bytes]:
     flags = np.zeros(int(candidates[-1]) + 1, np.bool_)
     flags[candidates] = True
-    short = np.frombuffer(scores.priority + scores.selection).astype(_SHORT).tobytes()
-    total = _SUM.pack(fsum(memoryview(scores.selection).cast("d")))
-    figures = scores.probability + scores.uplift + short + total
-    return np.packbits(flags, bitorder="little").tobytes(), figures
+    parts = (
+        probability.tobytes(),
+        b"" if uplift is None else uplift.tobytes(),
+        priority.astype(_SHORT).tobytes(),
+        selection.astype(_SHORT).tobytes(),
+        _SUM.pack(fsum(selection.tolist())),
+    )
+    return np.packbits(flags, bitorder="little").tobytes(), b"".join(parts)
 
 
 def long_scores(mask: bytes, figures: bytes) -> LoggedScores:
@@ -147,17 +175,6 @@ def unpack_masks(masks: Sequence[bytes], width: int) -> Any:
     length = max(1, (width + 7) // 8)
     packed = np.array(masks, f"S{length}").view(np.uint8).reshape(len(masks), length)
     return np.unpackbits(packed, axis=1, count=width, bitorder="little").view(np.bool_)
-
-
-def pack_scores(scores: Scores) -> LoggedScores:
-    """The survivors as they are logged."""
-    return LoggedScores(
-        scores.candidates.astype("<u2").tobytes(),
-        scores.probability.tobytes(),
-        scores.priority.tobytes(),
-        scores.selection.tobytes(),
-        b"" if scores.uplift is None else scores.uplift.tobytes(),
-    )
 
 
 def unpack_uplift(logged: LoggedScores) -> dict[int, float]:

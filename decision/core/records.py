@@ -14,9 +14,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 import numpy as np
 
+from decision.core.arbitration import Scores
 from decision.core.decide import Question
 from decision.core.definition import Selector
-from decision.core.logged_scores import LoggedScores, long_scores, short_scores
+from decision.core.logged_scores import LoggedScores, long_scores, short_scores, shorten
 from decision.core.ports import LogRecord
 from decision.core.schema import Moment, TriggerEvent
 from decision.core.values import Value
@@ -268,10 +269,13 @@ decode_journey = _reader(JourneyRecord)
 decode_change = _reader(ChangeRecord)
 
 
-def line_of(record: DecisionRecord) -> DecisionLine:
-    """The record as the log keeps it: see `short_scores` for what its figures become."""
+def line_of(record: DecisionRecord, scores: Scores | None = None) -> DecisionLine:
+    """The record as the log keeps it: see `short_scores` for what its figures become.
+
+    `scores` are there in place of its `candidates`.
+    """
     question, event = record.question, record.question.event
-    candidates, figures = short_scores(record.candidates)
+    candidates, figures = short_scores(record.candidates) if scores is None else shorten(scores)
     return DecisionLine(
         _FORMAT,
         record.customer_id,
@@ -310,9 +314,9 @@ def line_of(record: DecisionRecord) -> DecisionLine:
     )
 
 
-def encode_decision(record: DecisionRecord) -> bytes:
-    """The record as bytes of the log."""
-    return encode(line_of(record))
+def encode_decision(record: DecisionRecord, scores: Scores | None = None) -> bytes:
+    """The record as bytes of the log; `scores` as in `line_of`."""
+    return encode(line_of(record, scores))
 
 
 def decode_line(body: bytes) -> DecisionLine:

@@ -11,7 +11,6 @@ from decision.core import records
 from decision.core.clock import from_micros
 from decision.core.document import ConsentChange, ContactKind
 from decision.core.event_effects import Occurrence, logged
-from decision.core.logged_scores import pack_scores
 from decision.core.masks import mask_bytes
 from decision.core.ports import LogRecord
 from decision.scoring.by_scope import MixedScorer
@@ -48,8 +47,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         policy_version=snapshot.policy_version,
         model_version=snapshot.model_version if mixed is None else plan.model_version,
         selections=_with_codes(plan) if snapshot.policy.coupons else plan.selections,
-        candidates=pack_scores(verdict.scores),
-        fallen={reason.value: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
+        fallen={reason: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
         experiments=verdict.experiments,
         holdout=verdict.holdout,
         shadow=plan.shadow,
@@ -58,7 +56,8 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         degraded=plan.degraded,
         latency_us=int(query.elapsed() * 1_000_000),
     )
-    return LogRecord(kind="decision", id=plan.decision_id, body=records.encode_decision(record))
+    body = records.encode_decision(record, verdict.scores)
+    return LogRecord(kind="decision", id=plan.decision_id, body=body)
 
 
 def _models(scorer: Scorer | None, verdict: Verdict) -> records.LoggedModels | None:

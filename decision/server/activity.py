@@ -71,7 +71,7 @@ class Activity:
         if verdict is not None:
             for reason, mask in verdict.fallen.items():
                 if mask:
-                    own["f", reason.value] += mask.bit_count()
+                    own["f", reason] += mask.bit_count()
 
     def recorded(self, event_type: str) -> None:
         """Counts an accepted event; one whose type is no plain name, without it.

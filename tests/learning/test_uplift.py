@@ -19,7 +19,7 @@ from decision.core.decide import Question, decide
 from decision.core.definition import PolicyDefinition
 from decision.core.document import Document
 from decision.core.explanation import explain
-from decision.core.logged_scores import pack_scores, unpack_uplift
+from decision.core.logged_scores import long_scores, shorten, unpack_uplift
 from decision.core.policy_builder import compile_policy
 from decision.core.records import DecisionRecord, line_of
 from decision.evaluation.gate import evidence_for, judge_gate
@@ -251,7 +251,7 @@ def test_priority_is_of_the_uplift_and_the_probability_stays_one(version: Path) 
 
 def test_the_uplift_is_logged_and_archived_beside_the_probability(version: Path) -> None:
     policy, verdict = decided(load_model(version), rules(), interest=0.9, age=40)
-    logged = pack_scores(verdict.scores)
+    logged = long_scores(*shorten(verdict.scores))
     assert list(unpack_uplift(logged).values()) == verdict.scores.uplift.tolist()
     record = DecisionRecord(
         decision_id="d",
