@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -11,6 +12,12 @@ _ORDINARY: Final = re.compile(
     rb"(?:(?!connection:|transfer-encoding:)[a-z0-9-]+: [\x20-\x7e]*\r\n)*"
 )
 """The headers of an answer after which the connection goes on."""
+
+
+@lru_cache(4)
+def _lines(*rows: tuple[bytes, bytes]) -> bytes:
+    """Headers as they are sent; those of all answers change once a second."""
+    return b"".join([b"%b: %b\r\n" % row for row in rows])
 
 
 class Cycle(RequestResponseCycle):
@@ -43,7 +50,7 @@ class Cycle(RequestResponseCycle):
         if self.disconnected:
             return False
         self.response_started = self.response_complete = True
-        default = b"".join([b"%b: %b\r\n" % row for row in self.default_headers])
+        default = _lines(*self.default_headers)
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self.transport.write(b"".join((STATUS_LINE[status], default, lines, end, body)))
         if not self.keep_alive:

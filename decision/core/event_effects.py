@@ -487,5 +487,8 @@ def _is_open(contact: Contact, now: int) -> bool:
 def add_contact(document: Document, contact: Contact) -> None:
     """Adds a contact at its place in time."""
     contacts = document.contacts
+    if not contacts or contacts[-1].at <= contact.at:  # as nearly always
+        document.contacts = [*contacts, contact]
+        return
     index = bisect_right(contacts, contact.at, key=lambda one: one.at)
     document.contacts = [*contacts[:index], contact, *contacts[index:]]

@@ -198,7 +198,9 @@ class Deciding:
         self.named = named_by(self.runtime.settings, request.customer_id, request.alias)
 
     async def _decide(self) -> Decided:
-        customer_id = await customer_id_of(self.runtime, self.named, self.query.left())
+        customer_id = self.named
+        if isinstance(customer_id, Alias):
+            customer_id = await customer_id_of(self.runtime, customer_id, self.query.left())
         attempts, turns = self.runtime.settings.attempts, self.runtime.turns
         with self.runtime.side_by_side:
             if self._crediting is None:

@@ -151,6 +151,10 @@ class Keys:
         """`mark`, `beats`, `clocks`, `trial`, `loss`, `incomplete`, `rights`, `servers`."""
         return f"{self.prefix}{{health}}:{name}"
 
+    def document(self, customer_id: str) -> str:
+        """The document of a customer."""
+        return f"{self._homes[partition_of(customer_id)]}c:{customer_id}"
+
     def customer(self, customer_id: str) -> CustomerKeys:
         tag = self._homes[partition_of(customer_id)]
         return CustomerKeys(

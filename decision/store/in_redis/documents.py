@@ -72,6 +72,9 @@ class RedisDocuments(
         timeout: float | None = None,
     ) -> ReadResult:
         timeout = self._timeout if timeout is None else timeout
+        if request_id is None and not budgets and not event_ids:
+            raw = await self.connection.call(("GET", self.keys.document(customer_id)), timeout)
+            return await self._decoded(customer_id, raw, timeout)
         keys = self.keys.customer(customer_id)
         pools: list[str] = []
         if budgets and min(budgets) < _AFTER_POOLS:
