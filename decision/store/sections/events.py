@@ -7,43 +7,14 @@ from itertools import accumulate, chain
 from operator import sub
 from typing import Any, Final
 
-import msgspec
-
 from decision.core.clock import SECOND
 from decision.core.document import Document, EventHistory, KeptScore
 from decision.store.register import Register
 from decision.store.sections.journeys import journey_fields, read_journeys
-from decision.store.sections.packing import pack, trimmed
+from decision.store.sections.packing import pack, padded, trimmed, unpack
 
 _NARROW: Final = 1
 _WIDE: Final = 2
-
-
-class _Extras(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """What few histories have, as it is stored."""
-
-    days: list[int] | None = None
-    last: dict[int | str, Any] | None = None
-    sums: list[int | str] | None = None
-    amounts: Any = None
-    last_rank: int | None = None
-
-
-class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """The section as it is stored."""
-
-    kinds: list[int | str] | None = None
-    totals: Any = None
-    sizes: Any = None
-    times: Any = None
-    counts: Any = None
-    extras: dict[int | str, _Extras] | None = None
-    scores: Any = None
-    journeys: Any = None
-
-
-_NO_EXTRAS: Final = _Extras()
-_decode = msgspec.msgpack.Decoder(_Stored).decode
 
 
 def write_events(document: Document, register: Register) -> bytes:
@@ -136,33 +107,35 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 def read_events(document: Document, section: bytes, register: Register) -> None:
     """Fills it in from bytes."""
     name = register.names.names
-    stored = _decode(section)
-    if stored.scores:
-        document.scores = {name[key]: KeptScore(*kept) for key, kept in stored.scores.items()}
-    if stored.journeys:
-        document.journeys = read_journeys(stored.journeys, name)
-    if not (kinds := stored.kinds):
+    kinds, totals, sizes, packed, counts, extras, scores, journeys = padded(unpack(section), 8)
+    if scores:
+        document.scores = {name[key]: KeptScore(*kept) for key, kept in scores.items()}
+    if journeys:
+        document.journeys = read_journeys(journeys, name)
+    if not kinds:
         return
-    counts, extras = stored.counts, stored.extras or {}
-    latest, seconds = _read_times(stored.times, len(kinds))
-    earlier = list(map(list, zip(seconds, counts, strict=False)))
+    latest, seconds = _read_times(packed, len(kinds))
+    stored = list(map(list, zip(seconds, counts, strict=False)))
     counts_of_latest = iter(counts[len(seconds) :])
     events: dict[str, EventHistory] = {}
     start = 0
-    for key, total, last_at, size in zip(kinds, stored.totals, latest, stored.sizes, strict=True):
+    for key, total, last_at, size in zip(kinds, totals, latest, sizes, strict=True):
         end = start + (size if size >= 0 else ~size)
-        buckets = earlier[start:end]
+        buckets = stored[start:end]
         if size < 0:
             buckets.append([last_at // SECOND, next(counts_of_latest)])
-        more = extras.get(key, _NO_EXTRAS)
-        last = {name[one]: value for one, value in more.last.items()} if more.last else {}
-        sums = [name[one] for one in more.sums] if more.sums else []
-        for bucket, amounts in zip(buckets, more.amounts or (), strict=bool(more.amounts)):
-            bucket += amounts
-        days = list(accumulate(more.days or ()))
-        rank = more.last_rank or 0
-        events[name[key]] = EventHistory(total, last_at, last, buckets, days, sums, rank)
+        events[name[key]] = EventHistory(total, last_at, {}, buckets)
         start = end
-    if not extras.keys() <= set(kinds):
-        raise ValueError("there is more about an event type of which there is nothing")
+    for key, fields in (extras or {}).items():
+        _read_extras(events[name[key]], fields, name)
     document.events = events
+
+
+def _read_extras(history: EventHistory, fields: list[Any], name: dict[int | str, str]) -> None:
+    days, last, sums, amounts, rank = padded(fields, 5)
+    history.days = list(accumulate(days or ()))
+    history.last = {name[key]: value for key, value in (last or {}).items()}
+    history.sums = [name[key] for key in sums or ()]
+    history.last_rank = rank or 0
+    for bucket, more in zip(history.buckets, amounts or (), strict=bool(amounts)):
+        bucket += more

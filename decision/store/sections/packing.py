@@ -10,6 +10,7 @@ import msgspec
 from decision.core.values import Value
 
 _pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 def pack(*fields: Any) -> bytes:

@@ -5,24 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-import msgspec
-
 from decision.core.document import Document
 from decision.store.register import Register
-from decision.store.sections.packing import pack
-
-
-class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """The section as it is stored."""
-
-    attributes: dict[int | str, Any] | None = None
-    hundredths: list[int | str] | None = None
-    runs: list[int] | None = None
-    timezone: int | str | None = None
-    aliases: Any = None
-
-
-_decode = msgspec.msgpack.Decoder(_Stored).decode
+from decision.store.sections.packing import pack, padded, unpack
 
 
 def write_profile(document: Document, register: Register) -> bytes:
@@ -55,15 +40,15 @@ def _hundredths(value: float) -> int:
 def read_profile(document: Document, section: bytes, register: Register) -> None:
     """Fills it in from bytes."""
     name = register.names.names
-    stored = _decode(section)
-    if attributes := stored.attributes:
-        for key in stored.hundredths or ():
-            attributes[key] /= 100
-        names = map(name.__getitem__, attributes)
-        document.attributes = dict(zip(names, attributes.values(), strict=True))
-    if runs := stored.runs:
+    attributes, hundredths, runs, timezone, aliases = padded(unpack(section), 5)
+    if attributes:
+        document.attributes = {name[key]: value for key, value in attributes.items()}
+    for key in hundredths or ():
+        amount: Any = document.attributes[name[key]]
+        document.attributes[name[key]] = amount / 100
+    if runs:
         document.attribute_runs = list(zip(runs[::2], runs[1::2], strict=True))
-    if stored.timezone is not None:
-        document.timezone = name[stored.timezone]
-    if stored.aliases:
-        document.aliases = {name[key]: values for key, values in stored.aliases.items()}
+    if timezone is not None:
+        document.timezone = name[timezone]
+    if aliases:
+        document.aliases = {name[key]: values for key, values in aliases.items()}
