@@ -335,9 +335,11 @@ class Join:
         about = "(SELECT decision_id, message, type FROM about"
         about += (gone if self._sources.changes else "") + ")"
         given = "(SELECT * FROM decisions WHERE message IS NOT NULL)"
-        sql(f"""
-            UPDATE decisions SET why = '{NOT_GIVEN}' WHERE (why IS NULL OR why = '{ELSEWHERE}')
-            AND place IN ({never_seen(given, about)})""")
+        if self._value(f"SELECT count(*) FROM {about} WHERE type IN {RELEASING}"):
+            sql(f"""
+                UPDATE decisions SET why = '{NOT_GIVEN}'
+                WHERE (why IS NULL OR why = '{ELSEWHERE}')
+                AND place IN ({never_seen(given, about)})""")
         still_open = f"why IS NULL AND moment + within > {until}"
         sql(f"""
             CREATE TEMP VIEW judged AS
@@ -370,7 +372,7 @@ class Join:
         order = in_order_of(*(found[name] for name in ("moment", "tie", "position", "place")))
 
         def column(name: str) -> Any:
-            return found[name][order]
+            return found.pop(name)[order]
 
         place = column("place")
         messages, message = present(self._messages, column("message"))
