@@ -154,7 +154,7 @@ def batch_of(pages: dict[int, list[LogEntry]], names: Pseudonyms) -> Batch:
                 except WrongKey as error:
                     damaged.append(DamagedRecord(partition, entry_id, logged, str(error)))
                     continue
-                entry = entry._replace(record=record)
+                entry = msgspec.structs.replace(entry, record=record)
                 erasures.append(Erasure(record, partition, version_of(entry_id)))
                 who = ErasedCustomers(names=names)
                 who.add(record, partition)

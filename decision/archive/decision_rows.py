@@ -40,8 +40,9 @@ def decisions_table(
     """
     import pyarrow as pa
 
-    places = [place for place, row in enumerate(records) for _ in row.selections or (None,)]
-    rows = [records[place] for place in places]
+    counts = np.array([len(row.selections) or 1 for row in records])
+    places = np.repeat(np.arange(len(records)), counts)
+    rows = [records[place] for place in places.tolist()]
     chosen = [one for row in records for one in row.selections or (None,)]
     made = [one for one in chosen if one is not None]
     selected = [one is not None for one in chosen]
@@ -57,7 +58,7 @@ def decisions_table(
         for name in OF_SELECTION
     }
     found |= {
-        "position": _positions(places),
+        "position": pa.array(_counted(counts)),
         "candidates": scores,
         "experiments": columns.maps([row.experiments for row in rows]),
         "policy_version": columns.repeated(records[0].policy_version, len(rows)),
@@ -101,13 +102,10 @@ def _challenger(
     return None
 
 
-def _positions(places: Sequence[int]) -> Any:
+def _counted(counts: Any) -> Any:
     """The number of each row's selection within its decision, from 1."""
-    import pyarrow as pa
-
-    own = np.array(places)
-    first = np.searchsorted(own, own)  # they ascend
-    return pa.array((np.arange(len(own)) - first + 1).astype(np.int32))
+    first = np.cumsum(counts) - counts
+    return (np.arange(counts.sum()) - np.repeat(first, counts) + 1).astype(np.int32)
 
 
 def replays_table(

@@ -25,7 +25,7 @@ Record = DecisionLine | EventRecord | ChangeRecord | JourneyRecord
 Candidates = Callable[[str], Sequence[CandidateInfo] | None]
 
 
-class DecodedEntry(NamedTuple):
+class DecodedEntry(msgspec.Struct, frozen=True, gc=False):
     """One record of the log: where it was, what is in it, and the day it belongs to."""
 
     partition: int
@@ -144,7 +144,9 @@ class Rows:
             return make(entries)
         except _WRONG as error:
             if len(entries) == 1:
-                self.damaged.append(DamagedRecord(*entries[0][:3], str(error)))
+                one = entries[0]
+                why = str(error)
+                self.damaged.append(DamagedRecord(one.partition, one.entry_id, one.logged, why))
                 return []
             half = len(entries) // 2
             return self._tried(entries[:half], make) + self._tried(entries[half:], make)
