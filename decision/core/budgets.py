@@ -57,11 +57,15 @@ class WantedUnits(msgspec.Struct, frozen=True):
 
     `limits` is unit → what its counter may be at most, `ends` is unit → the time at which it comes
     back unless it was settled before. For `lasts` microseconds the token is known.
+
+    With a `token`, that of an earlier commit, they are of one message, and replace what that has
+    taken for it, which must have been given back.
     """
 
     limits: Mapping[str, int]
     ends: Mapping[str, int] = {}
     lasts: int = HOUR
+    token: str = ""
 
 
 class BudgetFull(NextbestError):

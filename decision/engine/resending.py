@@ -23,7 +23,7 @@ from decision.core.delivery import (
     why_not,
 )
 from decision.core.document import Contact, ContactState, Document
-from decision.core.identifiers import decision_tag
+from decision.core.identifiers import decision_tag, partition_in, partition_of
 from decision.core.ports import Commit, ReadResult
 from decision.core.reasons import Reason
 from decision.engine.identity import resolve
@@ -156,12 +156,32 @@ async def _reserve(
     write_id = runtime.new_id(document.customer_id)
     commit = commit_of(found, write_id, ("contacts",) if delivery.counts else ())
     commit.deliveries = [again]
-    if units := _units(runtime, delivery):
-        commit.units = WantedUnits(units)
+    commit.units = await _wanted(runtime, again, document, contact)
     if document.customer_id == delivery.customer_id:
         one = SettledDelivery(id=delivery.id, channel=delivery.channel, only="always")
         commit.settled = [one]
     return None, commit
+
+
+async def _wanted(
+    runtime: Runtime, again: Delivery, document: Document, released: Contact | None
+) -> WantedUnits | None:
+    """The units for a contact that is reserved anew: under the decision's id, which settles them.
+
+    What the decision took is given back first, in case the event that released the contact has not
+    come so far. Of a merged customer the decision's units are elsewhere: there nothing settles the
+    new ones.
+    """
+    if not (limits := _units(runtime, again)):
+        return None
+    ends = dict.fromkeys(limits, again.expires) if again.releases else {}
+    lasts = max(runtime.snapshot.history_needed, runtime.settings.contacts_kept)
+    if partition_in(again.decision_id) != partition_of(document.customer_id):
+        return WantedUnits(limits, ends, lasts)
+    if released is not None:
+        named = (again.decision_id, again.message)
+        await runtime.store.settle_budgets(*named, 2 * released.mark)
+    return WantedUnits(limits, ends, lasts, token=again.decision_id)
 
 
 def contact_of(document: Document, delivery: Delivery) -> Contact | None:

@@ -379,12 +379,32 @@ async def test_a_dead_letter_that_is_sent_again_counts_again(engine: Engine, clo
         (again,) = await listed(engine)
         assert again.delivery.expires == clock.now + 3 * DAY
         assert again.delivery.id == row.delivery.id
-    assert await units(engine) >= 1
+        assert await units(engine) == 1
     claimed = await claim(engine)
     assert isinstance(await engine.delivering.look(claimed), Ready)
     await engine.delivering.sent(claimed)
     assert await contacts(engine) == [("a", "confirmed")]
     assert await listed(engine) == []
+    assert await units(engine) == 1
+
+
+async def test_a_dead_letter_that_fails_again_gives_its_unit_back(
+    engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is sent again before its unit has come back, as its sender was killed."""
+
+    async def killed(*_: Any) -> None: ...
+
+    await ask(engine)
+    with monkeypatch.context() as first:
+        first.setattr(engine.runtime.store, "settle_budgets", killed)
+        row = await failed(engine)
+    for _ in range(2):
+        clock.now += HOUR
+        assert await engine.delivering.send_again(row) is None
+        assert await units(engine) == 1
+        row = await failed(engine)
+        assert await units(engine) == 0
 
 
 async def test_a_dead_letter_whose_place_is_taken_is_not_sent_again(

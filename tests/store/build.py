@@ -80,20 +80,24 @@ async def take(
 
     Taking again with the token is a conflict, which changes nothing.
     """
-    commit = Commit(
-        id=token,
-        customer_id=customer_in(partition_in(token)),
+    try:
+        await store.commit(taking(WantedUnits(limits, ends or {}), token, records))
+    except BudgetFull as full:
+        return full.unit
+    return None
+
+
+def taking(units: WantedUnits, commit_id: str, records: Sequence[LogRecord] = ()) -> Commit:
+    """A commit that takes units, of a customer in the token's partition, and writes little else."""
+    return Commit(
+        id=commit_id,
+        customer_id=customer_in(partition_in(units.token or commit_id)),
         document=Document(customer_id=""),
         version=Version(),
         expect=(),
         records=records,
-        units=WantedUnits(limits, ends or {}),
+        units=units,
     )
-    try:
-        await store.commit(commit)
-    except BudgetFull as full:
-        return full.unit
-    return None
 
 
 @cache

@@ -194,9 +194,9 @@ async def test_a_lease_that_is_over_is_named_until_it_is_renewed(run: Run) -> No
 TAKEN = ["token", "leases", "ends"]
 
 
-def units(token: str, *names: str, lease: str = "lease") -> bytes:
+def units(token: str, *names: str, lease: str = "lease", replaces: bool = False) -> bytes:
     """What a commit says last of the units that it takes: names and ends by turns."""
-    return msgpack([60_000, token, lease, names])
+    return msgpack([60_000, token, lease, names, replaces])
 
 
 async def test_budgets_are_taken_with_a_commit_and_returned_once_for_each_token(
@@ -232,6 +232,21 @@ async def test_a_commit_that_conflicts_or_comes_too_late_takes_nothing(
     assert await run("commit", keys, behind, wanted) == [document, None, []]
     assert await run("commit", keys, head(TWO, takes=True, until=1), wanted) > 1
     assert await run("return_budgets", TAKEN, 60_000, "t", "lease", "b") == [0]
+
+
+async def test_a_commit_that_replaces_units_is_known_again_by_its_digest(
+    run: Run, open_lease: Callable[[], Awaitable[None]]
+) -> None:
+    await open_lease()
+    keys, wanted = [*LEAN, *TAKEN], units("t", "m:total", "", replaces=True)
+    assert await run("commit", keys, head(ONE, takes=True), units("t", "m:total", "")) == 1
+    assert await run("commit", keys, head(TWO, takes=True), wanted) == [None, None, []]
+    assert await run("settle_budgets", TAKEN, "t", "m", 8, "lease") == [b"m:total", -1]
+    for reply in (1, 2):
+        assert await run("commit", keys, head(TWO, takes=True, sent=True), wanted) == reply
+    other = head(b"digest-3", takes=True, sent=True)
+    assert await run("commit", keys, other, wanted) == [None, None, []]
+    assert await run("settle_budgets", TAKEN, "t", "m", 4, "lease") == [b"m:total", -1]
 
 
 async def test_damage_to_what_leases_took_writes_nothing_of_a_commit(

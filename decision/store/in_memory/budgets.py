@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 
 from decision.core.budgets import BudgetCount, BudgetFull, WantedUnits, unit_named
@@ -32,9 +32,12 @@ class MemoryBudgets(MemoryBase):
     async def prepare_budgets(self) -> None:
         pass
 
-    def _is_used(self, token: str) -> bool:
-        """Whether a token took, or may not take any more."""
-        return self._tokens.live(token, self._clock()) is not None
+    def _may_not_take(self, units: WantedUnits, token: str) -> bool:
+        """Whether a token took, or may not take any more; or still holds what is replaced."""
+        ranks = self._tokens.live(token, self._clock())
+        if not units.token or ranks is None:
+            return ranks is not None
+        return any(ranks[name] % 2 for name in _replaced(units, ranks))
 
     def _take(self, units: WantedUnits, token: str) -> None:
         """Takes all of it.
@@ -53,8 +56,12 @@ class MemoryBudgets(MemoryBase):
         for name, end in units.ends.items():
             heappush(self._ends, (end, token, name))
             self._reserved.add((token, name))
-        until = self._clock() + units.lasts / SECOND
-        self._tokens[token] = (until, dict.fromkeys(units.limits, _RESERVED))
+        now = self._clock()
+        ranks = self._tokens.live(token, now) or {}
+        for name in _replaced(units, ranks) if units.token else ():
+            del ranks[name]
+        ranks.update(dict.fromkeys(units.limits, _RESERVED))
+        self._tokens[token] = (now + units.lasts / SECOND, ranks)
 
     async def return_budgets(self, names: Sequence[str], token: str) -> None:
         now = self._clock()
@@ -84,3 +91,9 @@ class MemoryBudgets(MemoryBase):
 
     async def budget_counts(self, counters: Sequence[str]) -> dict[str, BudgetCount]:
         return {one: BudgetCount(self._spent.get(one, 0)) for one in counters}
+
+
+def _replaced(units: WantedUnits, ranks: Mapping[str, int]) -> list[str]:
+    """The units of a token that are replaced: those of the same message."""
+    message = unit_named(next(iter(units.limits))).message
+    return [name for name in ranks if unit_named(name).message == message]

@@ -104,7 +104,7 @@ class MemoryDocuments(
             )
             return Conflict(latest=latest, erased=erased, unsettled=unsettled)
         if commit.units is not None:
-            self._take(commit.units, commit.id)
+            self._take(commit.units, commit.units.token or commit.id)
         self._append(partition_of(customer_id), commit.records)
         if encoded.write:
             self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
@@ -140,7 +140,8 @@ class MemoryDocuments(
             return True
         if self._known(commit.customer_id, commit.event_ids):
             return True
-        if commit.units is not None and self._is_used(commit.id):
+        units = commit.units
+        if units is not None and self._may_not_take(units, units.token or commit.id):
             return True
         pairs = zip(codec.LETTERS, encoded.versions, versions, strict=True)
         return any(letter in encoded.expect and a != b for letter, a, b in pairs)

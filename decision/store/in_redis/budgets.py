@@ -236,7 +236,7 @@ class RedisBudgets(RedisLeases):
 def units_argument(units: WantedUnits, token: str, lease: str) -> bytes:
     """What `commit.lua` is told of units."""
     names = [part for name in units.limits for part in (name, str(units.ends.get(name, "")))]
-    return pack([-(-units.lasts // MILLISECOND), token, lease, names])
+    return pack([-(-units.lasts // MILLISECOND), token, lease, names, bool(units.token)])
 
 
 def _with_lease(before: list[Argument], after: Iterable[Argument], lease: str) -> list[Argument]:

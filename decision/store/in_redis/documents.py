@@ -143,7 +143,8 @@ class RedisDocuments(
             if commit.units is None:
                 reply = await send()
             else:
-                reply = await self._taking(commit.id, commit.units, send, lambda: deadline - now())
+                token = commit.units.token or commit.id
+                reply = await self._taking(token, commit.units, send, lambda: deadline - now())
             if isinstance(reply, Written):
                 if commit.deliveries:
                     self._note_fresh(partition_of(commit.customer_id))
@@ -216,8 +217,9 @@ class RedisDocuments(
             del keys[2:]  # neither answers nor event ids are read or written
         taking: list[Argument] = []
         if (units := commit.units) is not None:
-            keys += self._keys(commit.id)
-            taking.append(units_argument(units, commit.id, lease))
+            token = units.token or commit.id
+            keys += self._keys(token)
+            taking.append(units_argument(units, token, lease))
         encoded: EncodedCommit | None = None
         lost, sent, again = False, commit.repeated, Written.BEFORE
         while True:

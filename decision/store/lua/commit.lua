@@ -30,7 +30,8 @@
 --      begins, its member of the buckets, and what the list has of the id, "" where it stands there}
 --       last of all, with units, in msgpack {how long the token is remembered, milliseconds; the token;
 --      the lease they are taken of; {name of a unit, when it comes back by itself unless it is
---      confirmed, microseconds, "" for never, name of the next one …}}
+--      confirmed, microseconds, "" for never, name of the next one …}; whether they replace what the
+--      token took for the same message, which must have been given back}
 -- Returns, where it is written now, the id of its last log entry, 1 where it has none; 2 where it was
 --      written when it was sent before; else, with nothing written, nil where the lease is over;
 --      {document or nil, answer or nil, {places (1 to n) of the event ids that are known}},
@@ -41,7 +42,7 @@
 -- A unit's name ends in /message/amount, in the unit of its counter; without, it is a counter's own
 -- name and takes 1. Of a lease that is open in this partition, the hash has its name, and under its
 -- name, a slash and a counter's how much was taken of that here. The token's hash has the rank of each
--- unit (see settle_budgets.lua), -1 at first. Numbers are below 2^53, up to which Lua's are exact.
+-- unit (see settle_budgets.lua), -1 at first, and under '' the digest of what replaced some. Numbers are below 2^53, up to which Lua's are exact.
 --
 -- Everything that can fail comes before the first write, because a script is not rolled back. What a
 -- commit does not ask for costs it nothing: no key, no argument, no call and no function.
@@ -75,8 +76,11 @@ end
 if last_digest == digest then
   return 2
 end
-if sent == 1 and units and redis.call('HGET', token, units[4][1]) then
-  return 2
+if sent == 1 and units then
+  local found = redis.call('HGET', token, units[5] and '' or units[4][1])
+  if found and (not units[5] or found == digest) then
+    return 2
+  end
 end
 if sent == 1 then
   local from, to = string.format('%.0f', now - REPEATED_WITHIN), '+'
@@ -99,7 +103,23 @@ end
 local conflict = in_p % 2 == 1 and read_p ~= p
   or in_c % 2 == 1 and read_c ~= c
   or in_e % 2 == 1 and read_e ~= e
-  or units and redis.call('EXISTS', token) == 1 -- it took, or may not take any more
+
+local replaced
+if units and not units[5] then
+  conflict = conflict or redis.call('EXISTS', token) == 1 -- it took, or may not take any more
+elseif units then
+  local function message_of(unit)
+    return string.match(unit, '/([^/]*)/%d+$') or string.match(unit, '^(.*):[^:]*$')
+  end
+  local taken, message = redis.call('HGETALL', token), message_of(units[4][1])
+  replaced = {}
+  for i = 1, #taken, 2 do
+    if message_of(taken[i]) == message then
+      conflict = conflict or (tonumber(taken[i + 1]) or 0) % 2 == 1
+      table.insert(replaced, taken[i])
+    end
+  end
+end
 
 local place = 2
 local profile, contacts, events
@@ -181,7 +201,7 @@ end
 local amounts, ranks
 if units then
   local lease, names = units[3], units[4]
-  amounts, ranks = {}, {'', 0}
+  amounts, ranks = {}, {'', replaced and digest or 0}
   if not redis.call('HGET', leases, lease) then
     return false
   end
@@ -208,6 +228,9 @@ if units then
     if units[4][i + 1] ~= '' then
       redis.call('ZADD', ends, units[4][i + 1], units[2] .. ':' .. units[4][i])
     end
+  end
+  if replaced and #replaced > 0 then
+    redis.call('HDEL', token, unpack(replaced))
   end
   redis.call('HSET', token, unpack(ranks))
   redis.call('PEXPIRE', token, units[1])

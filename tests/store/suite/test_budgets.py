@@ -7,8 +7,9 @@ from itertools import permutations
 
 import pytest
 
-from decision.core.ports import Store
-from tests.store.build import take
+from decision.core.budgets import WantedUnits
+from decision.core.ports import Committed, Store
+from tests.store.build import take, taking
 
 pytestmark = pytest.mark.anyio
 
@@ -145,6 +146,41 @@ async def test_a_reservation_that_ends_gives_back_the_amount_it_took(store: Stor
     for _ in range(2):
         await store.expire_budgets(5)
         assert await taken(store) == 60
+
+
+async def test_units_that_replace_what_came_back_are_settled_anew(store: Store) -> None:
+    """By ranks that begin again; what the token took for another message stays as it is."""
+    old, new = f"{MONTH}/a/60", f"{MONTH}/a/70"
+    units = {old: 1000, f"{MONTH}/b/5": 1000, "a:total": 9}
+    again = WantedUnits({new: 1000, "a:total": 9}, {new: 5}, token="t1")
+    assert await take(store, units, "t1") is None
+    assert not await took(store, again, "r1"), "what it replaces is still held"
+    await store.settle_budgets("t1", "a", 20)
+    assert (await taken(store), await taken(store, "a:total")) == (5, 0)
+    assert await took(store, again, "r2")
+    assert not await took(store, again, "r3")
+    assert (await taken(store), await taken(store, "a:total")) == (75, 1)
+    await store.settle_budgets("t1", "a", 4)
+    await store.settle_budgets("t1", "b", 1)
+    assert (await taken(store), await taken(store, "a:total")) == (5, 0)
+    await store.settle_budgets("t1", "a", 5)
+    await store.expire_budgets(9)
+    assert (await taken(store), await taken(store, "a:total")) == (75, 1)
+
+
+async def test_units_that_replace_others_come_back_with_their_own_reservation(store: Store) -> None:
+    await take(store, {"a:total": 9}, "t1", ends={"a:total": 5})
+    await store.expire_budgets(5)
+    assert await took(store, WantedUnits({"a:total": 9}, {"a:total": 8}, token="t1"), "r1")
+    await store.expire_budgets(7)
+    assert await taken(store, "a:total") == 1
+    await store.expire_budgets(8)
+    assert await taken(store, "a:total") == 0
+
+
+async def took(store: Store, units: WantedUnits, commit_id: str) -> bool:
+    """Whether a commit took these; it is a conflict, where not."""
+    return isinstance(await store.commit(taking(units, commit_id)), Committed)
 
 
 async def test_amounts_are_exact_up_to_the_largest_budget(store: Store) -> None:
