@@ -39,32 +39,56 @@ def location(text: str | Path) -> Location:
     """The place that a path or a URL names.
 
     Raises:
-        ArchiveError: the URL is of no store that can be used, or lacks its bucket.
+        ArchiveError: the URL is of no store that can be used, lacks its bucket, or has a name that
+            the libraries would read in two ways.
         PackagesMissing: those that reach object stores.
 
     >>> location("file:///srv/archive"), location("archive") / "decisions"
     (PosixPath('/srv/archive'), PosixPath('archive/decisions'))
     """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text) if isinstance(text, str) else None
-    if found is None:
-        return Path(text)
     url = str(text)
-    scheme = found[1].lower()
+    found = _URL.match(url)
+    scheme = found[1].lower() if found is not None else ""
+    if found is None or not (found[2] or scheme in SCHEMES) or isinstance(text, Path):
+        return _on_disk(Path(text))
     if scheme == "file":
-        return Path(unquote(urlsplit(url).path))
+        return _on_disk(Path(unquote(urlsplit(url).path)))
     if scheme not in SCHEMES:
         known = ", ".join(f"{one}://" for one in SCHEMES)
         raise ArchiveError(
             f"{url}: an archive is in a folder, or at a URL that begins with {known}"
         )
-    if not urlsplit(url).netloc:
+    bucket, *names = url[found.end() :].rstrip("/").split("/")
+    if not found[2] or not bucket:
         raise ArchiveError(f"{url} names no bucket; write {scheme}://BUCKET/FOLDER")
+    for name in (bucket, *names):
+        if name in ("", ".", "..") or _UNSAFE.search(name) or (name is bucket and ":" in name):
+            raise ArchiveError(
+                f"{url}: {name!r} can be no part of it; write {scheme}://BUCKET/FOLDER, with plain "
+                f"names of folders, in which there is none of {_UNSAFE_ONES}"
+            )
     require(f"an archive at {scheme}://", "deltalake", "duckdb", "obstore", "pyarrow", "upath")
     from upath import UPath
 
     register()
-    place: Location = cast("Any", UPath(url.rstrip("/")))
+    place: Location = cast("Any", UPath("/".join((f"{scheme}://{bucket}", *names))))
     return place
+
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_UNSAFE_ONES: Final = r'\ { } ^ % ` [ ] " < > ~ # | * ?'
+_UNSAFE: Final = re.compile(rf"[\x00-\x1f\x7f{re.escape(_UNSAFE_ONES.replace(' ', ''))}]")
+"""What object_store writes in another way where it parses a URL than where it is given a path: the
+log of a table would be in one folder and its files in another."""
+
+
+def _on_disk(path: Path) -> Path:
+    if (found := re.search("%[0-9A-Fa-f]{2}", str(path.absolute()))) is not None:
+        raise ArchiveError(
+            f"{path}: deltalake reads {found[0]} in a path as one letter, and would look "
+            "elsewhere; choose a folder without it"
+        )
+    return path
 
 
 def present(paths: Iterable[Path]) -> list[Path]:

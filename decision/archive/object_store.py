@@ -25,7 +25,7 @@ RETRY_SECONDS: Final = 60
 
 _AZURE: Final = {
     "bucket": "container",
-    "keys": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "keys": "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
     "endpoint": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ENDPOINT if it is set, and the network",
     "http": "AZURE_ALLOW_HTTP",
     "prefix": "AZURE_",

@@ -197,7 +197,7 @@ async def _serve(
                 before.popleft()
             await claim.take()
             if waits:
-                progress.say(f"{options.folder}: that one has ended, this one goes on")
+                progress.say(f"{options.folder}: its share is free again, this one goes on")
             waits = False
             if gauges is not None:
                 gauges.standing_by(False)

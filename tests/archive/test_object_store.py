@@ -286,9 +286,20 @@ async def test_a_store_without_conditional_writes_is_refused(
 def test_a_url_of_no_known_store_and_a_package_that_is_missing_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for url, said in (("ftp://host/a", "begins with s3://"), ("s3:///a", "names no bucket")):
+    for url, said in (
+        ("ftp://host/a", "begins with s3://"),
+        ("s3:///a", "names no bucket"),
+        ("s3:/bucket/a", "names no bucket; write s3://BUCKET/FOLDER"),
+        ("s3://bucket//a", "'' can be no part of it"),
+        ("s3://bucket/../a", r"'\.\.' can be no part"),
+        ("s3://bucket:80/a", "'bucket:80' can be no part"),
+        ("folder%41/a", "choose a folder without it"),
+        *((f"s3://bucket/a{one}b", "can be no part of it") for one in "?#%[]*~|\\\n"),
+    ):
         with pytest.raises(ArchiveError, match=said):
             location(url)
+    assert str(location("S3://bucket/a b/客")) == "s3://bucket/a b/客"
+    assert str(location("a#b?c 100%")) == "a#b?c 100%"
     monkeypatch.setattr("decision.installation.find_spec", lambda name: name != "obstore" or None)
     with pytest.raises(Exception, match="an archive at s3:// needs obstore; install"):
         location("s3://bucket/a")
@@ -302,7 +313,12 @@ def test_registers_of_several_processes_hold_what_each_has_said(out: Path, tmp_p
 
 
 async def faulty(
-    redis_store: RedisStore, redis_url: str, prefix: str, server: ObjectStore, rounds: int
+    redis_store: RedisStore,
+    redis_url: str,
+    prefix: str,
+    server: ObjectStore,
+    rounds: int,
+    shares: tuple[str, str] = ("1/2", "2/2"),
 ) -> None:
     """Two archivers are killed, or get no answers, at random while decisions are logged."""
     out, chance = "s3://bucket/archive", random.Random(rounds)
@@ -316,8 +332,8 @@ async def faulty(
             await archivers.ended()
 
     async with (
-        Archivers(redis_url, prefix, out, "1/2") as odd,  # type: ignore[arg-type]
-        Archivers(redis_url, prefix, out, "2/2") as even,  # type: ignore[arg-type]
+        Archivers(redis_url, prefix, out, shares[0]) as odd,  # type: ignore[arg-type]
+        Archivers(redis_url, prefix, out, shares[1]) as even,  # type: ignore[arg-type]
     ):
         load = asyncio.ensure_future(writer.run())
         try:
@@ -344,10 +360,16 @@ async def test_two_archivers_killed_and_without_answers_lose_and_double_nothing(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("shares", [("1/2", "2/2"), ("1/1", "1/1")])
 async def test_two_archivers_killed_fifty_times_and_without_answers_lose_and_double_nothing(
-    redis_store: RedisStore, redis_url: str, prefix: str, server: ObjectStore
+    redis_store: RedisStore,
+    redis_url: str,
+    prefix: str,
+    server: ObjectStore,
+    shares: tuple[str, str],
 ) -> None:
-    await faulty(redis_store, redis_url, prefix, server, 25)
+    """Also of the same share, without the claim that keeps one of them from it."""
+    await faulty(redis_store, redis_url, prefix, server, 25, shares)
 
 
 async def test_two_archivers_at_a_time_on_old_states_of_the_tables_lose_and_double_nothing(
