@@ -124,18 +124,21 @@ def _ends(lengths: Any) -> Any:
 
 
 def table(schema: Any, rows: Sequence[Any], columns: Mapping[str, Any]) -> Any:
-    """A table of a schema: columns that are arrays or lists, and the rest by name from the rows.
+    """A table of a schema: columns that are arrays or lists, and the rest by name from the rows, of
+    which there is one at least.
 
     Texts may be dictionaries.
     """
     import pyarrow as pa
 
-    arrays = []
+    named = [name for name in schema.names if name not in columns]
+    # One pass over the rows, which are more than the processor's cache holds.
+    values = zip(*map(attrgetter(*named), rows), strict=True)
+    found = {**columns, **dict(zip(named, values, strict=True))}
     few = pa.dictionary(pa.int32(), pa.string())
+    arrays = []
     for field in schema:
-        column = columns.get(field.name)
-        if column is None:
-            column = list(map(attrgetter(field.name), rows))
+        column = found[field.name]
         if not isinstance(column, pa.Array | pa.ChunkedArray):
             column = pa.array(column, few if field.name in _FEW else field.type)
         arrays.append(column)
