@@ -21,11 +21,12 @@ and the event loop would answer nothing else for longer than some milliseconds."
 
 
 class SideBySide:
-    """The decisions of one event loop."""
+    """The decisions of one event loop at a time."""
 
     def __init__(self) -> None:
         self._under_way = 0
         self._ready: list[tuple[Steps[Any], asyncio.Future[Any]]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> None:
         """A decision is under way."""
@@ -39,6 +40,8 @@ class SideBySide:
         if self._under_way <= 1:
             return finish(work)
         loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # those of one that has ended have nobody who runs them
+            self._ready, self._loop = [], loop
         if not self._ready:
             loop.call_soon(self._run, loop)
         result: asyncio.Future[T] = loop.create_future()

@@ -92,6 +92,20 @@ async def test_who_is_cancelled_takes_no_step_any_more() -> None:
     assert not [one for one in seen if one.startswith("late")]
 
 
+def test_what_an_event_loop_left_as_it_ended_is_not_waited_for_on_the_next_one() -> None:
+    together = SideBySide()
+
+    async def ask(count: int, turns: int) -> list[asyncio.Future[str]]:
+        with together, together:
+            runs = [asyncio.ensure_future(together.run(work("a", []))) for _ in range(count)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        return runs
+
+    asyncio.run(ask(100 * AT_ONCE, 1))  # more than a loop still runs as it ends
+    assert [one.result() for one in asyncio.run(ask(2, 5))] == ["a", "a"]
+
+
 def test_work_in_steps_can_be_done_at_once() -> None:
     seen: list[str] = []
     assert finish(work("a", seen)) == "a"

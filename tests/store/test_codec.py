@@ -315,6 +315,13 @@ def test_a_damaged_section_is_read_or_refused_and_breaks_nothing(
         codec.decode("c-1", bytes(raw), register)
 
 
+def test_an_amount_among_no_attributes_is_refused() -> None:
+    profile = msgspec.msgpack.encode([None, ["spend"]])
+    raw = codec.join(bytes(8), (0, 0, 0), [profile, b"", b""])
+    with pytest.raises(codec.UnreadableDocument):
+        codec.decode("c-1", raw, new_register())
+
+
 def test_a_section_that_lacks_a_count_is_refused() -> None:
     register = new_register()
     at = 1_795_226_400_000_000
