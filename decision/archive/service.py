@@ -105,7 +105,7 @@ async def archive_log(
             with progress.bar("Entries") as move:
                 await archiver.run(move, stop.is_set)
             if options.compact:
-                compact(folder)
+                await asyncio.to_thread(compact, folder)
             async with _Summarizing(summarize, stop, progress) as after:
                 with progress.step("Summaries for reports"):
                     after.start()
@@ -203,8 +203,8 @@ async def _serve(
                 gauges.standing_by(False)
                 gauges.behind(await archiver.lag())
             await archiver.run(passes.made, lambda: stop.is_set() or claim.is_lost)
-            if options.compact:
-                compact(archiver.folder)
+            if options.compact:  # it may take minutes, in which the claim has to be renewed
+                await asyncio.to_thread(compact, archiver.folder)
             after.start()
             passes.made()
             if gauges is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from decision.archive import claim
+from decision.archive import claim, service
 from decision.archive.claim import LASTS, ShareClaim, ShareHolder
 from decision.archive.errors import ShareTaken
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
@@ -154,3 +154,24 @@ async def test_a_claim_is_kept_up_beside_what_takes_long(
     await both[0].give_back()
     await both[1].take()
     await both[1].give_back()
+
+
+@pytest.mark.parametrize("every", [None, 20_000])
+async def test_a_claim_is_kept_up_while_files_are_merged(
+    store: MemoryStore, in_store: Path, monkeypatch: pytest.MonkeyPatch, every: int | None
+) -> None:
+    monkeypatch.setattr(claim, "LASTS", SECOND // 20)
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    kept: list[bool] = []
+
+    def merge(_: ArchiveFolder) -> None:
+        until, before = time.monotonic() + 10, store._shares["archive"]["1/1"][0]
+        while store._shares["archive"]["1/1"][0] == before and time.monotonic() < until:
+            time.sleep(0.01)
+        kept.append(store._shares["archive"]["1/1"][0] > before)
+        loop.call_soon_threadsafe(stop.set)
+
+    monkeypatch.setattr(service, "compact", merge)
+    options = ArchiveOptions(folder=in_store, every=every, compact=True)
+    await archive_log(store, options, wall_clock, stop)
+    assert kept == [True]
