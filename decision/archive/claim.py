@@ -19,6 +19,7 @@ import msgspec
 
 from decision.archive.errors import ShareTaken
 from decision.archive.folder import ArchiveFolder, Share, holder_of, taken_by
+from decision.archive.location import check_store
 from decision.core.clock import MINUTE, SECOND
 from decision.core.errors import StoreUnavailable
 from decision.store.damage import decoded
@@ -54,6 +55,7 @@ class ShareClaim:
         own = (str(folder.path), share.of, socket.gethostname(), os.getpid(), uuid4().hex)
         self._who = msgspec.json.encode(ShareHolder(*own))
         self._keeping: asyncio.Task[None] | None = None
+        self._is_checked = False
         self.is_lost = False
         """Whether another process has the share by now."""
 
@@ -63,8 +65,12 @@ class ShareClaim:
         Raises:
             ShareTaken: another process has it, or a share of another number of shares.
             StoreUnavailable, OSError: Redis, or the folder, cannot be reached.
+            ArchiveError: the object store cannot be used.
         """
         if self._folder.is_shared:
+            if not self._is_checked:  # who stands by must be able to go on
+                check_store(self._folder.path)
+                self._is_checked = True
             await self._claim()
             self._keeping = self._keeping or asyncio.create_task(self._keep())
         elif self._locks is None:

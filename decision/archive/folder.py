@@ -121,7 +121,7 @@ class ArchiveFolder:
                 if others == str(share.of):
                     return
                 if others:
-                    raise taken_by(self.path, share, of=int(others))
+                    raise taken_by(self.path, share, of=int(others) if others.isdigit() else 0)
             if time.monotonic() > deadline:
                 raise taken_by(self.path, share)
             time.sleep(0.005)

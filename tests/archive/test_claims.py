@@ -17,8 +17,9 @@ import pytest
 
 from decision.archive import claim, service
 from decision.archive.claim import LASTS, ShareClaim, ShareHolder
-from decision.archive.errors import ShareTaken
+from decision.archive.errors import ArchiveUnavailable, ShareTaken
 from decision.archive.folder import WHOLE, ArchiveFolder, Share
+from decision.archive.location import location
 from decision.archive.service import ArchiveOptions, archive_log, leave_archive
 from decision.core.clock import SECOND
 from decision.engine.runtime import wall_clock
@@ -119,6 +120,17 @@ async def test_what_a_killed_process_has_in_redis_ends_by_itself(in_store: Path)
         ahead[0] = LASTS / SECOND + 1
         await until(lambda: ids(in_store) == Counter("a"))
     assert len(service.said) == 2
+
+
+async def test_who_would_stand_by_and_could_not_go_on_ends_at_once_with_the_reason(
+    store: MemoryStore, in_store: Path
+) -> None:
+    held = ShareClaim(ArchiveFolder(in_store), store, "archive", WHOLE)
+    await held.take()
+    options = ArchiveOptions(folder=location("s3://other/a"), every=20_000)
+    with pytest.raises(ArchiveUnavailable, match="there is no bucket other; make it"):
+        await archive_log(store, options, wall_clock, asyncio.Event())
+    await held.give_back()
 
 
 async def test_who_could_not_keep_its_claim_stands_by_and_nothing_is_doubled(
