@@ -64,7 +64,8 @@ CASES: dict[str, dict[str, Any]] = {
             "url": "s3://bucket/archive",
             "environmentSecretName": "store",
             "claimName": "a",
-        }
+        },
+        "nightly": {"gold": {"schedule": "@daily", "placement": "outbound", "segment": "gold"}},
     },
     "little": {
         "rules": {"source": "image"},
@@ -256,6 +257,19 @@ def test_redis_and_its_password_are_named_by_reference_alone(every: list[Any]) -
 def test_a_value_that_is_none_is_refused_by_name(values: dict[str, Any], said: str) -> None:
     with helm.Chart.load(str(CHART)) as chart, pytest.raises(helm.HelmError, match=said):
         chart.render(values, name="shop", namespace="prod")
+
+
+def test_what_reads_an_archive_in_a_store_is_given_it_with_the_stores_variables(
+    rendered: dict[str, list[Any]],
+) -> None:
+    readers = set()
+    for template, container in pods(rendered["object store"]):
+        named = {one["name"]: one.get("value") for one in container["env"]}
+        if named.get("NEXTBEST_ARCHIVE"):
+            assert named["NEXTBEST_ARCHIVE"] == "s3://bucket/archive"
+            assert container["envFrom"] == [{"secretRef": {"name": "store"}}]
+            readers.add(template["metadata"]["labels"]["app.kubernetes.io/component"])
+    assert readers == {"api", "nightly"}
 
 
 def test_durability_is_what_the_setting_takes() -> None:
