@@ -36,7 +36,7 @@ PRICE: Final = 10_000
 RULES = """
 settings: {timezone: UTC, currency: EUR, exploration: "off"}
 purposes: {tips: {consent: opt_out}}
-channels: {push: {cost: 0.01, reservation: {expires_after: 3d, then: THEN}}}
+channels: {push: {cost: 0.01, reservation: {expires_after: 3d, then: count}}}
 placements: {outbound: {channels: [push]}}
 messages:
   a: {purpose: tips, category: x, channels: [push], value: 3, budget: {total: TOTAL}, content: {t: A}}
@@ -47,9 +47,8 @@ _ROOT = str(Path(decision.__file__).parent)
 _TRACED = tuple(f"{_ROOT}/{package}/" for package in ("engine", "store"))
 
 
-def rules(total: int, then: str = "count") -> Any:
-    text = RULES.replace("TOTAL", str(total)).replace("THEN", then)
-    definition = load_files({"rules.yaml": text}).definition
+def rules(total: int) -> Any:
+    definition = load_files({"rules.yaml": RULES.replace("TOTAL", str(total))}).definition
     assert definition is not None
     return definition
 
@@ -172,13 +171,25 @@ def test_a_unit_is_taken_with_its_record_or_not_at_all_at_whatever_line_the_proc
 
 
 @pytest.mark.parametrize(
-    ("processes", "total", "kills"),
-    [(4, 300, 4), pytest.param(8, 20_000, 50, marks=pytest.mark.soak)],
+    ("where", "replicas", "processes", "total", "kills"),
+    [
+        ("redis", 0, 4, 300, 4),
+        pytest.param("redis", 0, 8, 20_000, 50, marks=pytest.mark.soak),
+        pytest.param("cluster", 1, 8, 4_000, 20, marks=pytest.mark.soak, id="cluster, wait:1"),
+        pytest.param("sentinel", 1, 8, 4_000, 20, marks=pytest.mark.soak, id="sentinel, wait:1"),
+    ],
 )
 def test_units_given_are_units_recorded_where_processes_are_killed_under_load(
-    redis_url: str, prefix: str, processes: int, total: int, kills: int
+    request: pytest.FixtureRequest,
+    prefix: str,
+    where: str,
+    replicas: int,
+    processes: int,
+    total: int,
+    kills: int,
 ) -> None:
     """Signal 9 at random moments; the budget is given to the last unit, and nothing beyond."""
+    url = request.getfixturevalue(f"{where}_url")
     definition, choose = rules(total), random.Random(prefix)
     started = 0
 
@@ -189,7 +200,7 @@ def test_units_given_are_units_recorded_where_processes_are_killed_under_load(
 
         async def work() -> None:
             vars(leases)["_TICK"] = 0.5  # it is a process of its own
-            store = RedisStore(redis_url, prefix=prefix, budget_lease=0.5)
+            store = RedisStore(url, prefix=prefix, budget_lease=0.5, replicas=replicas)
             engine, number = await engine_on(store, definition), 0
             while True:
                 names = [f"{name}-{number + one}" for one in range(16)]
@@ -202,13 +213,14 @@ def test_units_given_are_units_recorded_where_processes_are_killed_under_load(
     children = {process() for _ in range(processes)}
 
     async def watch() -> tuple[int, int]:
-        store = RedisStore(redis_url, prefix=prefix)
+        store = RedisStore(url, prefix=prefix)
         await store.start()
         left = kills
         async with asyncio.timeout(300):
             while True:
                 counts = (await store.budget_counts([UNIT]))[UNIT]
-                assert counts.taken + counts.held <= total
+                leased = await store._caller()(("GET", store.keys.budget(UNIT)))
+                assert int(leased or 0) <= total
                 if left and counts.taken >= total * (kills - left) // (kills + 1):
                     victim = choose.choice(sorted(children))
                     kill(victim)
