@@ -15,6 +15,7 @@ from decision.core.definition import PolicyDefinition
 from decision.engine import PATIENCE, Engine
 from decision.engine.runtime import wall_clock
 from decision.installation import missing_packages
+from decision.progress import SILENT
 from decision.scoring.versions import current_version
 from decision.server.audit import audit_command, entries
 from decision.simulation.sample import Calls, choose_calls, load_customers, load_living, make_ready
@@ -115,7 +116,8 @@ async def tend(
 async def _archive(redis: str, folder: Path, stop: asyncio.Event, every: int | None) -> None:
     options = ArchiveOptions(folder=folder, every=every, keep=_KEEP, compact=True, group=_GROUP)
     store = RedisStore(redis, timeout=PATIENCE)
+    progress = SILENT if every is None else TERMINAL  # which says why it waits
     try:
-        await archive_log(store, options, wall_clock, stop, connect=store.start)
+        await archive_log(store, options, wall_clock, stop, progress, connect=store.start)
     finally:
         await store.close()
