@@ -12,22 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decision.archive.damage import damaged
 from decision.archive.given import IDS_NOT_GIVEN
-from decision.archive.machines import BY_PEOPLE
 from decision.archive.merges import follow_merges
 from decision.archive.query import Database, open_database
 from decision.core.definition import Goal
 from decision.core.event_effects import RELEASING
-from decision.core.machines import SEEN
 from decision.learning.attribution import MANY, credits_of, never_seen
 from decision.learning.control_rows import control_rows, lay_out
 from decision.learning.counted_rows import CountedRows, Responses, in_order_of, present
+from decision.learning.happened import NUMBERED, lay_out_happened, quoted
 from decision.learning.left_out import (
     ELSEWHERE,
     FILE,
@@ -45,11 +44,6 @@ from decision.learning.left_out import (
 )
 from decision.learning.spec import Spec
 from decision.learning.table import TrainingError
-
-_NONE: Final = -1
-"""The number of a message that no selection has."""
-_NUMBERED: Final = f"CASE WHEN log.message IS NOT NULL THEN coalesce(messages.number, {_NONE}) END"
-"""SQL of the number of the message that an outcome names."""
 
 
 @contextmanager
@@ -138,7 +132,7 @@ class Join:
         return self._beside.submit(self._respond, rows)
 
     def _respond(self, rows: CountedRows) -> Responses:
-        self._entries.result()
+        self._happened.result()
         label = self._label(rows)
         left_out, notes = count_left_out(self._database, self._sources, self._types)
         control = None
@@ -197,7 +191,7 @@ class Join:
         elsewhere = self._lay_out_scope()
         begun = "event_type" if self._sources.has_event_type else "NULL"
         arms = ", silence, given" if self._uplift else ""
-        self._sql(f"CREATE TYPE reason AS ENUM ({', '.join(map(_quoted, REASONS))})")
+        self._sql(f"CREATE TYPE reason AS ENUM ({', '.join(map(quoted, REASONS))})")
         self._sql(f"""
             CREATE TEMP TABLE decisions AS
             SELECT * EXCLUDE (elsewhere), CASE
@@ -225,7 +219,7 @@ class Join:
         """In SQL, whether a row is of another scope. What was not said belongs to all purposes."""
         reasons = []
         if (placement := self._scope.placement) is not None:
-            reasons.append(f"log.placement IS DISTINCT FROM {_quoted(placement)}")
+            reasons.append(f"log.placement IS DISTINCT FROM {quoted(placement)}")
         if self._scope.purpose is not None:
             own = [
                 (version, message)
@@ -253,54 +247,12 @@ class Join:
                 '"at" TIMESTAMPTZ, customer_id VARCHAR, event_id VARCHAR)'
             )
         self._sql(
-            f"CREATE TEMP VIEW about AS SELECT decision_id, {_NUMBERED} AS message, type "
+            f"CREATE TEMP VIEW about AS SELECT decision_id, {NUMBERED} AS message, type "
             "FROM outcomes AS log LEFT JOIN messages USING (message)"
         )
 
-    def _lay_out_entries(self) -> None:
-        """Table `entries`: what may be a response."""
-        sql, sources = self._sql, self._sources
-        sql(
-            "CREATE TEMP TABLE entries (customer VARCHAR, type TINYINT, moment BIGINT, "
-            "decision_id VARCHAR, message INTEGER)"
-        )
-        sql("CREATE TEMP VIEW happened AS SELECT *, rowid AS id FROM entries")
-        # In place of a join, so that other rows are left out while the file is read.
-        wanted = f"type IN ({', '.join(map(_quoted, self._types)) or 'NULL'})"
-        sql(
-            f'INSERT INTO entries SELECT {self._own()}, types.number, epoch_us("at"), decision_id, '
-            f"{_NUMBERED} FROM outcomes AS log JOIN types USING (type) "
-            f"LEFT JOIN messages USING (message) {self._merges} WHERE {wanted}"
-        )
-        if not sources.events:
-            return
-        # An event about a contact is in both datasets; outcomes say which contact.
-        told = ""
-        events = wanted
-        if self._name_contacts():
-            events += " AND decision_id IS NULL"
-        elif sources.outcomes:
-            told = (
-                f"ANTI JOIN (SELECT * FROM outcomes WHERE {wanted}) AS one "
-                "ON one.customer_id = log.customer_id AND one.event_id = log.event_id"
-            )
-        if sources.has_properties and not set(SEEN).isdisjoint(self._types):
-            events += f" AND {BY_PEOPLE}"
-        sql(
-            f'INSERT INTO entries SELECT {self._own()}, number, epoch_us("at"), NULL, NULL '
-            f"FROM (SELECT * FROM events WHERE {events}) AS log JOIN types USING (type) "
-            f"{told} {self._merges}"
-        )
-
-    def _name_contacts(self) -> bool:
-        """Whether events about contacts name their decisions, as those of an archive do, so that
-        nobody has to look for them among outcomes."""
-        files, named = self._rows(
-            "SELECT count(DISTINCT file_name), sum(num_values - coalesce(stats_null_count, 0)) "
-            "FROM parquet_metadata($files) WHERE path_in_schema = 'decision_id'",
-            {"files": [str(path) for path in self._sources.events]},
-        )[0]
-        return bool(self._sources.outcomes and files == len(self._sources.events) and named)
+    def _lay_out_happened(self) -> None:
+        lay_out_happened(self._database, self._sources, self._types, self._own(), self._merges)
 
     def _latest(self) -> int:
         """The time of the latest entry. Of events the time of receipt counts: clients' clocks may
@@ -368,7 +320,7 @@ class Join:
                    coalesce(position, 1) AS position {fold if self._folds else ""} {arms}
             FROM judged WHERE why IS NULL""").fetchnumpy()
         closes_at = self._value(f"SELECT min(moment + within) FROM judged WHERE why = '{OPEN}'")
-        self._entries = self._beside.submit(self._lay_out_entries)
+        self._happened = self._beside.submit(self._lay_out_happened)
         order = in_order_of(*(found[name] for name in ("moment", "tie", "position", "place")))
 
         def column(name: str) -> Any:
@@ -415,8 +367,3 @@ class Join:
             counts = every[found] == place
             label[rows.by_place[found[counts]]] = credit[counts]
         return label
-
-
-def _quoted(text: str) -> str:
-    """A text in SQL."""
-    return "'" + text.replace("'", "''") + "'"
