@@ -21,7 +21,7 @@ class MemoryBudgets(MemoryBase):
         super().__init__(clock)
         self._spent: defaultdict[str, int] = defaultdict(int)
         self._tokens: Expiring[str, dict[str, int]] = Expiring()
-        self._reserved: set[tuple[str, str]] = set()
+        self._reserved: dict[tuple[str, str], int] = {}
         self._ends: list[tuple[int, str, str]] = []
 
     def _add(self, name: str, times: int) -> None:
@@ -55,7 +55,7 @@ class MemoryBudgets(MemoryBase):
             self._spent[counter] += amount
         for name, end in units.ends.items():
             heappush(self._ends, (end, token, name))
-            self._reserved.add((token, name))
+            self._reserved[token, name] = end
         now = self._clock()
         ranks = self._tokens.live(token, now) or {}
         for name in _replaced(units, ranks) if units.token else ():
@@ -68,7 +68,7 @@ class MemoryBudgets(MemoryBase):
         ranks = self._tokens.live(token, now) or {}
         for name in names:
             self._add(name, -(ranks.pop(name, 0) % 2))
-            self._reserved.discard((token, name))
+            self._reserved.pop((token, name), None)
         self._tokens[token] = (now + TOKEN_LASTS / 1000, ranks)
 
     async def settle_budgets(self, token: str, message: str, rank: int) -> None:
@@ -77,13 +77,13 @@ class MemoryBudgets(MemoryBase):
             if unit_named(name).message == message and rank > before:
                 self._add(name, rank % 2 - before % 2)
                 ranks[name] = rank
-                self._reserved.discard((token, name))
+                self._reserved.pop((token, name), None)
 
     async def expire_budgets(self, now: int, *, timeout: float | None = None) -> None:
         while self._ends and self._ends[0][0] <= now:
-            _, token, name = heappop(self._ends)
-            if (token, name) in self._reserved:
-                self._reserved.remove((token, name))
+            end, token, name = heappop(self._ends)
+            if self._reserved.get((token, name)) == end:  # else it was settled, or reserved anew
+                del self._reserved[token, name]
                 self._add(name, -1)
                 ranks = self._tokens.live(token, self._clock())
                 if ranks is not None:

@@ -178,6 +178,15 @@ async def test_units_that_replace_others_come_back_with_their_own_reservation(st
     assert await taken(store, "a:total") == 0
 
 
+async def test_units_that_replace_others_do_not_come_back_as_those_would_have(store: Store) -> None:
+    await take(store, {"a:total": 9}, "t1", ends={"a:total": 5})
+    await store.settle_budgets("t1", "a", 2)
+    assert await took(store, WantedUnits({"a:total": 9}, {"a:total": 8}, token="t1"), "r1")
+    for now, left in ((5, 1), (8, 0)):
+        await store.expire_budgets(now)
+        assert await taken(store, "a:total") == left
+
+
 async def took(store: Store, units: WantedUnits, commit_id: str) -> bool:
     """Whether a commit took these; it is a conflict, where not."""
     return isinstance(await store.commit(taking(units, commit_id)), Committed)
