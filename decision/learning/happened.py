@@ -60,7 +60,7 @@ def _name_contacts(database: Database, sources: LogFiles) -> bool:
     """Whether events about contacts name their decisions, as those of an archive do, so that
     nobody has to look for them among outcomes."""
     files, named = database.rows(
-        "SELECT count(DISTINCT file_name), sum(num_values - coalesce(stats_null_count, 0)) "
+        "SELECT count(DISTINCT file_name), sum(num_values - stats_null_count) "
         "FROM parquet_metadata($files) WHERE path_in_schema = 'decision_id'",
         {"files": [str(path) for path in sources.events]},
     )[0]

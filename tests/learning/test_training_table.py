@@ -219,6 +219,17 @@ def test_an_event_that_outcomes_have_as_well_counts_once_also_if_they_call_it_ot
     assert labels(read(log, START + 30 * DAY)) == [("news", 1), ("优惠", 0)]
 
 
+def test_an_event_that_outcomes_have_as_well_counts_once_also_in_files_without_statistics(
+    tmp_path: Path,
+) -> None:
+    about = outcome("purchase", HOUR, decision_id="d", message="news")
+    happened = [{**about, "decision_id": None, "message": None}]
+    log = write_log(tmp_path / "log", decided("d", 0, "优惠", "news"), [about], happened)
+    for path in (log / "events").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path), path, write_statistics=False)
+    assert labels(read(log, START + 30 * DAY)) == [("news", 0), ("优惠", 0)]
+
+
 def test_ids_whose_hashes_are_equal_are_not_taken_for_one(build: Maker) -> None:
     """DuckDB gives one hash to many ids that differ in some digits only."""
     import duckdb
