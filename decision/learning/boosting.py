@@ -139,11 +139,13 @@ def text_of(booster: Any, rounds: int) -> str:
 
 
 def log_odds(boosted: FittedModel, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log-odds of each row."""
-    if not len(matrix):
-        return np.empty(0)
-    found = boosted.booster.predict(matrix, raw_score=True, num_iteration=boosted.trees)
-    odds = np.asarray(found, dtype=np.float64)
+    """The log-odds of each row; of rows by columns, LightGBM would copy all that it is given."""
+    odds = np.empty(len(matrix))
+    for start in range(0, len(matrix), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        odds[part] = boosted.booster.predict(
+            matrix[part], raw_score=True, num_iteration=boosted.trees
+        )
     return odds if boosted.start is None else boosted.start.log_odds(matrix) + odds
 
 

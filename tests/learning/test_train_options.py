@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,6 +69,21 @@ def test_a_matrix_by_columns_gives_the_same_model_as_by_rows_to_the_last_bit() -
     one, other = boost(spec, by_rows), boost(spec, by_columns)
     assert one.text == other.text
     assert (log_odds(one, by_rows.matrix) == log_odds(other, by_columns.matrix)).all()
+
+
+def test_of_a_matrix_by_columns_a_part_is_copied_at_a_time_to_be_scored() -> None:
+    spec = parse_spec("kin", KIN.replace("80", "9"))
+    examples = examples_of(kin(300), spec)
+    model = boost(spec, examples)
+    rows = np.arange(500_000) % len(examples.matrix)
+    matrix = np.asfortranarray(examples.matrix[[0, *rows]])[1:]  # as those that are held out
+    tracemalloc.start()
+    try:
+        found = log_odds(model, matrix)
+        assert tracemalloc.get_traced_memory()[1] < 0.6 * matrix.nbytes
+    finally:
+        tracemalloc.stop()
+    assert (found == log_odds(model, examples.matrix)[rows]).all()
 
 
 def test_a_new_message_inherits_from_its_kin() -> None:
