@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 T = TypeVar("T")
+
+_TICK: Final = 0.001
+"""Seconds between two looks at the least: that is how exact the timers of uvloop are. One which
+comes too early would come again at once, and again, until its time is there."""
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
@@ -95,4 +99,5 @@ class _Limits:
             limit.passed = True
             limit.task.cancel()
         if self._open:
-            self._come_at(min(limit.until for limit in self._open))
+            earliest = min(limit.until for limit in self._open)
+            self._come_at(max(earliest, now + _TICK))

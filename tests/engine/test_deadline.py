@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
+from decision.engine import deadline
 from decision.engine.deadline import within
 
 pytestmark = pytest.mark.anyio
@@ -115,3 +117,26 @@ async def test_it_ends_work_as_asyncio_does(name: str) -> None:
 async def test_it_leaves_no_timer_behind() -> None:
     await within(SHORT, quick())
     await asyncio.sleep(2 * SHORT)  # it would be cancelled here
+
+
+@pytest.mark.parametrize("seconds", [0.0204, 0.02, 0.0201])
+def test_a_timer_that_comes_too_early_is_set_once_more(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of uvloop do, which count milliseconds."""
+    looks = []
+    look = deadline._Limits._look
+
+    def counted(limits: deadline._Limits) -> None:
+        looks.append(limits)
+        look(limits)
+
+    monkeypatch.setattr(deadline._Limits, "_look", counted)
+
+    async def run_out() -> None:
+        with pytest.raises(TimeoutError):
+            await within(seconds, for_ever())
+
+    for _ in range(5):
+        uvloop.run(run_out())
+    assert len(looks) <= 2 * 5
