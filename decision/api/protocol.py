@@ -26,6 +26,10 @@ from decision.api.problems import Problem
 from decision.api.request_heads import LARGEST_HEAD, Head, KnownHeads, read_head
 from decision.api.serving_task import ServingTask
 
+_MOST_UNKNOWN: Final = 32
+"""Heads of a connection that were not known, one after another, after which none is looked for: its
+client gives each an id of its own."""
+
 _GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
 """Paths that are refused while too much is under way; health, metrics and the rest are not."""
 
@@ -46,6 +50,7 @@ class BoundedProtocol(LimitedProtocol):
         self._whole = True  # whether nothing came yet, or it ended with its request
         self._begun = 0  # requests that began in the piece that is parsed
         self._head: Head | None = None  # of the last one that is answered directly
+        self._unknown = 0  # heads that were not known since the last that was
         self._serving = ServingTask(self.loop, self.tasks)
         self._excess = 0  # bytes received that are no body
         self._under_way = self.cycle
@@ -84,8 +89,10 @@ class BoundedProtocol(LimitedProtocol):
 
     def _feed(self, piece: bytes | memoryview) -> None:
         between, self._begun = self._whole, 0
-        request = piece if between and self.cycle.response_complete else None
+        looks = between and self._unknown < _MOST_UNKNOWN and self.cycle.response_complete
+        request = piece if looks else None
         if isinstance(request, bytes) and (known := self.known.find(request)) is not None:
+            self._unknown = 0
             self._take(*known)
             return
         self._excess += len(piece)
@@ -126,6 +133,7 @@ class BoundedProtocol(LimitedProtocol):
         """Remembers the head of a request that came alone and whole, unless it asks for more."""
         head = self._head
         if head is not None and head.keeps_alive and not self.expect_100_continue:
+            self._unknown += 1
             self.known.note(request, head, len(self.cycle.body))
 
     def on_message_begin(self) -> None:

@@ -146,6 +146,15 @@ def test_a_request_whose_head_came_before_is_answered_the_same(
     assert first == second
 
 
+def test_a_client_whose_heads_all_differ_is_answered_the_same(doors: Any) -> None:
+    both, secrets = doors
+    rows = [b"Authorization: Bearer " + secrets[0]] if secrets else []
+    differing = [asked(BODY, *rows, b"X-Request-ID: %d" % number) for number in range(35)]
+    first, second = both.answers(*differing, *[asked(BODY, *rows)] * 2, count=37)
+    assert first == second
+    assert first.count(b"HTTP/1.1 200") == 37
+
+
 def test_a_head_is_known_once_it_came_alone_and_whole() -> None:
     head = Head([(b"content-length", b"2")], b"POST", "1.1", b"/", b"", True)
     raw, known = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", KnownHeads()
