@@ -26,6 +26,8 @@ _SHORT: Final = np.dtype("<f4")
 _LONG: Final = np.dtype("<f8")
 _EACH: Final = 8 + 4 + 4
 """Bytes of a candidate, without its uplift."""
+_WIDEST: Final = 1 << 13
+"""The most bytes of a mask: indices have 16 bits."""
 
 
 class LoggedScores(msgspec.Struct, array_like=True, frozen=True):
@@ -142,6 +144,8 @@ def join_scores(masks: Sequence[bytes], figures: Sequence[bytes]) -> JoinedScore
         MsgspecError: those of a decision do not fit together.
     """
     widest = max(map(len, masks), default=0)
+    if widest > _WIDEST:  # of a damaged one, all others would take as much room
+        raise msgspec.ValidationError(f"a mask of {widest} bytes is of too many candidates")
     decision, candidate = unpack_masks(masks, 8 * widest).nonzero()
     counts = np.bincount(decision, minlength=len(masks))
     sizes = np.fromiter(map(len, figures), np.int64, len(figures))

@@ -272,6 +272,11 @@ def test_figures_that_do_not_fit_their_mask_are_refused_among_others(
         join_scores([good[0], mask], [good[1], bytes(figures)])
 
 
+def test_a_mask_of_more_candidates_than_have_an_index_is_refused_before_all_get_its_width() -> None:
+    with pytest.raises(msgspec.MsgspecError, match="too many candidates"):
+        join_scores([b"\x01", bytes(1 << 13) + b"\x01"], [bytes(24), bytes(24)])
+
+
 def test_a_line_of_the_log_is_the_same_of_a_record_of_before() -> None:
     assert decode_line(_OF_BEFORE) == decode_line(encode_decision(_before()))
     assert decode_line(_OF_BEFORE).question == _before().question
