@@ -5,8 +5,9 @@ neither; where two are equally specific (`marketing: {"*": …}` and `"*": {emai
 stricter one does. But a grant yields to a more general denial that is newer.
 
 What is kept of each is the newest statement, to the second; of the same second the denial, unless
-the grant is more specific and of the same source, which then says what its denial leaves out. So
-it does not matter in which order statements come in.
+the grant is more specific and of the same source, which then says what its denial leaves out; where
+several sources deny the same in one second, it is of none of them. So it does not matter in which
+order statements come in.
 """
 
 from __future__ import annotations
@@ -93,7 +94,22 @@ def _overrules(denial: Consent, grant: Consent) -> bool:
     """Whether a denial closes what a more specific grant opened."""
     if grant.spared:
         return denial.at > grant.spared
-    return denial.at > grant.at or (denial.at == grant.at and denial.source != grant.source)
+    others = denial.source != grant.source or denial.spared
+    return denial.at > grant.at or (denial.at == grant.at and bool(others))
+
+
+def is_denied_also(found: Consent | None, said: Statement) -> bool:
+    """Whether a statement denies what another source denied in the same second, the first to do so.
+
+    That counts: a grant of that second is then left out by no denial of its own source alone.
+    """
+    return (
+        found is not None
+        and not (found.granted or found.spared)
+        and said.granted is False
+        and found.at == said.kept.at
+        and found.source != said.source
+    )
 
 
 def is_outdated(document: Document, said: Statement) -> bool:
@@ -193,11 +209,21 @@ def state(document: Document, said: Statement) -> None:
         if before is not None and not before.granted:
             _close(consents, said, before)
     else:
-        channels[said.channel] = said.kept
+        channels[said.channel] = _beside(channels.get(said.channel), said)
     if said.evidence:
         _bound_evidence(consents)
     document.consents = {name: own for name, own in consents.items() if own}
     _note(document, said)
+
+
+def _beside(before: Consent | None, said: Statement) -> Consent:
+    """The statement as it is kept, where it denies what others denied in that second: as of all."""
+    kept = said.kept
+    if is_denied_also(before, said) or (
+        before is not None and not (before.granted or kept.granted) and before.spared == kept.at
+    ):
+        return msgspec.structs.replace(kept, spared=kept.at)
+    return kept
 
 
 def hear(document: Document, said: Statement) -> bool:
@@ -208,6 +234,11 @@ def hear(document: Document, said: Statement) -> bool:
     if not is_outdated(document, said):
         state(document, said)
         return True
+    found = document.consents.get(said.purpose, {}).get(said.channel)
+    if found is not None and is_denied_also(found, said):
+        own = {**document.consents[said.purpose]}
+        own[said.channel] = msgspec.structs.replace(found, spared=found.at)
+        document.consents = {**document.consents, said.purpose: own}
     general = ANY in said[:2] and not said.granted
     closed = _is_closed(document, said)
     if (general or closed) and _change(said) not in document.consent_trail:

@@ -50,7 +50,8 @@ class Consent(msgspec.Struct, array_like=True):
     """One consent: granted or denied, since when (microseconds), from where, and what proves it.
 
     `spared` is the time of a more general denial that was stated in one call with a grant, which it
-    leaves as it is; 0 where the grant is not older than it.
+    leaves as it is; 0 where the grant is not older than it. Of a denial it is its own time where
+    other sources denied the same in that second, otherwise 0.
     """
 
     granted: bool

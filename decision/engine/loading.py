@@ -291,9 +291,9 @@ class Loading:
             said.source or self.source,
             said.evidence or "",
         )
-        if consent.comes_late(document, one):
-            return False
         before = document.consents.get(purpose, {}).get(channel)
+        if consent.comes_late(document, one) or consent.is_denied_also(before, one):
+            return False
         if before is not None and before.granted == one.granted:
             return one.at - one.at % SECOND <= before.at
         return consent.is_outdated(document, one) or consent.is_overruled(document.consents, one)

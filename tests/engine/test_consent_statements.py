@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from decision.core import records
@@ -68,7 +68,17 @@ async def allowed(engine: Engine) -> dict[tuple[str, str], bool]:
     }
 
 
+BOTH_DENY = [
+    ("put", ("offers", "email"), False, 1),
+    ("load", ("offers", "email"), True, 2),
+    ("load", ("offers", "*"), False, 2),
+    ("event", ("offers", "*"), False, 2),
+]
+"""Two sources deny in general, and one of them grants by name, all in one second."""
+
+
 @settings(max_examples=40, deadline=None)
+@example(BOTH_DENY, random.Random(3))
 @given(st.lists(entries, max_size=6), st.randoms(use_true_random=False))
 def test_any_order_of_what_comes_in_by_any_way_gives_the_same(
     said: list[Any], chance: random.Random
