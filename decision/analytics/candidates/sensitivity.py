@@ -24,8 +24,9 @@ from decision.analytics.candidates.ends import IN_DRAW
 from decision.analytics.candidates.facts import CandidateFacts, Facts
 
 PARTS: Final = ("response_probability", "value", "lever", "cost", "exploration", "tiers")
-_TIE: Final = 1e-9
-"""Priorities that differ by less than this part of the larger one are equal."""
+_TIE: Final = 1e-6
+"""Priorities that differ by less than this part of the larger one are equal: the log keeps them as
+float32."""
 
 
 class Choices(NamedTuple):
@@ -100,8 +101,6 @@ def _best(
     own = np.where(among, priority, -np.inf)
     highest = by_row(own, np.maximum)
     numbers = np.arange(len(own))
-    found: Ints = np.minimum.reduceat(np.where(own == highest, numbers, len(own)), starts)
-    if unless is None:
-        return found
-    gap = own[found] - own[unless]
-    return np.where(gap <= _TIE * np.maximum(1.0, np.abs(own[found])), unless, found)
+    equal = own >= highest - _TIE * np.maximum(1.0, np.abs(highest))
+    found: Ints = np.minimum.reduceat(np.where(equal, numbers, len(own)), starts)
+    return found if unless is None else np.where(equal[unless], unless, found)
