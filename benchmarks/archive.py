@@ -4,7 +4,8 @@
 
 Decisions of the sample policy, and events about them, in one Redis. First they are archived: from
 the stream to committed files, with everything that belongs to it (reading Redis, telling what is
-known already, laying out every candidate, syncing, noting in Redis how far it came). Then the very
+known already, laying out every candidate, syncing, noting in Redis how far it came), into tables
+that have some rows already, as they are made once in the life of an archive. Then the very
 tables that were written are written again with pyarrow's `ParquetWriter`, with the same options.
 Both in one process, warm, by turns; the least of several rounds counts.
 
@@ -20,6 +21,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -45,7 +47,10 @@ from decision.store import EmbeddedRedis, RedisStore
 BOUND = 3.0
 ROUNDS = 6
 DECISIONS = 10_000
+BEGUN = 100
+"""Decisions that are in the archive before."""
 _PREFIX = "archive:"
+_GROUP = "archive"
 
 
 class Spent(NamedTuple):
@@ -86,24 +91,32 @@ async def _log(url: str, decisions: int) -> None:
     await store.close()
 
 
-async def archive(store: RedisStore, out: Path) -> tuple[Spent, int]:
+async def archive(store: RedisStore, out: Path, begun: Path | None = None) -> tuple[Spent, int]:
     """(what it took from the stream to committed files, decisions).
 
-    The policy is read before, as it is once in the life of a process.
+    It goes on with a copy of the archive `begun`. The policy is read before, as it is once in the
+    life of a process.
     """
-    archiver = Archiver(ArchiveFolder(out), store, clock=lambda: NOW, group=out.name, keep=10**15)
+    if begun is not None:
+        shutil.copytree(begun, out)
+    archiver = Archiver(ArchiveFolder(out), store, clock=lambda: NOW, group=_GROUP, keep=10**15)
     await archiver.open()
     await archiver.know_policy(sample().version)
     watch = Watch()
     await archiver.run()
     spent = watch.read()
-    await store.leave_log(out.name)
+    await store.leave_log(_GROUP)
     return spent, archiver.counts.rows["decisions"]
 
 
-def written(out: Path) -> list[Any]:
-    """The tables of an archive."""
-    return [pq.read_table(path, partitioning=None) for d in DATASETS for path in files(out, d)]
+def written(out: Path, begun: Path) -> list[Any]:
+    """The tables that an archive has more than the one that it began with."""
+    return [
+        pq.read_table(path, partitioning=None)
+        for dataset in DATASETS
+        for path in files(out, dataset)
+        if not (begun / path.relative_to(out)).exists()
+    ]
 
 
 def write(tables: list[Any], out: Path) -> Spent:
@@ -124,14 +137,14 @@ def without_syncing() -> Iterator[None]:
         yield
 
 
-async def rounds(store: RedisStore, folder: Path) -> tuple[Spent, Spent, int]:
+async def rounds(store: RedisStore, folder: Path, begun: Path) -> tuple[Spent, Spent, int]:
     """(the least that archiving takes, the least that writing takes, decisions)."""
     ours: list[Spent] = []
     alone: list[Spent] = []
     rows = 0
     for number in range(ROUNDS + 1):
-        spent, rows = await archive(store, folder / f"{folder.name}{number}")
-        tables = written(folder / f"{folder.name}{number}")
+        spent, rows = await archive(store, folder / f"{folder.name}{number}", begun)
+        tables = written(folder / f"{folder.name}{number}", begun)
         again = write(tables, folder / "again")
         if number:  # the first one warms up
             ours.append(spent)
@@ -147,14 +160,17 @@ async def measure(decisions: int, folder: Path) -> dict[str, float]:
     (folder / "synced").mkdir()
     (folder / "unsynced").mkdir()
     with EmbeddedRedis(folder / "redis") as url:
-        child = get_context("spawn").Process(target=log, args=(url, decisions))
-        child.start()
-        await asyncio.to_thread(child.join)
-        store = RedisStore(url, prefix=_PREFIX)
-        await store.start()
-        ours, alone, rows = await rounds(store, folder / "synced")
+        store, begun = RedisStore(url, prefix=_PREFIX), folder / "begun"
+        for many in (BEGUN, decisions):
+            child = get_context("spawn").Process(target=log, args=(url, many))
+            child.start()
+            await asyncio.to_thread(child.join)
+            if many == BEGUN:
+                await store.start()
+                await archive(store, begun)
+        ours, alone, rows = await rounds(store, folder / "synced", begun)
         with without_syncing():
-            ours_unsynced, alone_unsynced, _ = await rounds(store, folder / "unsynced")
+            ours_unsynced, alone_unsynced, _ = await rounds(store, folder / "unsynced", begun)
         await store.close()
     cpu = min(ours.cpu, ours_unsynced.cpu), min(alone.cpu, alone_unsynced.cpu)
     pairs = {
