@@ -45,7 +45,7 @@ from decision.files import sync_file
 from decision.store import EmbeddedRedis, RedisStore
 
 BOUND = 3.0
-ROUNDS = 6
+ROUNDS = 10
 DECISIONS = 10_000
 BEGUN = 100
 """Decisions that are in the archive before."""
