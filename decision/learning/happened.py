@@ -58,13 +58,14 @@ def lay_out_happened(
 
 def _name_contacts(database: Database, sources: LogFiles) -> bool:
     """Whether events about contacts name their decisions, as those of an archive do, so that
-    nobody has to look for them among outcomes."""
-    files, named = database.rows(
-        "SELECT count(DISTINCT file_name), sum(num_values - stats_null_count) "
-        "FROM parquet_metadata($files) WHERE path_in_schema = 'decision_id'",
+    nobody has to look for them among outcomes. Each file has to: programs may differ."""
+    naming = database.value(
+        "SELECT count(*) FROM (SELECT sum(num_values - stats_null_count) AS named "
+        "FROM parquet_metadata($files) WHERE path_in_schema = 'decision_id' "
+        "GROUP BY file_name) WHERE named > 0",
         {"files": [str(path) for path in sources.events]},
-    )[0]
-    return bool(sources.outcomes and named and files == len(sources.events))
+    )
+    return bool(sources.outcomes) and naming == len(sources.events)
 
 
 def quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -227,6 +228,19 @@ def test_an_event_that_outcomes_have_as_well_counts_once_also_in_files_without_s
     log = write_log(tmp_path / "log", decided("d", 0, "优惠", "news"), [about], happened)
     for path in (log / "events").rglob("*.parquet"):
         pq.write_table(pq.read_table(path), path, write_statistics=False)
+    assert labels(read(log, START + 30 * DAY)) == [("news", 0), ("优惠", 0)]
+
+
+def test_an_event_that_outcomes_have_as_well_counts_once_beside_files_that_name_decisions(
+    tmp_path: Path,
+) -> None:
+    about = outcome("purchase", HOUR, decision_id="d", message="news")
+    happened = [{**about, "decision_id": None, "message": None}]
+    log = write_log(tmp_path / "log", decided("d", 0, "优惠", "news"), [about], happened)
+    (path,) = (log / "events").rglob("*.parquet")
+    other = {**about, "event_id": "another", "type": "message.shown"}
+    rows = pq.read_table(path)
+    pq.write_table(pa.Table.from_pylist([other], rows.schema), path.with_name("other.parquet"))
     assert labels(read(log, START + 30 * DAY)) == [("news", 0), ("优惠", 0)]
 
 
