@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 
 from benchmarks._http import marks
 from benchmarks._http.cases import Case, Site, scored_for, standard
-from benchmarks._http.load import CONNECTIONS, Load, closed_loop, open_loop, request_of
+from benchmarks._http.load import CONNECTIONS, Load, closed_loop, open_loop, request_of, run
 from benchmarks._http.machine import all_cpu_seconds, children_of, redis_cpu_seconds
 from benchmarks._http.servers import served
 
@@ -58,7 +57,7 @@ def warm(port: int, site: Site, seconds: float) -> None:
 
 def closed(port: int, site: Site, seconds: float) -> Load:
     """A closed loop, over all customers in turn."""
-    return asyncio.run(closed_loop(port, requests_of(site), seconds, CONNECTIONS))
+    return run(closed_loop(port, requests_of(site), seconds, CONNECTIONS))
 
 
 def busy(port: int, pids: Sequence[int], site: Site, seconds: float) -> Used:
@@ -77,8 +76,8 @@ def whole(
     with served(site, name, path=path, command=command) as (port, pid):
         most = busy(port, [pid], site, seconds)
         requests = requests_of(site)
-        alone = asyncio.run(closed_loop(port, requests, seconds / 2, 1))
-        half = asyncio.run(open_loop(port, requests, seconds, most.load.rate / 2))
+        alone = run(closed_loop(port, requests, seconds / 2, 1))
+        half = run(open_loop(port, requests, seconds, most.load.rate / 2))
     return {
         "rate": most.load.rate,
         "cpu_us": most.cpu,
@@ -93,8 +92,8 @@ def floor(site: Site, seconds: float, rate: float) -> float:
     """p99 (ms) of the empty route, asked at a rate that is not its own."""
     with served(site, "empty") as (port, _):
         requests = requests_of(site)
-        asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
-        return asyncio.run(open_loop(port, requests, seconds, rate)).at(0.99)
+        run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+        return run(open_loop(port, requests, seconds, rate)).at(0.99)
 
 
 def survivors(site: Site) -> int:
@@ -125,7 +124,7 @@ def curve(site: Site, shares: Sequence[float], seconds: float) -> list[Row]:
     with served(site) as (port, pid):
         most = busy(port, [pid], site, seconds).load.rate
         for share in shares:
-            load = asyncio.run(open_loop(port, requests, seconds, most * share))
+            load = run(open_loop(port, requests, seconds, most * share))
             times = {f"p{at}_ms": load.at(at / 100) for at in (50, 90, 99)}
             counts = {"rate": load.rate, "refused": load.refused / load.seconds}
             rows.append({"share": share, "asked": most * share, **counts, **times})
@@ -138,9 +137,9 @@ def steps(site: Site, seconds: float) -> dict[str, Row]:
     command = [sys.executable, "-m", "benchmarks._http.marks", str(path), *site.serve()]
     with served(site, "marks", command=command) as (port, pid):
         requests = requests_of(site)
-        asyncio.run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
+        run(closed_loop(port, requests, min(WARM, seconds), CONNECTIONS))
         before, used = told(pid, path), all_cpu_seconds([pid])
-        load = asyncio.run(closed_loop(port, requests, seconds, CONNECTIONS))
+        load = run(closed_loop(port, requests, seconds, CONNECTIONS))
         after, used = told(pid, path), all_cpu_seconds([pid]) - used
     each = 1e6 / load.answers
     found = {

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks._http.cases import Site
-from benchmarks._http.load import Load, closed_loop, get, open_loop, quantile, request_of
+from benchmarks._http.load import Load, closed_loop, get, open_loop, quantile, request_of, run
 from benchmarks._http.measure import WARM, told
 from benchmarks._http.servers import served
 
@@ -54,11 +54,11 @@ def reloads(site: Site, seconds: float, turns: int) -> dict[str, Row]:
 
     with served(site, "reloaded") as (port, _):
         requests = [request_of(one) for one in site.customers]
-        asyncio.run(closed_loop(port, requests, min(WARM, seconds), 16))
-        most = asyncio.run(closed_loop(port, requests, seconds, 16)).rate
+        run(closed_loop(port, requests, min(WARM, seconds), 16))
+        most = run(closed_loop(port, requests, seconds, 16)).rate
         try:
             return {
-                name: asyncio.run(_reloaded(port, requests, most / 2, change, seconds, turns))
+                name: run(_reloaded(port, requests, most / 2, change, seconds, turns))
                 for name, change in (("policy", policy), ("model", model))
             }
         finally:
@@ -118,8 +118,8 @@ def lookups(site: Site, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks._http.steady", str(path), *site.serve()]
     heavy = site.middle
     with served(site, "stops", command=command) as (port, pid):
-        made = asyncio.run(_decisions(port, [request_of(heavy)] * _HEAVY))
-        made += asyncio.run(_decisions(port, [request_of(one) for one in site.customers[:200]]))
+        made = run(_decisions(port, [request_of(heavy)] * _HEAVY))
+        made += run(_decisions(port, [request_of(one) for one in site.customers[:200]]))
         asked = {
             "nothing": [get("/health/live")],
             "decisions, one by one": [get(f"/v1/decisions/{one}") for one in made],
@@ -130,7 +130,7 @@ def lookups(site: Site, seconds: float) -> dict[str, Any]:
         found = {}
         for name, requests in asked.items():
             told(pid, path)
-            load: Load = asyncio.run(closed_loop(port, requests, seconds, 2))
+            load: Load = run(closed_loop(port, requests, seconds, 2))
             stops: Any = told(pid, path)
             found[name] = {"looked_up": load.answers, **stops}
     longest = max(row["longest_ms"] for name, row in found.items() if name != "nothing")
