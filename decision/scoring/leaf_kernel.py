@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -20,6 +20,8 @@ _DOUBLE = ir.DoubleType()
 _NONE, _ONE = _LONG(0), _LONG(1)
 _PLACES = ctypes.c_void_p
 _COUNT = ctypes.c_int64
+_AT_ONCE: Final = 4
+"""So many rows are summed side by side, as each addition waits for the one before it in its row."""
 
 
 @cache
@@ -65,8 +67,10 @@ def _module(bits: int) -> ir.Module:
         argument.add_attribute("noalias")  # no two of the arrays overlap
     lowest = module.declare_intrinsic("llvm.cttz", (mask,), ir.FunctionType(mask, (mask, _BIT)))
     b = ir.IRBuilder(score.append_basic_block())
-    of_all, of_row = b.alloca(mask, trees), b.alloca(mask, trees)
-    total, part = b.alloca(_DOUBLE), b.alloca(_DOUBLE)
+    lanes = [_LONG(lane) for lane in range(_AT_ONCE)]
+    of_all = b.alloca(mask, trees)
+    of_rows = [b.alloca(mask, trees) for _ in lanes]
+    totals, parts = ([b.alloca(_DOUBLE) for _ in lanes] for _ in range(2))
 
     def at(array: Any, index: Any) -> Any:
         return b.load(b.gep(array, [index]))
@@ -85,23 +89,28 @@ def _module(bits: int) -> ir.Module:
     with _each(b, _NONE, trees) as tree:
         b.store(mask(-1), b.gep(of_all, [tree]))
     narrow(of_all, matrix, features, starts, shared)
-    with _each(b, _NONE, rows) as row:
-        of_candidate = b.gep(known, [b.mul(at(candidates, row), trees)])
-        with _each(b, _NONE, trees) as tree:
-            b.store(b.and_(at(of_all, tree), at(of_candidate, tree)), b.gep(of_row, [tree]))
-        narrow(of_row, b.gep(matrix, [b.mul(row, width)]), own_features, own_starts, own)
-        b.store(_DOUBLE(0.0), total)
-        with _each(b, _NONE, trees, block) as first:
-            following = b.add(first, block)
-            end = b.select(b.icmp_signed("<", following, trees), following, trees)
-            b.store(_DOUBLE(0.0), part)
-            with _each(b, first, end) as tree:
-                leaf = b.call(lowest, [at(of_row, tree), _BIT(1)])
-                leaf = b.zext(leaf, _LONG) if bits < _LONG.width else leaf
-                value = at(leaves, b.add(b.mul(tree, _LONG(bits)), leaf))
-                b.store(b.fadd(value, b.load(part)), part)
-            b.store(b.fadd(b.load(part), b.load(total)), total)
-        b.store(b.load(total), b.gep(results, [row]))
+    last = b.sub(rows, _ONE)
+    with _each(b, _NONE, rows, _LONG(_AT_ONCE)) as first:
+        numbers = [_least(b, b.add(first, lane), last) for lane in lanes]
+        for row, of_row, total in zip(numbers, of_rows, totals, strict=True):
+            of_candidate = b.gep(known, [b.mul(at(candidates, row), trees)])
+            with _each(b, _NONE, trees) as tree:
+                b.store(b.and_(at(of_all, tree), at(of_candidate, tree)), b.gep(of_row, [tree]))
+            narrow(of_row, b.gep(matrix, [b.mul(row, width)]), own_features, own_starts, own)
+            b.store(_DOUBLE(0.0), total)
+        with _each(b, _NONE, trees, block) as start:
+            for part in parts:
+                b.store(_DOUBLE(0.0), part)
+            with _each(b, start, _least(b, b.add(start, block), trees)) as tree:
+                of_tree = b.gep(leaves, [b.mul(tree, _LONG(bits))])
+                for of_row, part in zip(of_rows, parts, strict=True):
+                    leaf = b.call(lowest, [at(of_row, tree), _BIT(1)])
+                    leaf = b.zext(leaf, _LONG) if bits < _LONG.width else leaf
+                    b.store(b.fadd(at(of_tree, leaf), b.load(part)), part)
+            for part, total in zip(parts, totals, strict=True):
+                b.store(b.fadd(b.load(part), b.load(total)), total)
+        for row, total in zip(numbers, totals, strict=True):
+            b.store(b.load(total), b.gep(results, [row]))
     b.ret_void()
     _with_fewer_arguments(module, score)
     return module
@@ -119,6 +128,10 @@ def _with_fewer_arguments(module: ir.Module, inner: ir.Function) -> None:
         given.append(number if wanted == _LONG else b.inttoptr(number, wanted))
     b.call(inner, given)
     b.ret_void()
+
+
+def _least(b: ir.IRBuilder, one: Any, other: Any) -> Any:
+    return b.select(b.icmp_signed("<", one, other), one, other)
 
 
 @contextmanager
