@@ -85,7 +85,7 @@ def standard(
     from decision.scoring.versions import point_to
 
     kind = f"{case.candidates}-{case.rules}-{case.contacts}"
-    folder, prefix = home / kind, f"{kind}:"
+    folder, prefix = home / kind, f"{home.name}-{kind}:"
     messages = case.candidates // 2  # each is on two channels
     _write(folder, rules_text(rules=case.rules, messages=messages))
     if models is None:

@@ -107,7 +107,8 @@ def grid(
 ) -> dict[str, Row]:
     """Case → the CPU of a decision, all with the same model; cases take turns."""
     customers = min(1_000, effort.customers)
-    sites = {case: standard(home, url, customers, case, models) for case in cases}
+    apart = home / "grid"  # the standard is one of the cases, and has a site already
+    sites = {case: standard(apart, url, customers, case, models) for case in cases}
     turns: dict[Case, list[Row]] = {case: [] for case in cases}
     for _ in range(effort.turns):
         for case, site in sites.items():
