@@ -1,9 +1,10 @@
 """Trees compiled to machine code by lleaves, kept for each kind of machine.
 
 The object file of a version is in its folder under `compiled/` (or in the user's cache folder, if
-that cannot be written) as `<platform>-<digest>.o`; `<platform>.json` says which object belongs to
+that cannot be written) as `<platform>-<digest>.o`, and beside it, as `.npz`, the tables of its leaf
+masks, so that no server has to make them again; `<platform>.json` says which object belongs to
 which trees and manifest. That file is written last, after the model has passed its trial, so it
-also proves that. An object that does not match it is made again.
+also proves that. What does not match it is made again.
 """
 
 from __future__ import annotations
@@ -67,11 +68,12 @@ class CompiledTrees:
 
 
 class CompiledObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`<platform>.json`: the object's file and digest, the digest of its trees, and that of the
-    manifest with which they were tried."""
+    """`<platform>.json`: the object's file and digest, the digest of the tables beside it, that of
+    its trees, and that of the manifest with which they were tried."""
 
     file: str
     sha256: str
+    tables_sha256: str
     trees_sha256: str
     manifest_digest: str
 
@@ -90,7 +92,7 @@ def platform_key() -> str:
         llvm.get_host_cpu_features().flatten(),
         version("lleaves"),
         version("llvmlite"),
-        "raw scores, float64, tried with a manifest and by masks",
+        "raw scores, float64, tried with a manifest and by masks, whose tables are kept",
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -109,17 +111,18 @@ def find_object(folder: Path, manifest: Manifest) -> Path | None:
             described = read_regular(place / f"{key}.json")
             record = msgspec.json.decode(described, type=CompiledObject)
             path = place / Path(record.file).name
-            intact = hashlib.sha256(read_regular(path)).hexdigest() == record.sha256
+            digests = _digest(read_regular(path)), _digest(read_regular(_tables(path)))
         except (OSError, ValueError):
             continue
         tried = record.trees_sha256 == manifest.files[TREES]
+        intact = digests == (record.sha256, record.tables_sha256)
         if intact and tried and record.manifest_digest == manifest.digest:
             return path
     return None
 
 
 def compile_trees(folder: Path, manifest: Manifest, path: Path) -> CompiledTrees:
-    """Compiles the trees into an object file at `path`, or loads it if it exists.
+    """Compiles the trees into an object file at `path`, with tables beside it, or loads both.
 
     Raises:
         ImportError: lleaves is not installed.
@@ -128,42 +131,58 @@ def compile_trees(folder: Path, manifest: Manifest, path: Path) -> CompiledTrees
     import lleaves
     from lleaves.compiler.ast.parser import parse_to_ast
 
-    from decision.scoring.leaf_masks import LeafMasks, NoMasks
+    from decision.scoring.leaf_masks import LeafMasks, LeafTables, NoMasks, write_tables
 
-    text = str(folder / TREES)
+    text, tables = str(folder / TREES), _tables(path)
     trees = lleaves.Model(text)
     trees.compile(cache=str(path), raw_score=True, fblocksize=_BLOCK)
     if trees.num_feature() != len(manifest.features):
         raise ValueError(f"{path}: made for {trees.num_feature()} features")
-    try:
-        return CompiledTrees(trees, LeafMasks(parse_to_ast(text), _BLOCK))
-    except NoMasks:
-        return CompiledTrees(trees, None)
+    if not tables.exists():
+        try:
+            write_tables(tables, LeafTables.of(parse_to_ast(text)))
+        except NoMasks:
+            write_tables(tables, None)
+    found = LeafTables.read(tables)
+    return CompiledTrees(trees, None if found is None else LeafMasks(found, _BLOCK))
 
 
 def keep_object(folder: Path, manifest: Manifest, path: Path) -> None:
-    """Keeps an object that has been tried, in the version folder, else in the cache.
+    """Keeps an object that was tried, and its tables, in the version folder, else in the cache.
 
     Raises:
         OSError: neither can be written.
     """
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    code, tables = path.read_bytes(), _tables(path).read_bytes()
+    digest = _digest(code)
     key = platform_key()
-    name = f"{key}-{digest[:12]}.o"
-    record = CompiledObject(name, digest, manifest.files[TREES], manifest.digest)
+    name = f"{key}-{digest[:12]}"
+    record = CompiledObject(
+        f"{name}.o", digest, _digest(tables), manifest.files[TREES], manifest.digest
+    )
+    described = msgspec.json.encode(record)
+    files = {f"{name}.o": code, f"{name}.npz": tables, f"{key}.json": described}
     places = _places(folder, manifest)
     for place in places:
         try:
             place.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=place) as scratch:
-                for file, content in ((name, data), (f"{key}.json", msgspec.json.encode(record))):
+                for file, content in files.items():
                     (Path(scratch) / file).write_bytes(content)
                     (Path(scratch) / file).replace(place / file)
             return
         except OSError:
             if place == places[-1]:
                 raise
+
+
+def _tables(path: Path) -> Path:
+    """Where the tables of an object are."""
+    return path.with_suffix(".npz")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _places(folder: Path, manifest: Manifest) -> tuple[Path, Path]:

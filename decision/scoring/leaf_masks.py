@@ -7,9 +7,9 @@ leaves, from left to right, are the bits of a mask. A node that sends a row to t
 leaves on its left out; the lowest bit that remains is the row's leaf.
 
 What all nodes of a feature take out depends only on the two thresholds that its value is between.
-That is computed when a model is loaded: a table with a row for each such interval and a mask for
-each tree. In a decision, the customer's features are looked up once for all candidates; what says
-what a message is, once for all decisions.
+That is computed when a version is compiled, and kept beside its code: a table with a row for each
+such interval and a mask for each tree. In a decision, the customer's features are looked up once
+for all candidates; what says what a message is, once for all decisions.
 
 Leaves are added in the order in which lleaves adds them, so the sums are the same to the last bit.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -51,47 +52,73 @@ class _Split(NamedTuple):
     left: int
 
 
-class LeafMasks:
-    """The table of a forest whose sums are made in blocks of that many trees.
+class LeafTables(NamedTuple):
+    """What a forest comes to.
 
-    The table's rows of a feature are that of no value, then one for each interval, ascending.
-
-    Raises:
-        NoMasks: a tree has more leaves than a mask has bits, or the table would be too large.
+    `leaves` are the values of each tree's leaves. `asked` are the features that some node splits.
+    `table` has the rows of one feature after those of the other, from its place in `starts` on:
+    that of no value, then one for each interval, ascending; `ends` has the intervals' upper ends.
     """
 
-    def __init__(self, forest: Forest, block: int) -> None:
+    leaves: Floats
+    asked: Indices
+    starts: Indices
+    ends: Floats
+    table: NDArray[Any]
+
+    @classmethod
+    def of(cls, forest: Forest) -> LeafTables:
+        """Those of a forest.
+
+        Raises:
+            NoMasks: a tree has more leaves than a mask has bits, or the table would be too large.
+        """
         roots = [tree.root_node for tree in forest.trees]
-        leaves = max(map(_count, roots))
-        if leaves > MOST_LEAVES:
-            raise NoMasks(f"a tree has {leaves} leaves; {MOST_LEAVES} at most")
-        self._type = np.dtype(np.uint32 if leaves <= 32 else np.uint64)
-        bits = self._type.itemsize * 8
-        self._block = block
-        self._leaves = np.zeros((len(roots), bits))
+        most = max(map(_count, roots))
+        if most > MOST_LEAVES:
+            raise NoMasks(f"a tree has {most} leaves; {MOST_LEAVES} at most")
+        kind = np.dtype(np.uint32 if most <= 32 else np.uint64)
+        bits = kind.itemsize * 8
+        leaves = np.zeros((len(roots), bits))
         nodes: list[list[_Split]] = [[] for _ in forest.features]
         for tree, root in enumerate(roots):
-            self._walk(root, tree, 0, nodes)
-        self._asked = {feature for feature, own in enumerate(nodes) if own}
+            _walk(root, tree, 0, leaves[tree], nodes)
+        asked = np.array([feature for feature, own in enumerate(nodes) if own], dtype=np.int64)
         ends = [_ends([each.node for each in own]) for own in nodes]
-        self._starts = np.cumsum([0, *map(len, ends)])
-        rows = int(self._starts[-1])
-        if rows * len(roots) * self._type.itemsize > MOST_BYTES:
+        starts = np.cumsum([0, *map(len, ends)])
+        rows = int(starts[-1])
+        if rows * len(roots) * kind.itemsize > MOST_BYTES:
             raise NoMasks(f"{rows} rows of {len(roots)} trees are over {MOST_BYTES} bytes")
-        self._ends = np.concatenate(ends)
-        self._table = np.full((rows, len(roots)), (1 << bits) - 1, self._type)
-        for own, end, start in zip(nodes, ends, self._starts.tolist(), strict=False):
-            _fill(self._table[start : start + len(end)], own, end)
-        self._code = compile_kernel(bits)
+        table = np.full((rows, len(roots)), (1 << bits) - 1, kind)
+        for own, end, start in zip(nodes, ends, starts.tolist(), strict=False):
+            _fill(table[start : start + len(end)], own, end)
+        return cls(leaves, asked, starts, np.concatenate(ends), table)
 
-    def _walk(self, node: Node, tree: int, first: int, nodes: list[list[_Split]]) -> int:
-        """Notes the leaves, and the nodes of each feature; gives the leaf after the last."""
-        if node.is_leaf:
-            self._leaves[tree, first] = node.value
-            return first + 1
-        middle = self._walk(node.left, tree, first, nodes)
-        nodes[node.split_feature].append(_Split(node, tree, (1 << middle) - (1 << first)))
-        return self._walk(node.right, tree, middle, nodes)
+    @classmethod
+    def read(cls, path: Path) -> LeafTables | None:
+        """Those that were written; None where there are none.
+
+        Raises:
+            OSError, ValueError: the file cannot be read.
+        """
+        with np.load(path) as arrays:
+            return cls(**arrays) if arrays.files else None
+
+
+def write_tables(path: Path, tables: LeafTables | None) -> None:
+    """Writes tables into a file whose name ends in `.npz`; None: that there are none."""
+    np.savez(path, **({} if tables is None else tables._asdict()))
+
+
+class LeafMasks:
+    """The trees that tables are of, whose sums are made in blocks of that many trees."""
+
+    def __init__(self, tables: LeafTables, block: int) -> None:
+        self._leaves, asked, self._starts, self._ends, self._table = tables
+        self._asked = {*asked.tolist()}
+        self._type = self._table.dtype
+        self._block = block
+        self._code = compile_kernel(self._type.itemsize * 8)
 
     def bound(self, candidates: Floats, fixed: Sequence[int], own: Sequence[int]) -> Bound:
         """The trees over the decisions of some candidates, which have a row each here.
@@ -136,6 +163,16 @@ class LeafMasks:
 def _address(array: Any) -> int:
     """Where an array lies that may be written: in a tenth of the time of `array.ctypes.data`."""
     return ctypes.addressof(ctypes.c_char.from_buffer(array))
+
+
+def _walk(node: Node, tree: int, first: int, leaves: Floats, nodes: list[list[_Split]]) -> int:
+    """Notes the leaves, and the nodes of each feature; gives the leaf after the last."""
+    if node.is_leaf:
+        leaves[first] = node.value
+        return first + 1
+    middle = _walk(node.left, tree, first, leaves, nodes)
+    nodes[node.split_feature].append(_Split(node, tree, (1 << middle) - (1 << first)))
+    return _walk(node.right, tree, middle, leaves, nodes)
 
 
 def _count(node: Node) -> int:

@@ -17,7 +17,7 @@ from decision.core.definition import Settings
 from decision.core.fields import FieldTable
 from decision.scoring import leaf_masks
 from decision.scoring.compiled import CompiledTrees
-from decision.scoring.leaf_masks import LeafMasks, NoMasks
+from decision.scoring.leaf_masks import LeafMasks, LeafTables, NoMasks, write_tables
 from decision.scoring.loading import load_model
 from decision.scoring.scorers import ModelScorer, bind, fields_read
 from decision.scoring.trial import PARITY, furthest
@@ -63,7 +63,11 @@ def forests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CompiledTrees
         path.write_text(text_of(**options))
         trees = lleaves.Model(str(path))
         trees.compile(raw_score=True, fblocksize=4)
-        found[kind] = CompiledTrees(trees, LeafMasks(parse_to_ast(str(path)), 4))
+        kept = path.with_suffix(".npz")
+        write_tables(kept, LeafTables.of(parse_to_ast(str(path))))
+        tables = LeafTables.read(kept)
+        assert tables is not None
+        found[kind] = CompiledTrees(trees, LeafMasks(tables, 4))
     return found
 
 
@@ -105,11 +109,11 @@ def test_trees_that_are_too_large_are_left_to_lleaves(
     path = tmp_path / "trees.txt"
     path.write_text(text_of(num_leaves=80))
     with pytest.raises(NoMasks, match="leaves; 64 at most"):
-        LeafMasks(parse_to_ast(str(path)), 34)
+        LeafTables.of(parse_to_ast(str(path)))
     path.write_text(text_of(num_leaves=5))
     monkeypatch.setattr(leaf_masks, "MOST_BYTES", 500)
     with pytest.raises(NoMasks, match="rows of 10 trees are over 500 bytes"):
-        LeafMasks(parse_to_ast(str(path)), 34)
+        LeafTables.of(parse_to_ast(str(path)))
 
 
 def test_a_trial_compares_masks_too(forests: dict[str, CompiledTrees]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from decision.scoring import loading, trial
 from decision.scoring.compiled import find_object, platform_key
 from decision.scoring.features import Feature
+from decision.scoring.leaf_masks import LeafTables
 from decision.scoring.loading import check_version, load_model
 from decision.scoring.manifest import (
     MANIFEST,
@@ -233,8 +234,10 @@ def test_a_tried_version_loads_without_another_trial(
 def test_no_version_has_its_trees_checked_in_the_process_that_serves(
     version_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a large model that is a tenth of a second of Python beside the requests."""
+    """Nor the tables of its masks made: for a large model, each is a tenth of a second of Python
+    beside the requests."""
     monkeypatch.setattr(loading, "check_structure", lambda *_: pytest.fail("checked here"))
+    monkeypatch.setattr(LeafTables, "of", lambda *_: pytest.fail("made here"))
     assert load_model(version_folder).engine == "compiled"
     for file in (version_folder / "compiled").iterdir():
         file.unlink()
