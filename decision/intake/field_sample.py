@@ -36,12 +36,12 @@ def known_fields(
 ) -> ObservedFields:
     """What is known from a store (`redis://…`, `rediss://…`, `unix://…`) or a customers file.
 
-    A file is CSV, NDJSON or Parquet, as `nextbest load` takes it, with `id_column` as there; its
-    first 20,000 rows count, and rows that cannot be read are left out. Of a store, 5,000 customers
-    and some of each partition's log count.
+    A file is CSV, NDJSON or Parquet, as `nextbest load` takes it, with `id_column` as there, of
+    customers or of events; its first 20,000 rows count, and rows that cannot be read are left out.
+    Of a store, 5,000 customers and some of each partition's log count.
 
     Raises:
-        FileError: the file cannot be read or has no customers, or the store cannot be reached.
+        FileError: the file cannot be read or has neither, or the store cannot be reached.
     """
     if _STORE.match(against):
         return asyncio.run(_from_store(against, key_prefix))
@@ -107,20 +107,23 @@ def _from_file(path: str, id_column: str) -> ObservedFields:
 
     options = RowOptions(id_column=id_column)
     collector = _Collector()
-    problem = ""
+    problem, events = "", 0
     try:
         for read in islice(read_rows(path, format_of(path), options), MOST_ROWS):
             if read.row is None:
                 problem = problem or f"{read.place}: {read.problem}"
                 continue
-            collector.customer(read.row.attributes)
+            if read.kind == "customer":
+                collector.customer(read.row.attributes)
+            events += len(read.row.events)
             for event in read.row.events:
                 collector.event(event.type, event.properties)
     except OSError as error:
         raise FileError(f"{path}: it cannot be read: {error.strerror or error}") from None
-    if not collector.customers:
+    if not collector.customers and not events:
         raise FileError(f"{path}: there is no customer in it{f'; {problem}' if problem else ''}")
-    return collector.known(f"the {collector.customers:,} customers of {path}", context=False)
+    rows = f"{collector.customers:,} customers" if collector.customers else f"{events:,} events"
+    return collector.known(f"the {rows} of {path}", context=False)
 
 
 async def _from_store(url: str, key_prefix: str) -> ObservedFields:

@@ -71,7 +71,10 @@ _CODES: Final[dict[str, tuple[Severity, str]]] = {
     "unmet-cap": ("warning", "a cap that matches no message"),
     "redundant-cap": ("warning", "a cap that another cap makes unnecessary"),
     "holdouts-too-large": ("warning", "control groups that leave few or no customers outside"),
-    "shared-seed": ("warning", "experiments with one seed, whose groups are not independent"),
+    "shared-seed": (
+        "warning",
+        "experiments or splits with one seed, whose groups are not independent",
+    ),
     "rough-share": ("warning", "a share that is finer than customers can be divided"),
     "too-long": (
         "warning",

@@ -52,6 +52,14 @@ def test_attributes_come_from_tables_and_events_from_ndjson(tmp_path: Path) -> N
     assert known.properties == {"purchase": {"amount"}}
 
 
+def test_rows_of_events_are_no_customers_without_attributes(tmp_path: Path) -> None:
+    table = tmp_path / "events.csv"
+    table.write_text("customer_id,type,at,property.amount\nc-1,buy,2026-11-01T00:00:00Z,80\n")
+    known = known_fields(str(table))
+    assert (known.customers, known.sample) == (0, f"the 1 events of {table}")
+    assert known.types == {"events.buy.amount": {"a number"}}
+
+
 def test_a_file_that_tells_nothing_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "customers.csv"
     empty.write_text("customer_id,city\n")

@@ -8,7 +8,7 @@ import pytest
 from decision.rulebook.diagnostics import Diagnostic
 from decision.rulebook.reader import load_files
 from decision.rulebook.review.observed import review_fields
-from decision.rulebook.review.observed_types import ObservedFields
+from decision.rulebook.review.observed_types import ObservedFields, Unread
 from tests.rulebook.sample import SMALL
 
 KNOWN = ObservedFields(
@@ -296,4 +296,41 @@ journeys:
         (8, 'did you mean "birthday"?'),
         (10, 'did you mean "purchase"?'),
         (12, 'did you mean "renewal"?'),
+    ]
+
+
+def test_what_events_add_up_to_and_dates_of_journeys_are_read_in_the_sample() -> None:
+    """The data of a sample, wherever rules read it: not only where a condition stands."""
+    text = """\
+purposes: {marketing: {consent: opt_in}}
+channels: {push: {}}
+placements: {crm: {channels: [push], delivery: gateway}}
+messages: {hello: {purpose: marketing, channels: [push], value: 1}}
+events: {large: {of: buy, when: {event.amount: {gte: 500}}}}
+scores: {spending: {adds: {buy: {property: amount}}, half_life: 30d}, typo: {adds: {buy: {property: amont}}, half_life: 30d}}
+metrics: {revenue: {event: buy, value: amount}, told: {event: buy, value: value}}
+journeys:
+  b: {start: {date: customer.birthday, at: "09:00"}, steps: {hi: {ask: crm}, end: {wait: {until: customer.renewal}}}}
+"""
+    result = load_files({"a.yaml": text})
+    assert result.definition is not None, result.diagnostics
+    known = ObservedFields(
+        sample="the 2 customers of a.csv",
+        customers=2,
+        attributes=frozenset({"birthday", "renewal"}),
+        properties={"buy": frozenset({"amount"})},
+        types={"events.buy.amount": frozenset({"text"})},
+        unread={"date": {
+            "customer.birthday": Unread(2, 2, "24/12/1990"),
+            "customer.renewal": Unread(1, 2, "soon"),
+        }},
+    )  # fmt: skip
+    found = review_fields(result.definition, result.places, known)
+    assert [(one.line, one.code, one.message.rpartition(", so ")[2]) for one in found] == [
+        (5, "unseen-type", "gte 500 never holds"),
+        (6, "unseen-type", "nothing can be added up"),
+        (6, "unseen-field", 'no event buy of the 2 customers of a.csv has the property "amont"'),
+        (7, "unseen-type", "nothing can be added up"),
+        (9, "unread-value", "it never starts there"),
+        (9, "unread-value", "the run ends (unreadable_date) there"),
     ]

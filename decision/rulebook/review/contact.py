@@ -13,6 +13,7 @@ from decision.core.conditions import ALWAYS, Condition
 from decision.core.contact_policy import EVER
 from decision.core.definition import Cap, Experiment, FieldLimit, Selector, State
 from decision.core.explanation import within
+from decision.core.journeys.definition import Split
 from decision.core.values import in_words
 from decision.rulebook.review.context import ReviewContext, size_of
 from decision.rulebook.review.fields import buckets_of
@@ -173,18 +174,9 @@ def _outside(holdouts: list[Experiment]) -> float:
 
 
 def review_seeds(context: ReviewContext) -> None:
-    """Finds experiments with the same seed, and shares that customers cannot be divided into."""
-    first: dict[str, Experiment] = {}
+    """Finds seeds that are used twice, and shares that customers cannot be divided into."""
+    _review_shared_seeds(context)
     for one in context.definition.experiments:
-        other = first.setdefault(one.seed, one)
-        if other is not one:
-            place = context.places.value("experiments", one.name, "seed")
-            message = (
-                f'experiment "{one.name}" has the seed of "{other.name}" ({other.source}), so '
-                "they are not independent: a customer's part in one decides the part in the other"
-            )
-            hint = f'give it a seed of its own, such as "{one.seed}-{one.name}"'
-            context.report.warn(place, message, hint, "shared-seed")
         if one.share is None:
             shares, variants = dict(one.variants), one
         else:
@@ -202,6 +194,41 @@ def review_seeds(context: ReviewContext) -> None:
             )
             hint = f"customers are divided into {BUCKETS:,} equal parts; use steps of 0.01%"
             context.report.warn(place, message, hint, "rough-share")
+
+
+def _review_shared_seeds(context: ReviewContext) -> None:
+    """Finds seeds that deal customers twice: a split of a journey deals as an experiment does."""
+    places = context.places
+    dealt = [
+        (
+            one.seed,
+            f'"{one.name}"',
+            f'experiment "{one.name}"',
+            one.name,
+            one.source,
+            places.value("experiments", one.name, "seed"),
+        )
+        for one in context.definition.experiments
+    ]
+    for journey in context.definition.journeys:
+        for step in journey.steps:
+            if isinstance(step, Split):
+                said = f'step "{step.name}" of journey "{journey.name}"'
+                name = f"{journey.name}-{step.name}"
+                place = places.value("journeys", journey.name, "steps", step.name, "split", "seed")
+                dealt.append((step.seed, said, said, name, step.source, place))
+    first: dict[str, tuple[str, str]] = {}
+    for seed, short, said, name, source, place in dealt:
+        if seed not in first:
+            first[seed] = short, source
+            continue
+        other, where = first[seed]
+        message = (
+            f"{said} has the seed of {other} ({where}), so "
+            "they are not independent: a customer's part in one decides the part in the other"
+        )
+        hint = f'give it a seed of its own, such as "{seed}-{name}"'
+        context.report.warn(place, message, hint, "shared-seed")
 
 
 def _percent(share: float) -> str:

@@ -18,13 +18,19 @@ from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.content import needed_fields
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.review.context import conditions_of, listed
-from decision.rulebook.review.observed_journeys import events_named, fields_named, fields_set
+from decision.rulebook.review.observed_journeys import (
+    dates_named,
+    events_named,
+    fields_named,
+    fields_set,
+)
 from decision.rulebook.review.observed_types import (
     SEGMENT,
     Finding,
     ObservedFields,
     asked_types,
     mixed_types,
+    never_added,
     no_number,
     of_type,
 )
@@ -33,6 +39,7 @@ from decision.rulebook.review.observed_values import (
     unread_by_condition,
     unread_by_derived,
     unread_by_filter,
+    unread_by_journey,
 )
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.template_filters import filtered_fields
@@ -111,9 +118,11 @@ def _findings(
     for event in definition.events:
         if event.each is None and event.of in known.properties:
             own = {event.of: known.properties[event.of]}
-            unread = unread_by_condition(event.when, msgspec.structs.replace(known, properties=own))
+            only = msgspec.structs.replace(known, properties=own)
+            unread = unread_by_condition(event.when, only)
             for clause in clauses(event.when):
-                if found := unread.get(clause.field):
+                found = of_type(clause, only) or unread.get(clause.field)
+                if found:
                     yield places.field(clause), ("events", event.name), found
         for key, found in unread_by_derived(event, known):
             yield places.value("events", event.name, key), ("events", event.name), found
@@ -121,6 +130,12 @@ def _findings(
         lacking = None if field in given else _of_clause(Clause(field, "exists", True), known)
         if lacking:
             yield places.value(section, name, *path), (section, name), lacking
+    for section, name, path, kind, added in _added(definition):
+        if found := _of_added(kind, added, known):
+            yield places.value(section, name, *path), (section, name), found
+    for section, name, path, field, result in dates_named(definition):
+        if field not in given and (found := unread_by_journey(field, result, known)):
+            yield places.value(section, name, *path), (section, name), found
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
         *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
         *(
@@ -150,6 +165,28 @@ def _findings(
     for section, name, path, kind in events:
         if found := _of_event(kind, kind, known):
             yield places.value(section, name, *path), (section, name), found
+
+
+def _added(
+    definition: PolicyDefinition,
+) -> Iterator[tuple[str, str, tuple[str, ...], str, str]]:
+    """(section, name, path, type of event, property) of all that scores and metrics add up."""
+    for score in definition.scores:
+        for kind, adds in score.adds.items():
+            if isinstance(adds, str):
+                yield "scores", score.name, ("adds", kind, "property"), kind, adds
+    for metric in definition.metrics:
+        if metric.value is not None:
+            yield "metrics", metric.name, ("value",), metric.event, metric.value
+
+
+def _of_added(kind: str, name: str, known: ObservedFields) -> Finding | None:
+    """A property that no event has, or that is never a number. `value` is not only a property."""
+    if name == "value" or kind not in known.properties:
+        return None
+    options = known.properties[kind]
+    lacking = _missing(name, name, f"event {kind}", "has the property", options, known)
+    return lacking or never_added(name, kind, name, known)
 
 
 def _of_clause(clause: Clause, known: ObservedFields) -> Finding | None:

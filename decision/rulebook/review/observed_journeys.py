@@ -31,6 +31,20 @@ def fields_named(definition: PolicyDefinition) -> Iterator[Named]:
                 yield section, name, ("steps", step.name, "wait", "until"), step.field
 
 
+def dates_named(
+    definition: PolicyDefinition,
+) -> Iterator[tuple[str, str, tuple[str | int, ...], str, str]]:
+    """(section, name, path, field, what becomes of no date) of starts and waits by a date."""
+    for journey in definition.journeys:
+        name, start = journey.name, journey.start
+        if isinstance(start, DateStart):
+            yield "journeys", name, ("start", "date"), start.field, "it never starts"
+        for step in journey.steps:
+            if isinstance(step, WaitUntilDate) and step.field.startswith("customer."):
+                path = ("steps", step.name, "wait", "until")
+                yield "journeys", name, path, step.field, "the run ends (unreadable_date)"
+
+
 def events_named(definition: PolicyDefinition) -> Iterator[Named]:
     """Types of events that patterns, starts, ends and waits name."""
     for moment in definition.moments:

@@ -196,9 +196,17 @@ def _not_summed(field: str, known: ObservedFields) -> Finding | None:
     if not field.startswith("events."):
         return None
     parsed = parse_field(field)
-    for name in (f"events.{parsed.event_type}.{summed}" for summed in parsed.measure.sums):
-        seen = known.types.get(name, frozenset())
-        if seen and "a number" not in seen:
-            text = f"{name} is {listed(sorted(seen))} in {known.sample}, so nothing can be added up"
-            return Finding(field, text, _TYPES, "unseen-type")
+    for summed in parsed.measure.sums:
+        if found := never_added(field, parsed.event_type or "", summed, known):
+            return found
     return None
+
+
+def never_added(token: str, kind: str, name: str, known: ObservedFields) -> Finding | None:
+    """A property of events that is added up, and is never a number in the sample."""
+    path = f"events.{kind}.{name}"
+    seen = known.types.get(path, frozenset())
+    if not seen or "a number" in seen:
+        return None
+    text = f"{path} is {listed(sorted(seen))} in {known.sample}, so nothing can be added up"
+    return Finding(token, text, _TYPES, "unseen-type")

@@ -132,6 +132,11 @@ def _is_day(value: Any) -> bool:
     return isinstance(value, str) and local_date(value, UTC) is not None
 
 
+def unread_by_journey(field: str, result: str, known: ObservedFields) -> Finding | None:
+    """What is no date among the values of a field by which a journey starts or waits."""
+    return _no_date(field, result, known)
+
+
 def _no_date(name: str, result: str, known: ObservedFields) -> Finding | None:
     unread = _of(paths_of(name, known), "date", known)
     if unread is None:
