@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
@@ -14,6 +14,9 @@ from decision.cli.options import json_option, settings_from, settings_options
 from decision.cli.output import print_json, progress, say
 from decision.installation import require
 from decision.progress import count_of
+
+if TYPE_CHECKING:
+    from decision.intake.rows import RowOptions
 
 MOST_SHOWN = 20
 """Bad rows that are shown one by one; `--json` lists a thousand."""
@@ -87,16 +90,15 @@ def load(
     a number (with at most 15 digits) is a number, true and false are true and false, everything
     else, and the columns named with --text, is text.
     """
-    from decision.intake.rows import RowOptions, format_of, read_rows
+    from decision.intake.rows import RowOptions, format_of
 
     if delimiter is not None and len(delimiter) != 1:
         raise click.UsageError(f"--delimiter is {delimiter!r}; give one character")
     form = form or format_of(file)
     if form == "parquet":
         require("reading Parquet", "pyarrow")
-    reads = read_rows(file, form, RowOptions(id_column, delimiter, frozenset(texts)))
-    name = "stdin" if file == "-" else Path(file).name
-    tally, bad = asyncio.run(_load(reads, name, dry_run, force_consent, as_json, given))
+    options = RowOptions(id_column, delimiter, frozenset(texts))
+    tally, bad = asyncio.run(_load(file, form, options, dry_run, force_consent, as_json, given))
     done = "checked" if dry_run else "loaded"
     if as_json:
         print_json({done: True, **tally, "problems": bad})
@@ -130,20 +132,26 @@ def summary_of(tally: Mapping[str, Any], done: str) -> str:
 
 
 async def _load(
-    reads: Iterator[Any],
-    name: str,
+    path: str,
+    form: str,
+    options: RowOptions,
     dry_run: bool,
     force: bool,
     quiet: bool,
     given: dict[str, str | None],
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
     from decision.cli.policies import engine_of
+    from decision.core.derived import naming_customers
     from decision.engine.loading import Loading
     from decision.intake.ingest import ingest
+    from decision.intake.rows import read_rows
 
+    name = "stdin" if path == "-" else Path(path).name
     problems: list[dict[str, str]] = []
     settings = settings_from(**given)
     async with engine_of(settings, in_memory=dry_run) as engine:
+        events = engine.runtime.snapshot.policy.derivations.definitions.values()
+        reads = read_rows(path, form, options._replace(naming=naming_customers(events)))
         with progress("Rows") as move:
             loading = Loading(engine.runtime, force=force, file=name)
             tally = await ingest(

@@ -120,6 +120,11 @@ def customer_of(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_ID else None
 
 
+def naming_customers(events: Iterable[DerivedEvent]) -> frozenset[str]:
+    """The properties by which events count for other customers: each is the id of one."""
+    return frozenset(one.for_customer for one in events if one.for_customer is not None)
+
+
 class Derivations:
     """The derived events of a policy. `compiled` makes the tests of their conditions.
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from decision.core.coupons import REDEEMED
 from decision.core.errors import FileError, InputError
 
 PROPERTY: Final = "property."
 TEXTS: Final = ("type", "at", "event_id", "message")
 _FIELDS: Final = (*TEXTS, "value")
+
+
+_ABOUT_CONTACTS: Final = ("contact", "message", "channel", "purpose", "category")
 
 
 _TYPES: Final = ("type", "event", "event_type", "event_name")
@@ -41,6 +45,18 @@ def are_events(
                 "or rename type or at if they are attributes"
             )
     return True
+
+
+def texts_in(event_type: Any) -> tuple[str, ...]:
+    """The properties that are ids or names where an event is of this type, so always text.
+
+    >>> texts_in("coupon.redeemed"), texts_in("purchase")
+    (('code',), ())
+    """
+    if event_type == REDEEMED:
+        return ("code",)
+    about = isinstance(event_type, str) and event_type.startswith("message.")
+    return _ABOUT_CONTACTS if about else ()
 
 
 def _check_names(names: Sequence[str], path: str, id_column: str) -> None:

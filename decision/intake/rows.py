@@ -6,6 +6,7 @@ the channel may be `*`). Ids and aliases are text: in CSV letter by letter, in P
 numbers that the column's type holds exactly. In CSV an empty cell is left out; another column's
 cell is a number where it is written as JSON writes numbers, with at most 15 digits (so `007` and
 card numbers stay text); `true` and `false` in any case are true and false; everything else is text.
+Properties of events that are ids or names are text as well, as ids are: see `event_rows.texts_in`.
 
 A table with the columns `at` and `channel`, and no `type`, has a past contact in each row: beside
 these `message`, `purpose`, `category`, `tags` (between blanks) and `id`. One with the columns
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,8 +27,8 @@ from decision.core.errors import FileError, InputError
 from decision.decoding.explaining import explain, place_and_reason
 from decision.engine.loading import CustomerRow
 from decision.intake.cells import cell_value, exact_below, identifier, json_value, unfolded
+from decision.intake.event_rows import PROPERTY, are_events, event_of, texts_in
 from decision.intake.event_rows import TEXTS as _OF_EVENTS
-from decision.intake.event_rows import are_events, event_of
 from decision.intake.lines import (
     NOT_UTF8,
     LineDecoder,
@@ -58,11 +60,13 @@ class Read(NamedTuple):
 
 
 class RowOptions(NamedTuple):
-    """How a file is read. `texts` are the columns whose cells all stay text."""
+    """How a file is read. `texts` are the columns whose cells all stay text, `naming` the
+    properties of events that are ids of customers, by the policy (`derived.naming_customers`)."""
 
     id_column: str = "customer_id"
     delimiter: str | None = None
     texts: frozenset[str] = frozenset()
+    naming: frozenset[str] = frozenset()
 
 
 def format_of(name: str) -> str:
@@ -210,6 +214,8 @@ class _Columns:
         self.of_contacts = are_contacts(names, path, options.id_column)
         objects = [name for name, kind in zip(names, types, strict=False) if _is_object(kind)]
         self.of_events = are_events(names, path, options.id_column, objects=objects)
+        self.places = {name: place for place, name in enumerate(names)}
+        self.naming = {PROPERTY + name for name in options.naming} if self.of_events else set()
         self.kind: RowKind = "customer"
         if self.of_contacts or self.of_events:
             self.kind = "contact" if self.of_contacts else "event"
@@ -229,8 +235,17 @@ class _Columns:
         if self.of_contacts:
             found["contacts"] = [found.pop("attributes")]
         if self.of_events:
-            found["events"] = [event_of(found.pop("attributes"))]
+            event = found.pop("attributes")
+            for name in self.texts_of(event.get("type")):
+                if name in event:
+                    event[name] = self._identifier(name, event[name])
+            found["events"] = [event_of(event)]
         return _row_of(found)
+
+    def texts_of(self, event_type: Any) -> list[str]:
+        """The columns that are ids or names where a row is an event of this type."""
+        names = (PROPERTY + name for name in texts_in(event_type))
+        return [name for name in names if name in self.places]
 
     def _put(self, found: dict[str, Any], name: str, value: Any) -> None:
         if name == self.id_column:
@@ -264,6 +279,8 @@ class _Columns:
             found["attributes"][name] = value.split()
         elif (self.of_contacts and name == "id") or (self.of_events and name == "event_id"):
             found["attributes"][name] = self._identifier(name, value)
+        elif name in self.naming and isinstance(value, float | Decimal) and value % 1 == 0:
+            found["attributes"][name] = int(self._identifier(name, value))
         else:
             found["attributes"][name] = json_value(name, value)
 
@@ -289,7 +306,20 @@ def _csv(path: str, options: RowOptions) -> Iterator[Read]:
         if columns.of_events:
             texts |= set(_OF_EVENTS)
         as_text = [name in texts for name in table.names]
-        yield from _read(table, columns, lambda cells: _csv_values(cells, as_text))
+        naming = [columns.places[name] for name in columns.naming if name in columns.places]
+
+        def values(cells: Sequence[str]) -> list[Any]:
+            found = _csv_values(cells, as_text)
+            if columns.of_events:
+                own = columns.texts_of(found[columns.places["type"]])
+                for place in (columns.places[name] for name in own):
+                    found[place] = cells[place] or None
+                for place in naming:  # a number is an id only where it is written as one
+                    if not as_text[place] and str(found[place]) != cells[place]:
+                        found[place] = cells[place] or None
+            return found
+
+        yield from _read(table, columns, values)
 
 
 def _csv_values(cells: Sequence[str], as_text: list[bool]) -> list[Any]:

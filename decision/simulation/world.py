@@ -16,6 +16,7 @@ from decision.core import records
 from decision.core.clock import from_micros, to_micros
 from decision.core.decide import Verdict
 from decision.core.definition import PolicyDefinition, Selector
+from decision.core.derived import naming_customers
 from decision.core.errors import InputError
 from decision.core.journeys.definition import MOMENT
 from decision.core.ports import Commit, Committed, Conflict, LogRecord
@@ -141,7 +142,8 @@ class World:
         Raises:
             FileError: the file cannot be used.
         """
-        reads = read_rows(customers, format_of(customers), RowOptions())
+        options = RowOptions(naming=naming_customers(self.definition.events))
+        reads = read_rows(customers, format_of(customers), options)
         tally = await ingest(
             Loading(self.engine.runtime),
             reads,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from decision.core.derived import customer_of
 from decision.core.errors import FileError
 from decision.intake.rows import RowOptions, read_rows
 
@@ -107,6 +108,47 @@ def test_properties_of_parquet_may_be_an_object(tmp_path: Path) -> None:
     rows = [{"customer_id": "c", "type": "x", "at": AT, "properties": {"amount": 3, "sku": None}}]
     [read] = read_rows(write(tmp_path, "parquet", rows), "parquet", RowOptions())
     assert read.row is not None and read.row.events[0].properties == {"amount": 3}
+
+
+@pytest.mark.parametrize("written", ["007", "1.10", "1e5", "true", "1024", "-0"])
+def test_properties_that_are_ids_or_names_stay_as_they_are_written(
+    tmp_path: Path, written: str
+) -> None:
+    """As a customer's id does; other properties of the same name are what they look like."""
+    path = tmp_path / "events.csv"
+    path.write_text(
+        "customer_id,type,at,property.code,property.contact,property.inviter,property.price\n"
+        f"c-1,coupon.redeemed,{AT},{written},,,1.10\n"
+        f"c-1,message.sent,{AT},,{written},,\n"
+        f"c-1,sign-up,{AT},1.10,,{written},\n"
+    )
+    reads = list(read_rows(str(path), "csv", RowOptions(naming=frozenset({"inviter"}))))
+    redeemed, sent, signed = (read.row.events[0].properties for read in reads if read.row)
+    assert redeemed == {"code": written, "price": 1.1}
+    assert sent == {"contact": written}
+    assert signed.pop("code") == 1.1
+    assert customer_of(signed["inviter"]) == written
+
+
+def test_whole_numbers_of_parquet_are_ids_in_properties_too(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = str(tmp_path / "events.parquet")
+    kinds = ["coupon.redeemed", "sign-up", "sign-up", "coupon.redeemed"]
+    columns = {
+        "customer_id": ["c-1"] * 4,
+        "type": kinds,
+        "at": [AT] * 4,
+        "property.code": pa.array([1024.0, 1024.0, None, 1.5]),
+        "property.inviter": pa.array([None, 1024.0, 1.5, None]),
+    }
+    parquet.write_table(pa.table(columns), path)
+    *good, bad = read_rows(path, "parquet", RowOptions(naming=frozenset({"inviter"})))
+    redeemed, signed, nobody = (read.row.events[0].properties for read in good if read.row)
+    assert redeemed == {"code": "1024"}
+    assert signed == {"code": 1024.0, "inviter": 1024}
+    assert customer_of(signed["inviter"]) == "1024"
+    assert customer_of(nobody["inviter"]) is None
+    assert bad.row is None and "property.code is 1.5" in bad.problem
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
