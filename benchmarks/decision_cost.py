@@ -211,7 +211,7 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
         )
 
     def draw() -> None:
-        scores = prioritise(policy, candidates, probabilities, 0)
+        scores = prioritise(policy, alive, candidates, probabilities, 0)
         rest = (standing, {}, lambda: 0.3, snapshot.exploration)
         arbitrate(policy, document, NOW, 1, scores, alive, *rest)
 

@@ -94,7 +94,7 @@ def draw_cost(engine: Engine, scored: Scored) -> float:
 
     def run() -> object:
         found = snapshot.scorer.score(candidates, values, document, now)
-        scores = prioritise(policy, candidates, found, scored.fired)
+        scores = prioritise(policy, alive, candidates, found, scored.fired)
         standing = policy.contact_policy.standing(document, now, zone, values)
         rest = (standing, {}, lambda: 0.5, snapshot.exploration)
         return arbitrate(policy, document, now, 1, scores, alive, *rest)

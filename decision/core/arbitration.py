@@ -51,13 +51,15 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """All survivors, one column per figure; `candidates` are indices in the policy, ascending.
+    """All survivors, one column per figure; `candidates` are indices in the policy, ascending, and
+    `mask` is the mask of them.
 
     `selection` is the probability of the draw in which a candidate was chosen, or of the last
     draw that it took part in; 0 where it took part in none. `uplift` is what a candidate adds over
     silence, where a model says so; then priorities are of it, and it may be below 0.
     """
 
+    mask: int
     candidates: Indices
     probability: Floats
     lever: Floats
@@ -89,17 +91,21 @@ class Scores(msgspec.Struct, frozen=True):
 def no_scores() -> Scores:
     """The table of no survivors."""
     none = np.empty(0)
-    return Scores(np.empty(0, dtype=np.intp), none, none, none, none)
+    return Scores(0, np.empty(0, dtype=np.intp), none, none, none, none)
 
 
 def prioritise(
     policy: Policy,
+    survivors: int,
     candidates: Indices,
     probability: Floats,
     fired: int,
     uplift: Floats | None = None,
 ) -> Scores:
-    """The table of survivors with their priorities; the boosts of the rules that hold multiply."""
+    """The table of survivors with their priorities; the boosts of the rules that hold multiply.
+
+    `candidates` are the indices in the mask `survivors`.
+    """
     effects = [policy.effects[rule] for rule in indices(fired)]
     levers = [effect.levers for effect in effects if effect.levers is not None]
     if levers:
@@ -107,16 +113,18 @@ def prioritise(
     else:
         lever = np.ones(len(candidates))
     effect = probability if uplift is None else uplift
-    priority = effect * policy.message_values.take(candidates)
+    priority = policy.message_values.take(candidates)
+    priority *= effect
     priority *= lever
     priority -= policy.costs.take(candidates)
-    return Scores(candidates, probability, lever, priority, np.zeros(len(candidates)), uplift)
+    selection = np.zeros(len(candidates))
+    return Scores(survivors, candidates, probability, lever, priority, selection, uplift)
 
 
 def below_threshold(scores: Scores, threshold: float) -> int:
     """The mask of survivors whose priority is not above the threshold."""
     priority = scores.priority
-    if priority[priority.argmin()] > threshold:  # which it is not of one that is no number
+    if priority.item(priority.argmin()) > threshold:  # which it is not of one that is no number
         return 0
     return mask_of_array(scores.candidates[~(priority > threshold)])
 
@@ -145,13 +153,18 @@ def arbitrate(
     """
     contact_policy = policy.contact_policy
     left = policy.foremost(alive) if policy.tiers else alive
-    places = _places(scores, left)
     chosen: list[Scored] = []
     given = 0
-    while len(places):
+    while left:
+        places = None if left == scores.mask else among(scores.candidates, left)
         weights = draw_probabilities(policy, scores, places, exploration, unproven)
-        scores.selection[places] = weights
-        winner = scores.row(int(places[drawn(weights, draw()) if len(places) > 1 else 0]))
+        place = drawn(weights, draw()) if len(weights) > 1 else 0
+        if places is None:
+            scores.selection[:] = weights
+        else:
+            scores.selection[places] = weights
+            place = places.item(place)
+        winner = scores.row(place)
         chosen.append(winner)
         alive &= ~(1 << winner.candidate)
         if len(chosen) == limit:
@@ -177,16 +190,9 @@ def arbitrate(
         left = alive & ~given
         if policy.tiers:  # those that have waited for another tier come back
             left = policy.foremost(left)
-        places = _places(scores, left)
     if alive:
         fallen[Reason.OUTRANKED] = alive
     return chosen
-
-
-def _places(scores: Scores, left: int) -> Indices:
-    """The places of the survivors that are left."""
-    count = len(scores.candidates)
-    return np.arange(count) if left.bit_count() == count else among(scores.candidates, left)
 
 
 def drawn(weights: Floats, u: float) -> int:
@@ -195,16 +201,17 @@ def drawn(weights: Floats, u: float) -> int:
 
 
 def draw_probabilities(
-    policy: Policy, scores: Scores, places: Indices, gamma: float | None, unproven: int
+    policy: Policy, scores: Scores, places: Indices | None, gamma: float | None, unproven: int
 ) -> Floats:
-    """The selection probability of the survivor at each place, where those are drawn from.
+    """The selection probability of the survivor at each place, where those are drawn from; None:
+    from all.
 
     Gaps are weighed as parts of the largest priority.
     """
-    found = scores.priority.take(places)
+    found = scores.priority if places is None else scores.priority.take(places)
     if gamma is None or not (policy.unexplored or unproven):
         return gap_weights(found, gamma)
-    candidates: list[int] = scores.candidates[places].tolist()
+    candidates: list[int] = scores.candidates[slice(None) if places is None else places].tolist()
     if policy.unexplored >> candidates[int(found.argmax())] & 1:
         return gap_weights(found, None)
     tried = [place for place, index in enumerate(candidates) if not policy.unexplored >> index & 1]
@@ -224,8 +231,8 @@ def gap_weights(priorities: Floats, gamma: float | None) -> Floats:
         found: list[float] = priorities.tolist()
         scale = _scale(max(found), min(found))
         return np.array(inverse_gap_weights([priority * scale for priority in found], gamma))
-    highest, lowest = priorities[priorities.argmax()], priorities[priorities.argmin()]
-    scale = _scale(float(highest), float(lowest))
+    highest, lowest = priorities.item(priorities.argmax()), priorities.item(priorities.argmin())
+    scale = _scale(highest, lowest)
     return inverse_gap_weights_of_many(priorities * scale, gamma)
 
 

@@ -190,7 +190,7 @@ def decide_in_steps(
         probabilities = scorer.score(survivors, values, document, now)
         yield
         uplift = uplift_by(scorer, survivors, probabilities, values, document, now)
-        scores = prioritise(policy, survivors, probabilities, fired, uplift)
+        scores = prioritise(policy, alive, survivors, probabilities, fired, uplift)
         if below := below_threshold(scores, placement.threshold):
             fallen[Reason.BELOW_THRESHOLD] = below
             alive &= ~below

@@ -7,12 +7,16 @@ Oracles" (https://arxiv.org/abs/2002.04926): SquareCB.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from decision.core.arrays import all_finite
 
 Floats = NDArray[np.float64]
 
@@ -55,11 +59,10 @@ def inverse_gap_weights_of_many(scores: Floats, gamma: float | None) -> Floats:
     Raises:
         ValueError: as it does.
     """
-    finite = np.count_nonzero(np.isfinite(scores)) == len(scores)
-    if gamma is None or not (0 <= gamma < math.inf and finite):
+    if gamma is None or not (0 <= gamma < math.inf and all_finite(scores)):
         return np.array(inverse_gap_weights(scores.tolist(), gamma))
     best = int(scores.argmax())
-    weights: Floats = 1 / (len(scores) + gamma * (scores[best] - scores))
+    weights: Floats = 1 / (len(scores) + gamma * (scores.item(best) - scores))
     weights[best] = 0.0
     weights[best] = 1.0 - math.fsum(weights.tolist())
     return weights
@@ -119,5 +122,6 @@ def choose_of_many(probabilities: Floats, u: float) -> int:
     Raises:
         ValueError: no probability is above zero.
     """
-    found = int(probabilities.cumsum().searchsorted(u, side="right"))
-    return found if found < len(probabilities) else choose(probabilities.tolist(), u)
+    plain = probabilities.tolist()
+    found = bisect_right(list(accumulate(plain)), u)
+    return found if found < len(plain) else choose(plain, u)

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from decision.core.arbitration import Floats, Scores
+from decision.core.masks import mask_bytes, mask_of_array
 
 _SUM: Final = Struct("<d")
 _PLACES: Final = np.dtype("<u2")
@@ -72,7 +72,7 @@ def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
     if not scores.candidates:
         return b"", b""
     return _shorten(
-        np.frombuffer(scores.candidates, _PLACES),
+        mask_of_array(np.frombuffer(scores.candidates, _PLACES)),
         np.frombuffer(scores.probability),
         np.frombuffer(scores.priority),
         np.frombuffer(scores.selection),
@@ -82,21 +82,19 @@ def short_scores(scores: LoggedScores) -> tuple[bytes, bytes]:
 
 def shorten(scores: Scores) -> tuple[bytes, bytes]:
     """The same of scores that are not packed yet."""
-    if not len(scores.candidates):
+    if not scores.mask:
         return b"", b""
     figures = scores.probability, scores.priority, scores.selection, scores.uplift
-    return _shorten(scores.candidates, *figures)
+    return _shorten(scores.mask, *figures)
 
 
 def _shorten(
-    candidates: NDArray[Any],
+    mask: int,
     probability: Floats,
     priority: Floats,
     selection: Floats,
     uplift: Floats | None,
 ) -> tuple[bytes, bytes]:
-    flags = np.zeros(int(candidates[-1]) + 1, np.bool_)
-    flags[candidates] = True
     parts = (
         probability.tobytes(),
         b"" if uplift is None else uplift.tobytes(),
@@ -104,7 +102,7 @@ def _shorten(
         selection.astype(_SHORT).tobytes(),
         _SUM.pack(fsum(selection.tolist())),
     )
-    return np.packbits(flags, bitorder="little").tobytes(), b"".join(parts)
+    return mask_bytes(mask), b"".join(parts)
 
 
 def long_scores(mask: bytes, figures: bytes) -> LoggedScores:

@@ -356,7 +356,7 @@ def selection_by(
     above = priority > threshold
     places = np.flatnonzero(above & _first_tier(bound.policy, old.candidates, above))
     if len(places):
-        scores = Scores(old.candidates, old.probability, old.lever, priority, selection)
+        scores = Scores(old.mask, old.candidates, old.probability, old.lever, priority, selection)
         selection[places] = draw_probabilities(bound.policy, scores, places, gamma, bound.unproven)
     return selection
 

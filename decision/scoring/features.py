@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -346,14 +347,14 @@ class FeatureEncoder:
     def _encode_shared(self, values: Sequence[Value]) -> Matrix:
         """The numbers that are the same for all candidates.
 
-        Most are whole ones, which numpy encodes faster than a call for each.
+        Most are whole ones, which an array encodes faster than a call for each.
         """
-        numbers = [
+        numbers: list[Any] = [
             value if type(value := values[slot]) is plain else encode(value)
             for _, slot, encode, plain in self._slots
         ]
         try:
-            return np.array(numbers, dtype=np.float64)
+            return np.frombuffer(array("d", numbers))
         except OverflowError:  # one is too large for a float
             return np.array([encode(values[slot]) for _, slot, encode, _ in self._slots])
 

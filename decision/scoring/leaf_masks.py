@@ -141,8 +141,7 @@ class LeafMasks:
         def log_odds(matrix: Floats, rows: Indices) -> Floats:
             found = np.zeros(len(rows))
             if len(rows) and arrays:  # they stay as long as this does: `at` leads to them
-                asked = np.array(rows, dtype=np.int64)
-                code(_address(matrix), _address(asked), _address(found), len(rows), at)
+                code(_address(matrix), rows.tobytes(), _address(found), len(rows), at)
             return found
 
         return log_odds

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from decision.core.arrays import any_nan
 from decision.core.candidates import CandidateInfo
 from decision.core.definition import Settings
 from decision.core.document import Document
@@ -118,9 +119,8 @@ class ModelScorer:
             found = self._model.calibrate(trees)
             found *= weight
             found += smoothed.offset.take(candidates)
-        nothing = np.isnan(found)
-        if np.count_nonzero(nothing):
-            found = np.where(nothing, smoothed.prior[candidates], found)
+        if any_nan(found):
+            found = np.where(np.isnan(found), smoothed.prior[candidates], found)
         return found
 
     def features(
