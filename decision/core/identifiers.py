@@ -6,12 +6,15 @@ A ULID is 48 bits of milliseconds and 80 bits of randomness in Crockford's base 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zlib import crc32
 
 PARTITIONS = 256
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {letter: index for index, letter in enumerate(_ALPHABET)}
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_LETTERS = (_ALPHABET * 8).encode()
+"""The letter for each byte: all letters are equally likely."""
 
 
 def partition_of(customer_id: str) -> int:
@@ -23,6 +26,24 @@ def decision_id(millis: int, partition: int, randomness: int) -> str:
     """The id for a time in milliseconds, a partition and 72 random bits."""
     number = (millis & (1 << 48) - 1) << 80 | (partition & 0xFF) << 72 | randomness & (1 << 72) - 1
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def fresh_decision_id(millis: int, partition: int, randomness: bytes) -> str:
+    """The id for a time in milliseconds, a partition, and 15 random bytes.
+
+    Each decision makes one: with numbers of 128 bits it takes ten times as long.
+    """
+    late = millis & 0xF_FFFF
+    return (
+        f"{_beginning(millis >> 20)}{_PAIRS[late >> 10]}{_PAIRS[late & 1023]}"
+        f"{_PAIRS[partition << 2 | randomness[0] & 3]}{randomness[1:].translate(_LETTERS).decode()}"
+    )
+
+
+@lru_cache(4)
+def _beginning(bits: int) -> str:
+    """The first 6 letters, which are the same for 17 minutes: 28 bits of the time."""
+    return _PAIRS[bits >> 20] + _PAIRS[bits >> 10 & 1023] + _PAIRS[bits & 1023]
 
 
 def parse_decision_id(text: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import msgspec
 from decision.core.clock import DAY, HOUR, MINUTE, format_duration, from_micros
 from decision.core.decide import Verdict
 from decision.core.errors import InputError, NotReady
-from decision.core.identifiers import decision_id, partition_of
+from decision.core.identifiers import fresh_decision_id, partition_of
 from decision.core.ports import LogRecord, Store
 from decision.core.schema import Decision
 from decision.engine.side_by_side import SideBySide
@@ -137,8 +137,8 @@ class Runtime:
 
     def new_id(self, customer_id: str) -> str:
         """A fresh id in the customer's partition. It carries the machine's time."""
-        randomness = int.from_bytes(os.urandom(9), "little")
-        return decision_id(time.time_ns() // 1_000_000, partition_of(customer_id), randomness)
+        millis, partition = time.time_ns() // 1_000_000, partition_of(customer_id)
+        return fresh_decision_id(millis, partition, os.urandom(15))
 
     def check_time(self, path: str, at: int, now: int) -> None:
         """Refuses a time, in microseconds, that no caller can mean.

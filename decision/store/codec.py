@@ -70,14 +70,12 @@ def split(customer_id: str, raw: bytes) -> Parts:
         )
     if len(raw) < HEADER.size:
         raise damaged(customer_id, "its header is cut short")
-    _, digest, profile, contacts, events, *lengths = HEADER.unpack_from(raw)
-    if HEADER.size + sum(lengths) != len(raw):
+    _, digest, profile, contacts, events, first, second, third = HEADER.unpack_from(raw)
+    first += HEADER.size  # where each section ends
+    second += first
+    if second + third != len(raw):
         raise damaged(customer_id, f"it is {len(raw)} bytes long, not as its header says")
-    parts = []
-    start = HEADER.size
-    for length in lengths:
-        parts.append(raw[start : start + length])
-        start += length
+    parts = [raw[HEADER.size : first], raw[first:second], raw[second:]]
     return digest, (profile, contacts, events), parts
 
 
@@ -103,8 +101,7 @@ def decode(customer_id: str, raw: bytes, register: Register) -> tuple[Document, 
     _, versions, parts = split(customer_id, raw)
     document.exists = True
     try:
-        for section, data in zip(SECTIONS, parts, strict=True):
-            sections.decode_section(document, section, data, register)
+        sections.decode_sections(document, parts, register)
     except UnknownNumber:
         raise
     except _DAMAGE as error:

@@ -23,6 +23,7 @@ Events in columns, because they are smaller than records and faster to read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from decision.core.document import Document
@@ -33,7 +34,6 @@ from decision.store.sections.events import read_events, write_events
 from decision.store.sections.profile import read_profile, write_profile
 
 _WRITERS: Final = {"profile": write_profile, "contacts": write_contacts, "events": write_events}
-_READERS: Final = {"profile": read_profile, "contacts": read_contacts, "events": read_events}
 
 
 def encode_section(document: Document, section: Section, register: Register) -> bytes:
@@ -41,11 +41,16 @@ def encode_section(document: Document, section: Section, register: Register) -> 
     return _WRITERS[section](document, register)
 
 
-def decode_section(document: Document, section: Section, data: bytes, register: Register) -> None:
-    """Fills one section of a document.
+def decode_sections(document: Document, parts: Sequence[bytes], register: Register) -> None:
+    """Fills the three sections of a document.
 
     Raises:
         UnknownNumber: the register must be read again.
     """
-    if data:
-        _READERS[section](document, data, register)
+    profile, contacts, events = parts
+    if profile:
+        read_profile(document, profile, register)
+    if contacts:
+        read_contacts(document, contacts, register)
+    if events:
+        read_events(document, events, register)

@@ -15,6 +15,8 @@ from decision.store.sections.packing import pack, padded, trimmed, unpack
 
 _NARROW: Final = 1
 _WIDE: Final = 2
+_HEAD: Final = struct.Struct("<Bq")
+_HALVES: Final = struct.Struct("<HI")
 
 
 def write_events(document: Document, register: Register) -> bytes:
@@ -85,11 +87,12 @@ def _read_times(packed: bytes, types: int) -> tuple[list[int], tuple[int, ...]]:
     if packed[0] == _WIDE:
         wide = struct.unpack(f"<{len(packed) // 8}q", packed[1:])
         return list(wide[:types]), wide[types:]
-    stored = (len(packed) - 9 - 6 * types) // 4
-    _, base, *halves = struct.unpack(f"<Bq{'HI' * types}", packed[: 9 + 6 * types])
-    pair = iter(halves)
-    latest = [base + low + (high << 16) for low, high in zip(pair, pair, strict=True)]
-    return latest, struct.unpack(f"<{stored}I", packed[9 + 6 * types :])
+    stored = (len(packed) - _HEAD.size - 6 * types) // 4
+    _, base = _HEAD.unpack_from(packed)
+    end = _HEAD.size + 6 * types
+    halves = _HALVES.iter_unpack(packed[_HEAD.size : end])
+    latest = [base + low + high * 0x1_0000 for low, high in halves]
+    return latest, struct.unpack(f"<{stored}I", packed[end:]) if len(packed) > end else ()
 
 
 def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
