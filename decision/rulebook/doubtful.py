@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from decision.core.clock import DAY, format_duration, parse_duration
 from decision.core.events import LONGEST_WINDOW
-from decision.core.fields import DATE_MEASURES, UnknownField, parse_field
+from decision.core.fields import DATE_MEASURES, FAMILIES, UnknownField, parse_field
 from decision.rulebook import readings
 from decision.rulebook.characters import in_words, spaced, strange
 
@@ -171,12 +171,19 @@ def meant_field(name: str) -> str:
             return ""
     if not word or not window[:1].isdigit():
         near = get_close_matches(last, ("days_since", "count"), 1, 0.75)
+        if near and near[0] != last and _misspells_family(name):
+            return ""  # custmer.country is no count
         return _known(f"{start}.{near[0]}") if near else ""
     word = next(iter(get_close_matches(word, ("count", "active_days"), 1, 0.6)), word)
     length = f"{window}d" if window.isdigit() else readings.duration(window)
     if length and parse_duration(length) > LONGEST_WINDOW:
         length = format_duration(LONGEST_WINDOW)
     return _known(f"{start}.{word}_{length}") if length else ""
+
+
+def _misspells_family(name: str) -> bool:
+    family = name.partition(".")[0]
+    return family not in FAMILIES and bool(get_close_matches(family, FAMILIES, 1, 0.75))
 
 
 def _known(name: str) -> str:

@@ -387,6 +387,7 @@ CASES: list[tuple[str, str, str]] = [
     ("wrong-type", when("{placement: {in: [outbound, §3]}}"), "placement is text"),
     # --- fields and operators
     ("unknown-field", when("{§custmer.a: 1}"), "customer"),
+    ("unknown-field", when("{§custmer.country: CN}"), "customer"),
     ("unknown-field", when("{§lifetime_spend: 1}"), "not a field"),
     ("unknown-field", when("{§events.purchase.count_91d: 1}"), "90d"),
     ("unknown-field", when("{§events.purchase.cuont_7d: 1}"), "events.purchase.count_7d"),
