@@ -128,7 +128,7 @@ def show(
                 runs = await runs_of_customer(store, name, customer)
                 await audit_command(store, "customer.runs", customer=customer)
             else:
-                runs = await coming_runs(store, name, most)
+                runs = await coming_runs(store, name, most, engine.runtime.clock())
             return _journey(definition, name), view, runs
 
     from decision.core.journeys.words import conditions_words

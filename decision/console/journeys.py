@@ -57,7 +57,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
     @get("/journeys/{name:str}")
     async def shown(request: Request[Any, Any, Any]) -> Answer:
         view = await named(request)
-        journey = _journey(console, view.journey)
+        journey, runtime = _journey(console, view.journey), console.engine.runtime
         chosen = query_of(request).text("range")
         say = visitor_of(request).language.say
         return await console.page(
@@ -70,7 +70,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             keywords=KEYWORDS,
             ended=_ends(request, view.ended),
             steps=step_views(journey, view.waiting, say),
-            runs=await coming_runs(console.engine.runtime.store, view.journey, _NEXT),
+            runs=await coming_runs(runtime.store, view.journey, _NEXT, runtime.clock()),
             range=chosen if chosen in _DAYS else "month",
             reported=console.settings.archive is not None,
         )

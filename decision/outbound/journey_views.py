@@ -20,6 +20,7 @@ from decision.core.journeys.words import step_words
 from decision.core.ports import Store
 from decision.core.said import Said, Say
 from decision.core.schema import Moment
+from decision.core.timers import NEAR
 
 _EACH: Final = 8
 """Near timers of each partition that are looked at: about 2,000 in all."""
@@ -122,17 +123,21 @@ def step_views(
     ]
 
 
-async def coming_runs(store: Store, journey: str, most: int) -> list[RunView]:
-    """The runs of a journey that go on next, within two hours, the earliest first.
+async def coming_runs(store: Store, journey: str, most: int, now: int) -> list[RunView]:
+    """The runs of a journey that go on next, within two hours of `now` (microseconds), the earliest
+    first.
 
-    The customers are looked at whose timers come first, 500 at most.
+    The customers are looked at whose timers come first, 500 at most. A timer may be of another
+    journey, and the customer's run in this one go on weeks later.
     """
     found: list[RunView] = []
+    until = from_micros(now + NEAR)
     timers = (await store.first_wakes(_EACH))[:_MOST_READ]
     for first in range(0, len(timers), _AT_ONCE):
         part = timers[first : first + _AT_ONCE]
         documents = await asyncio.gather(*(_document(store, name) for name, _ in part))
-        found += (view for document in documents for view in _views(document, journey))
+        views = (view for document in documents for view in _views(document, journey))
+        found += (view for view in views if view.due <= until)
         if len(found) >= most:
             break
     return sorted(found, key=lambda one: (one.due, one.run))[:most]

@@ -22,6 +22,7 @@ from decision.core.journeys.words import condition_words, step_words
 from decision.core.said import Counted, Joined, Said, lasting, packed, unpacked
 from decision.core.values import MISSING
 from decision.engine.message_views import cap_words
+from decision.learning.left_out import BEFORE, ORPHAN, REASONS, REPEATED, SILENT
 
 ZH, EN = language("zh"), language("en")
 
@@ -106,6 +107,11 @@ def test_fixed_texts_of_the_engine_are_written_there() -> None:
         if isinstance(one, ast.Constant)
     }
     assert [text for text in KNOWN if text not in written] == []
+
+
+def test_rows_that_a_model_did_not_learn_from_are_named_in_each_language() -> None:
+    names = {SILENT, *REASONS, ORPHAN, BEFORE, REPEATED}
+    assert names - set(KNOWN) == set() and not [one for one in names if ZH.known(one) == one]
 
 
 def test_what_stays_english_is_marked_so_and_escaped() -> None:

@@ -59,6 +59,28 @@ async def test_the_list_and_the_page_say_who_waits_where(rules: Path) -> None:
         assert "There is no archive" in page.text
 
 
+async def test_who_goes_on_next_are_no_runs_of_weeks_later(rules: Path) -> None:
+    later = (
+        RULES
+        + """
+  slow:
+    start: {event: sign_up}
+    steps:
+      rest:  {wait: 30d}
+      hello: {ask: crm}
+"""
+    )
+    (rules / "rules.yaml").write_text(later)
+    async with browsing(rules) as browser:
+        await entered(browser, "c-1")
+        link = "/console/customers/c-1"
+        assert link in (await browser.get("/console/journeys/welcome")).text
+        page = (await browser.get("/console/journeys/slow")).text
+        assert link not in page and "1 more run is under way and goes on later" in page
+        timeline = (await browser.get(link, **{"accept-language": "zh"})).text
+        assert "由 事件 sign_up 开始" in timeline
+
+
 async def test_a_journey_is_paused_with_a_reason_and_goes_on_again(rules: Path) -> None:
     store = MemoryStore()
     async with browsing(rules, store=store) as browser:

@@ -239,7 +239,8 @@ async def test_cautions_of_a_training_are_said_in_each_language(rules: Path, mod
         note("never_missing", feature="customer.country", share=0.05),
         "a text of an earlier release",
     )
-    training = msgspec.structs.replace(manifest.training, notes=notes)
+    left_out = {"in which nothing was selected": 7}
+    training = msgspec.structs.replace(manifest.training, notes=notes, left_out=left_out)
     noted = msgspec.structs.replace(manifest, training=training)
     others = {one: (models / first / one).read_bytes() for one in manifest.files if one != TREES}
     write_version(models / first, noted, trees.encode(), others)
@@ -252,3 +253,4 @@ async def test_cautions_of_a_training_are_said_in_each_language(rules: Path, mod
         page = (await browser.get(f"{PATH}/version?version={first}", **chinese)).text
         assert "“customer.年龄”是数值特征，但 25.0% 的值记录为文本" in page
         assert '<span lang="en">a text of an earlier release</span>' in page
+        assert "没有选出任何消息" in page

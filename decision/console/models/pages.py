@@ -116,6 +116,8 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
         known |= {"part": None, "report": None, "earned": None, "problem": ""}
         looks, _ = await there(last_looks(console.engine.runtime.store), None)
         drifts = [] if looks is None else looks.found.drifts
+        said = visitor_of(request).language.known
+        left_out = {} if view.manifest is None else view.manifest.training.left_out
         return await console.page(
             request,
             "model.html",
@@ -128,6 +130,7 @@ def routes(console: Console) -> list[ControllerRouterHandler]:
             where=partial(_where, visitor_of(request).language),
             pictures=[(one, _PICTURES.get(Path(one).stem, one)) for one in view.pictures],
             most=_DRIFTED,
+            left_out=[(said(why), count) for why, count in left_out.items()],
             archive=console.settings.archive,
             serving=next((one for one in drifts if one.path == view.path), None),
             path=PATH,
