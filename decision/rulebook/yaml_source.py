@@ -307,10 +307,12 @@ class _Builder:
         first = holder.setdefault(key, node)
         if first is not node:
             message = f'"{key}" appears twice here; the first is in line {first.key_line}'
-            self.source.report("duplicate-key", frame.key_place, message, "delete one of them")
+            hint = "delete one of them"
             if len(self.stack) == 1 and type(value) is dict and type(first.value) is dict:
                 # A section that appears twice: the second joins the first, so both are checked.
                 node.value = first.value
+                hint = "move what is under it to the first, and delete it here"
+            self.source.report("duplicate-key", frame.key_place, message, hint)
         return node
 
     def alias(self, event: Any) -> None:

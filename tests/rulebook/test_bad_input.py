@@ -76,6 +76,7 @@ MINE = b"messages:\n  m: {purpose: marketing, channels: [push], value: 1}\n"
         pytest.param(b"messages:\n  ? [a, b]\n  : 1\n", "unsupported-yaml", "key must be a name", id="a list as key"),
         pytest.param(b"messages:\n  ? {a: b}\n  : 1\n", "unsupported-yaml", "key must be a name", id="a mapping as key"),
         pytest.param(MINE + MINE, "duplicate-key", "line 1", id="section twice"),
+        pytest.param(MINE + MINE, "duplicate-key", "move what is under it", id="section to join"),
         pytest.param(b"caps:\n  c: {of: {}, at_most: 012, within: 7d}\n", "bad-value", '"012"', id="octal"),
         pytest.param(b"settings: {currency: no}\n", "bad-value", "three capital letters", id="Norway"),
         pytest.param(b"caps: " + b"[" * 3_000, "too-deep", "50 levels", id="deep"),

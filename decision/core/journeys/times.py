@@ -188,7 +188,8 @@ def _numbers(what: str, text: str, low: int, high: int, names: Sequence[str] = (
     for part in text.split(","):
         match = _PART.fullmatch(part)
         if match is None:
-            raise ValueError(f"{part[:20]!r} is no {what}; write {low}-{high}, a list, or */2")
+            meant = part[:3] if part[:3] in names else f"{low}-{high}, a list, or */2"
+            raise ValueError(f"{part[:20]!r} is no {what}; write {meant}")
         star, first, last, step = match.groups()
         since = low if star else _number(what, first, low, high, names)
         until = since
@@ -208,7 +209,8 @@ def _number(what: str, text: str, low: int, high: int, names: Sequence[str]) -> 
     if text in names:
         return names.index(text) + low
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise ValueError(f"{text[:20]!r} is no {what}; write {low} to {high}")
+        name = f", or a name such as {names[-1]}" if names else ""
+        raise ValueError(f"{text[:20]!r} is no {what}; write {low} to {high}{name}")
     return int(text)
 
 
