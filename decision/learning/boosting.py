@@ -77,10 +77,14 @@ def dataset_of(
     start: LinearScorer | None = None,
     reference: Any = None,
 ) -> Any:
-    """LightGBM's own form of some rows; trees add to what `start` says of them."""
+    """LightGBM's own form of some rows; trees add to what `start` says of them.
+
+    It is made while the log is still being counted, and given when that has come to its end: the
+    threads that boost wait for each other so often that nothing should run beside them.
+    """
     import lightgbm
 
-    return lightgbm.Dataset(
+    data = lightgbm.Dataset(
         _as_columns(examples.matrix[rows]),
         examples.label[rows],
         weight=examples.weights(rows),
@@ -89,7 +93,9 @@ def dataset_of(
         feature_name=column_names(len(examples.features)),
         categorical_feature=categorical_columns(examples.features),
         params=parameters(spec, examples.features),
-    )
+    ).construct()
+    examples.counted()
+    return data
 
 
 def _as_columns(matrix: NDArray[np.float64]) -> Any:

@@ -1,6 +1,6 @@
 """Rows of a log that count, and what customers did about them: what a join finds.
 
-The two are found one after the other, see `joining`.
+They are found one after the other, see `joining`.
 """
 
 from __future__ import annotations
@@ -54,14 +54,16 @@ class CountedRows(msgspec.Struct, kw_only=True):
 
 
 class Responses(msgspec.Struct, kw_only=True):
-    """The label of each row that counts, and what could have been said instead of silence.
-
-    `left_out` is the number of selections and of outcomes that do not count, by reason.
-    """
+    """The label of each row that counts, and what could have been said instead of silence."""
 
     label: NDArray[np.float64]
     control: ControlRows | None = None
-    left_out: dict[str, int]
+
+
+class LeftOut(msgspec.Struct):
+    """The number of selections and of outcomes that do not count, by reason, and notes on them."""
+
+    rows: dict[str, int] = {}
     notes: tuple[Note, ...] = ()
 
 

@@ -6,7 +6,7 @@ calibrates; the latest rows are used only to judge the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.core.values import Value
+from decision.learning.counted_rows import LeftOut
 from decision.learning.folds import folds_of
 from decision.learning.seen_values import SeenValues, seen_in
 from decision.learning.spec import Spec
@@ -40,8 +41,9 @@ class Examples(msgspec.Struct, kw_only=True):
     customer, if the spec cross-fits. If it learns uplift, silence is the message "", `silence` is
     the probability of saying nothing, `given` that of the message that was said (NaN of silence),
     and `offered` has, by row of silence, what could have been said: message/channel → probability
-    (0: not known, as nothing was drawn). `left_out` is the number of rows of the log that do not
-    count, by reason. `seen` says of what types the values of each feature were.
+    (0: not known, as nothing was drawn). `counted` says what of the log does not count, as soon as
+    that is known (TrainingError: a file is damaged); `noted` are notes on the rows that do. `seen`
+    says of what types the values of each feature were.
     """
 
     features: tuple[Feature, ...]
@@ -62,12 +64,22 @@ class Examples(msgspec.Struct, kw_only=True):
     silence: Floats | None = None
     given: Floats | None = None
     offered: dict[int, dict[str, float]] = {}
-    left_out: dict[str, int] = {}
-    notes: tuple[Note, ...] = ()
+    counted: Callable[[], LeftOut] = LeftOut
+    noted: tuple[Note, ...] = ()
     seen: tuple[SeenValues, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """The number of rows of the log that do not count, by reason: waits for `counted`."""
+        return self.counted().rows
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """All notes: waits for `counted`."""
+        return (*self.counted().notes, *self.noted)
 
     def facts(self, rows: NDArray[np.intp]) -> Examples:
         """Some rows without their features; all judge, as what is predicted was not learned."""
@@ -156,7 +168,7 @@ def examples_of(table: TrainingTable, spec: Spec) -> Examples:
         fold=folds_of(fitted.customer, spec.cross_fit)
         if fitted.customer and spec.cross_fit
         else None,
-        notes=tuple(notes),
+        noted=tuple(notes),
         seen=tuple(
             seen_in(fitted.columns[each.name], categorical=each.kind == "categorical")
             for each in features

@@ -1,4 +1,4 @@
-"""Joins decisions with outcomes in DuckDB: which rows count, and then their labels.
+"""Joins decisions with outcomes in DuckDB: which rows count, their labels, then what is left out.
 
 Only narrow columns are read. What does not fit into the given memory spills to a scratch folder.
 Outcomes are joined by a thread of their own, so that features can be read meanwhile.
@@ -25,7 +25,13 @@ from decision.core.definition import Goal
 from decision.core.event_effects import RELEASING
 from decision.learning.attribution import MANY, credits_of, never_seen
 from decision.learning.control_rows import control_rows, lay_out
-from decision.learning.counted_rows import CountedRows, Responses, in_order_of, present
+from decision.learning.counted_rows import (
+    CountedRows,
+    LeftOut,
+    Responses,
+    in_order_of,
+    present,
+)
 from decision.learning.happened import NUMBERED, lay_out_happened, quoted
 from decision.learning.left_out import (
     ELSEWHERE,
@@ -40,6 +46,7 @@ from decision.learning.left_out import (
     UNWEIGHED,
     LogFiles,
     count_left_out,
+    count_repeated,
     lay_out_alike,
 )
 from decision.learning.spec import Spec
@@ -55,14 +62,21 @@ def joining(
     Raises:
         TrainingError: a file cannot be read; also from within the context.
     """
+    with (
+        _damage_named(sources),
+        open_database(memory, scratch / "join") as database,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        yield Join(database, beside, sources, spec, goals)
+
+
+@contextmanager
+def _damage_named(sources: LogFiles) -> Iterator[None]:
+    """DuckDB's errors become a TrainingError with the file that cannot be read."""
     import duckdb
 
     try:
-        with (
-            open_database(memory, scratch / "join") as database,
-            ThreadPoolExecutor(1) as beside,
-        ):
-            yield Join(database, beside, sources, spec, goals)
+        yield
     except duckdb.Error as error:
         raise TrainingError(_culprit(sources, str(error))) from None
 
@@ -124,6 +138,8 @@ class Join:
         self._lay_out_names()
         self._lay_out_decisions()
         self._lay_out_outcomes()
+        # Judging and collecting use one processor only.
+        self._repeated = self._beside.submit(count_repeated, self._database, self._sources.outcomes)
         self._judge(self._latest() if until is None else until)
         return self._collect()
 
@@ -131,14 +147,24 @@ class Join:
         """What customers did about these rows: the second step."""
         return self._beside.submit(self._respond, rows)
 
+    def left_out(self) -> Future[LeftOut]:
+        """What does not count: the last step, after which DuckDB takes no more memory."""
+        return self._beside.submit(self._count_left_out)
+
     def _respond(self, rows: CountedRows) -> Responses:
         self._happened.result()
         label = self._label(rows)
-        left_out, notes = count_left_out(self._database, self._sources, self._types)
         control = None
         if self._uplift:
             control = control_rows(self._database, rows, self._own_messages())
-        return Responses(label=label, control=control, left_out=left_out, notes=notes)
+        return Responses(label=label, control=control)
+
+    def _count_left_out(self) -> LeftOut:
+        with _damage_named(self._sources):
+            repeated = self._repeated.result()
+            found = count_left_out(self._database, self._sources, self._types, repeated)
+        self._database.connection.close()
+        return found
 
     def _own(self) -> str:
         """The id that the customer has now."""

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from decision.archive.query import Database
+from decision.learning.counted_rows import LeftOut
 from decision.scoring.notes import Note, note
 
 OPEN: Final = "whose window is still open"
@@ -59,20 +60,20 @@ class LogFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_left_out(
-    database: Database, sources: LogFiles, types: Sequence[str]
-) -> tuple[dict[str, int], tuple[Note, ...]]:
+    database: Database, sources: LogFiles, types: Sequence[str], repeated: int
+) -> LeftOut:
     """Counts by reason; notes on impossible probabilities, and on events that begin it all.
 
     Of a join under way: its tables judged, decisions and outcomes. `types` are names of events, by
-    their numbers there.
+    their numbers there; `repeated` is what `count_repeated` found.
     """
     counts = dict(
         database.rows("SELECT why, count(*) FROM judged WHERE why IS NOT NULL GROUP BY 1")
     )
     silent = "SELECT count(*) FROM decisions WHERE message IS NULL"
     counts[SILENT] = database.value(silent)
-    counts |= _strays(database)
-    notes = []
+    counts |= {**_strays(database), REPEATED: repeated}
+    notes: list[Note] = []
     if counts.get(IMPOSSIBLE):
         where = f"FROM judged WHERE why = '{IMPOSSIBLE}' ORDER BY place LIMIT 1"
         row = database.rows(f"SELECT place, decision_id, probability {where}")[0]
@@ -85,7 +86,7 @@ def count_left_out(
         if own >= _BEGUN * rows:
             notes.append(note("begins_the_decision", event=types[event], share=own / rows))
     ordered = (SILENT, *REASONS, ORPHAN, BEFORE, REPEATED)
-    return {why: counts[why] for why in ordered if counts.get(why)}, tuple(notes)
+    return LeftOut({why: counts[why] for why in ordered if counts.get(why)}, tuple(notes))
 
 
 def lay_out_alike(database: Database, hashes: str) -> bool:
@@ -107,15 +108,23 @@ def lay_out_alike(database: Database, hashes: str) -> bool:
     return len(again) > 0
 
 
-def _strays(database: Database) -> dict[str, int]:
-    """The outcomes that the log holds again, of decisions that it does not have, or before them."""
+def count_repeated(database: Database, outcomes: Sequence[Path]) -> int:
+    """The outcomes that these files hold again: by a connection of its own, for another thread."""
+    if not outcomes:
+        return 0
     mark = "hash(customer_id, event_id)"
     again = f"""
         SELECT coalesce(sum(n - 1), 0)::BIGINT FROM (
             SELECT count(*) AS n FROM outcomes WHERE {mark} IN (SELECT hash FROM alike)
             GROUP BY customer_id, event_id)"""
-    some = lay_out_alike(database, f"SELECT {mark} FROM outcomes")
-    repeated = database.value(again) if some else 0
+    with database.beside() as own:
+        own.view_files("outcomes", outcomes)
+        some = lay_out_alike(own, f"SELECT {mark} FROM outcomes")
+        return int(own.value(again)) if some else 0
+
+
+def _strays(database: Database) -> dict[str, int]:
+    """The outcomes of decisions that the log does not have, or that came before them."""
     named = """(SELECT decision_id, epoch_us("at") AS moment FROM outcomes
                 WHERE decision_id IS NOT NULL)"""
     same = "JOIN decisions AS one ON one.decision_id = about.decision_id"
@@ -123,8 +132,4 @@ def _strays(database: Database) -> dict[str, int]:
     # Most logs have neither, which this says at half the price.
     either = database.value(f"{without} AND one.moment <= about.moment")
     orphans = database.value(without) if either else 0
-    return {
-        ORPHAN: orphans,
-        BEFORE: either - orphans,
-        REPEATED: repeated,
-    }
+    return {ORPHAN: orphans, BEFORE: either - orphans}

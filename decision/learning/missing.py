@@ -32,7 +32,7 @@ def know_missing(spec: Spec, examples: Examples) -> tuple[Examples, list[int]]:
     A feature is noted if nobody lacked it, if it is the same in all rows that are fitted, or if it
     has no value that can be used. If few lacked a categorical one, its categories end with None.
     """
-    notes, categories, places = [*examples.notes, *notices(examples)], dict(examples.categories), []
+    notes, categories, places = [*examples.noted, *notices(examples)], dict(examples.categories), []
     noted = {(one.kind, one.values.get("feature")) for one in notes}
     lacking, same = _counts(examples)
     for place, feature in enumerate(examples.features):
@@ -62,7 +62,7 @@ def know_missing(spec: Spec, examples: Examples) -> tuple[Examples, list[int]]:
             categories[feature.name] = (*categories[feature.name], None)
             column = examples.matrix[:, place]
             examples.matrix[:, place] = np.where(np.isnan(column), code, column)
-    found = msgspec.structs.replace(examples, categories=categories, notes=tuple(notes))
+    found = msgspec.structs.replace(examples, categories=categories, noted=tuple(notes))
     return found, places
 
 

@@ -6,7 +6,8 @@ that one. Merged customers are one customer. Rows that are left out are counted 
 
 DuckDB joins the narrow columns (`joining`) in bounded memory, and finds the rows that count, with
 their places in the archive and in time. Then the features are read in batches, directly into their
-rows of the matrix, which is the only thing as large as the log; meanwhile outcomes are joined.
+rows of the matrix, which is the only thing as large as the log; meanwhile outcomes are joined. What
+does not count is counted last, while LightGBM takes in the matrix.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -33,7 +34,7 @@ from decision.archive.tables import files
 from decision.core.clock import from_micros
 from decision.core.definition import Goal
 from decision.learning.control_rows import COLUMNS, fill_from_replays, holdout_shares
-from decision.learning.counted_rows import CountedRows, Responses
+from decision.learning.counted_rows import CountedRows, LeftOut, Responses
 from decision.learning.examples import Examples, cuts, in_order, inverse_propensity
 from decision.learning.feature_columns import FeatureColumns
 from decision.learning.joining import joining
@@ -101,7 +102,7 @@ def examples_of_log(
         TrainingError: the folder is not a log, a file is damaged, or nothing can be learned.
     """
     room = machine_memory() if memory is None else 4 * memory
-    with TemporaryDirectory(prefix="nextbest-train-") as scratch:
+    with TemporaryDirectory(prefix="nextbest-train-") as scratch, ExitStack() as stack:
         place = Path(scratch)
         with progress.bar("Reading the log", total=1.0) as move:
             sources = _sources(log)
@@ -109,17 +110,17 @@ def examples_of_log(
                 sources = _with_control(log, sources)
             if spec.scope.purpose is not None:
                 sources = msgspec.structs.replace(sources, purposes=_purposes(log))
-            with (
-                _Ahead(sources.decisions, in_order(spec)) as batches,
-                joining(sources, spec, goals, memory=room // 4, scratch=place) as join,
-            ):
+            with _Ahead(sources.decisions, in_order(spec)) as batches:
+                join = stack.enter_context(
+                    joining(sources, spec, goals, memory=room // 4, scratch=place)
+                )
                 rows = join.rows(until)
-                responses = join.responses(rows)
+                responses, left_out = join.responses(rows), join.left_out()
                 move(0.2)
                 matrix = _room(len(rows), len(spec.features), room, place)
                 columns = FeatureColumns(in_order(spec), matrix)
                 _fill(batches, rows, columns, move)
-                examples = _examples(log, columns, rows, responses, spec, goals)
+                examples = _examples(log, columns, rows, responses, left_out, spec, goals)
         yield examples
 
 
@@ -200,6 +201,7 @@ def _examples(
     columns: FeatureColumns,
     rows: CountedRows,
     found: Future[Responses],
+    left_out: Future[LeftOut],
     spec: Spec,
     goals: Mapping[str, Goal],
 ) -> Examples:
@@ -210,14 +212,14 @@ def _examples(
     categories = columns.settle(fit)  # while outcomes are joined
     responses = found.result()
     control = responses.control
-    if not count and rows.closes_at is not None and responses.left_out.get(OPEN):
+    if not count and rows.closes_at is not None and (waits := left_out.result().rows.get(OPEN)):
         raise TrainingError(
-            f"every goal window is still open: none of {responses.left_out[OPEN]:,} selections has "
+            f"every goal window is still open: none of {waits:,} selections has "
             f"a known outcome before {from_micros(rows.closes_at).isoformat()}; after that, "
             "archive and train again (if nothing was logged since, say how far the log goes: "
             "--until)"
         )
-    notes = [*responses.notes, *notices_on_goals(spec, goals)]
+    notes = [*notices_on_goals(spec, goals)]
     weight = None
     if spec.weights is not None and count:
         weight = inverse_propensity(rows.probability, spec.weights.clip)
@@ -241,8 +243,8 @@ def _examples(
         silence=None if control is None else control.silence,
         given=None if control is None else control.given,
         offered={} if control is None else control.offered,
-        left_out=responses.left_out,
-        notes=tuple(notes),
+        counted=left_out.result,
+        noted=tuple(notes),
         seen=columns.seen,
     )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from decision.core.clock import DAY, HOUR
 from decision.core.definition import Goal
 from decision.learning import joining, left_out, training_table
+from decision.learning.boosting import dataset_of
 from decision.learning.examples import Examples
 from decision.learning.spec import parse_spec
 from decision.learning.table import TrainingError
@@ -297,6 +298,24 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     )
     with pytest.raises(TrainingError, match=r"date=2026-11-21/part-0\.parquet cannot be read"):
         read(log, until=START + 9 * DAY)
+
+
+def test_damage_that_only_counting_meets_is_named_before_trees_are_grown(tmp_path: Path) -> None:
+    decisions = [row for n in range(9) for row in decided(f"d-{n}", n, "news")]
+    seen = [outcome("message.shown", n + 1, decision_id=f"d-{n}") for n in range(9)]
+    log = write_log(tmp_path / "log", decisions, seen)
+    (path,) = (log / "outcomes").rglob("*.parquet")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    columns = {one.path_in_schema: one for one in map(group.column, range(group.num_columns))}
+    own, data = columns["event_id"], bytearray(path.read_bytes())
+    start = own.dictionary_page_offset or own.data_page_offset
+    data[start : start + own.total_compressed_size] = bytes(own.total_compressed_size)
+    path.write_bytes(data)
+    spec = parse_spec("a.yaml", SPEC)
+    with examples_of_log(log, spec, GOALS, until=START + 9 * DAY) as examples:
+        assert examples.label.tolist() == [0.0] * 9
+        with pytest.raises(TrainingError, match=r"outcomes/.*\.parquet cannot be read"):
+            dataset_of(spec, examples, slice(0, len(examples)))
 
 
 def test_a_missing_column_or_folder_is_named(tmp_path: Path) -> None:
