@@ -2,7 +2,7 @@
 
 `compile_condition` is the plain evaluator: the reference for the rule engine (`rulebook`) in tests.
 Explanations are made of it (see `condition_words`). A decision asks each conjunct once for all
-messages that need it (see `policy_builder`).
+messages that need it (see `requirements`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import re2
 from decision.core.values import MISSING, Value, comparable, equal
 from decision.core.versions import version_key
 
-_ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
+ORDERED: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
     "lte": operator.le,
 }
+"""Comparisons of numbers with numbers, and of texts with texts."""
+NUMBERS: Final = frozenset({int, float})
 VERSION_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "vgt": operator.gt,
     "vgte": operator.ge,
@@ -41,7 +43,7 @@ may have, this takes a tenth of a second at worst.
 """
 
 OPERATORS: Final = (
-    *("eq", "ne", *_ORDERED, "in", "not_in", "contains", "matches", "exists"),
+    *("eq", "ne", *ORDERED, "in", "not_in", "contains", "matches", "exists"),
     *VERSION_OPERATORS,
 )
 
@@ -173,7 +175,7 @@ def holds(clause: Clause, value: Value, operand: Value = MISSING) -> bool:
         case "matches":
             return _found(compiled_pattern(wanted), value)
         case "gt" | "gte" | "lt" | "lte":
-            return comparable(value, wanted) and _ORDERED[clause.op](value, wanted)
+            return comparable(value, wanted) and ORDERED[clause.op](value, wanted)
         case op if op in VERSION_OPERATORS:
             return _compare_versions(op, version_key(value), version_key(wanted))
     raise ValueError(f"unknown operator {clause.op!r}; one of {', '.join(OPERATORS)}")
@@ -233,13 +235,13 @@ def compile_clause(clause: Clause, slot_of: Callable[[str], int]) -> Test:
         case "exists":
             return lambda values: (values[slot] is not MISSING) is wanted
         case "gte" if number:
-            return lambda values: type(values[slot]) in _NUMBERS and values[slot] >= wanted
+            return lambda values: type(values[slot]) in NUMBERS and values[slot] >= wanted
         case "gt" if number:
-            return lambda values: type(values[slot]) in _NUMBERS and values[slot] > wanted
+            return lambda values: type(values[slot]) in NUMBERS and values[slot] > wanted
         case "lte" if number:
-            return lambda values: type(values[slot]) in _NUMBERS and values[slot] <= wanted
+            return lambda values: type(values[slot]) in NUMBERS and values[slot] <= wanted
         case "lt" if number:
-            return lambda values: type(values[slot]) in _NUMBERS and values[slot] < wanted
+            return lambda values: type(values[slot]) in NUMBERS and values[slot] < wanted
         case "matches":
             pattern = compiled_pattern(wanted)
             return lambda values: _found(pattern, values[slot])
@@ -247,9 +249,6 @@ def compile_clause(clause: Clause, slot_of: Callable[[str], int]) -> Test:
             key = version_key(wanted)
             return lambda values: _compare_versions(op, version_key(values[slot]), key)
     return lambda values: holds(clause, values[slot])
-
-
-_NUMBERS = frozenset({int, float})
 
 
 def _compile_comparison(clause: Clause, slot: int, other: int) -> Test:
@@ -260,7 +259,7 @@ def _compile_comparison(clause: Clause, slot: int, other: int) -> Test:
         case "ne":
             return lambda values: not equal(values[slot], values[other])
         case "gt" | "gte" | "lt" | "lte":
-            compare = _ORDERED[clause.op]
+            compare = ORDERED[clause.op]
             return lambda values: (
                 comparable(values[slot], values[other]) and compare(values[slot], values[other])
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -38,19 +38,13 @@ from decision.core.document import Document
 from decision.core.events import Measure
 from decision.core.fields import FieldTable, Situation
 from decision.core.quiet_hours import QuietPolicy
+from decision.core.requirements import Requirements
 from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
 from decision.core.values import MISSING, Value
 
 if TYPE_CHECKING:  # their conditions are compiled as a policy of their own
     from decision.core.journeys.compiled import Journeys
-
-
-class Requirement(NamedTuple):
-    """A condition that some messages' `when` demands, and the candidates that demand it."""
-
-    test: Test
-    mask: int
 
 
 class ActivePeriod(msgspec.Struct, frozen=True):
@@ -135,8 +129,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     placement_masks: Mapping[str, int]
     fallbacks: Mapping[str, tuple[int, ...]]
     active_periods: tuple[ActivePeriod, ...]
-    requirements: tuple[Requirement, ...]
-    tested_requirements: tuple[Requirement, ...]
+    requirements: Requirements
+    tested_requirements: Requirements
     consent_rules: tuple[ConsentRule, ...]
     contact_policy: ContactPolicy
     quiet: QuietPolicy

@@ -12,7 +12,7 @@ from decision.core import business_rules, calendar, caps
 from decision.core.budget_builder import coupon_pools, message_budgets, shared_budgets
 from decision.core.budgets import Budgets
 from decision.core.candidates import CandidateInfo
-from decision.core.conditions import compile_condition, conjuncts, fields_read
+from decision.core.conditions import Condition, compile_condition, conjuncts, fields_read
 from decision.core.contact_policy import ContactPolicy
 from decision.core.definition import Conditional, PolicyDefinition, Rule, Selector
 from decision.core.derived import Derivations
@@ -28,10 +28,10 @@ from decision.core.policy import (
     Exposure,
     Holdout,
     Policy,
-    Requirement,
     RuleEffect,
 )
 from decision.core.quiet_hours import QuietPolicy, obeyed
+from decision.core.requirements import Requirements
 from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
 
@@ -94,11 +94,10 @@ def compile_policy(
     fields = FieldTable((STATE_FIELD, *_named(definition), *exposing, *reads), own)
     parts = {repr(part): part for each in definition.messages for part in conjuncts(each.when)}
     required = masks_by(map(repr, conjuncts(message.when)) for message, _ in pairs)
-    requirements: tuple[list[Requirement], list[Requirement]] = ([], [])
+    demanded: tuple[list[tuple[Condition, int]], list[tuple[Condition, int]]] = ([], [])
     for key, mask in required.items():
         varies = any(each.mentioned(parts[key]) for each in dependents)
-        test = compile_condition(parts[key], fields.slot)
-        requirements[varies].append(Requirement(test, mask))
+        demanded[varies].append((parts[key], mask))
     return Policy(
         definition=definition,
         version=definition.version,
@@ -150,8 +149,8 @@ def compile_policy(
             for (start, end), mask in periods.items()
             if (start, end) != (None, None)
         ),
-        requirements=tuple(requirements[False]),
-        tested_requirements=tuple(requirements[True]),
+        requirements=Requirements(demanded[False], fields.slot),
+        tested_requirements=Requirements(demanded[True], fields.slot),
         consent_rules=tuple(
             ConsentRule(purposes[purpose], channel, mask)
             for (purpose, channel), mask in consents.items()

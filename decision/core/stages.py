@@ -17,7 +17,7 @@ from decision.core.contact_policy import Pause, Standing
 from decision.core.definition import Selector
 from decision.core.document import Document
 from decision.core.masks import indices
-from decision.core.policy import Holdout, Policy, Requirement
+from decision.core.policy import Holdout, Policy
 from decision.core.quiet_hours import silenced
 from decision.core.reasons import Reason
 from decision.core.texts import Texts
@@ -76,22 +76,11 @@ def _on_channels(policy: Policy, channels: Sequence[str]) -> int:
 
 
 def _not_eligible(case: Case, among: int) -> int:
-    return _failing(case.policy.requirements, case, among)
+    return case.policy.requirements.failing(case.values, among)
 
 
 def _not_eligible_by_variant(case: Case, among: int) -> int:
-    return _failing(case.policy.tested_requirements, case, among)
-
-
-def _failing(requirements: Sequence[Requirement], case: Case, among: int) -> int:
-    """The candidates of failed requirements; one that concerns none of `among` is not evaluated."""
-    failed = 0
-    values = case.values
-    for test, mask in requirements:
-        if mask & among and not test(values):
-            failed |= mask
-            among &= ~mask
-    return failed
+    return case.policy.tested_requirements.failing(case.values, among)
 
 
 def _no_consent(case: Case, among: int) -> int:

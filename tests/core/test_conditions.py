@@ -30,6 +30,7 @@ from decision.core.conditions import (
     holds,
 )
 from decision.core.definition import Rule
+from decision.core.requirements import Requirements
 from decision.core.values import MISSING, Value
 from decision.rulebook.durable_engine import DurableMatcher
 
@@ -299,12 +300,16 @@ def check(trees: list[Condition], situations: list[list[Value]]) -> None:
     order = strata_of(rules, slot_of)
     engine = DurableMatcher(rules, order, slot_of)
     plain = PlainMatcher(rules, order, slot_of)
+    demanded = Requirements([(tree, 1 << index) for index, tree in enumerate(trees)], slot_of)
     for values in situations:
         expected = [true(tree, values) for tree in trees]
         mask = sum(held << index for index, held in enumerate(expected))
         assert [compile_condition(tree, slot_of)(values) for tree in trees] == expected
         assert [not failures(tree, values, slot_of) for tree in trees] == expected
         assert plain.match(0, values) == mask
+        everyone = (1 << len(trees)) - 1
+        for among in (everyone, everyone // 3):  # all, and every second one
+            assert demanded.failing(values, among) & among == ~mask & among
         assert engine.match(0, values) == mask
         for tree in trees:
             for part in clauses(tree):
