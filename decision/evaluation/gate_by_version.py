@@ -136,7 +136,8 @@ def latency_figure(evidence: GateEvidence, bound: int) -> GateFigure:
     count = len(compile_policy(definition).candidates)
     figure = at_most(name, bound, found, "")
     engine = evidence.model.engine
-    what = Said("%(n)s candidates, %(engine)s", n=f"{count:,}", engine=engine)
+    by = Said("compiled") if engine == "compiled" else "LightGBM"
+    what = Said("%(n)s candidates, %(engine)s", n=f"{count:,}", engine=by)
     cure = "" if figure.passed else cures.of_latency(engine, evidence.model.note)
     return msgspec.structs.replace(figure, detail=cures.joined(what, figure.detail, cure))
 

@@ -47,3 +47,11 @@ def test_forms_for_one_and_many_follow_the_language() -> None:
     assert english.ngettext(one, many, 1) == "1 entry"
     assert english.ngettext(one, many, 1200) == "1,200 entries"
     assert chinese.ngettext(one, many, 1200) == "1,200 条记录"
+
+
+def test_a_thing_has_one_name_in_chinese() -> None:
+    """Placements are 投放位, as a last touch is 末次触点; a fallback is 兜底消息."""
+    texts = [form for _, _, forms in translated("zh") for form in forms]
+    assert [
+        one for one in texts if "备用消息" in one or "触点" in one.replace("末次触点", "")
+    ] == []

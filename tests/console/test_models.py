@@ -121,6 +121,8 @@ async def test_the_gate_says_why_it_refuses_and_is_overridden_by_a_reason_alone(
         part = await browser.get(path, **{"hx-request": "true"})
         assert "The gate refuses this version" in part.text and "too much" in part.text
         assert "<html" not in part.text
+        chinese = await browser.get(path, **{"hx-request": "true", "accept-language": "zh"})
+        assert "个候选，已编译" in chinese.text
         refused = await browser.post(f"{PATH}/promote", version=second, why="now")
         assert refused.status_code == 409 and "too much" in refused.text
         assert current_version(models) == models / first
