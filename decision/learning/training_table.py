@@ -16,7 +16,7 @@ import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -49,6 +49,10 @@ BATCH: Final = 32_768
 _READ_AHEAD: Final = 32 << 20
 """Bytes of features that are read before they are used, about: more saves no time, as the first
 touch of memory costs as much as is won."""
+_POPULATE_WRITE: Final = 23
+"""MADV_POPULATE_WRITE of Linux, which Python's `mmap` does not name."""
+_AT_ONCE: Final = 1 << 20
+"""Bytes of memory that are had at once: other threads that want any wait meanwhile."""
 MOST_IN_MEMORY: Final = 0.35
 """A matrix larger than this share of the machine's memory is kept in a file."""
 _NEEDED: Final = {
@@ -253,15 +257,17 @@ def _room(rows: int, columns: int, memory: int, scratch: Path) -> Matrix:
     """An empty matrix, column by column: in memory, or in a file that the system pages in and out.
 
     Its pages are small: the first touch of a huge one costs a virtual machine that gives free ones
-    back to its host four times as much. They are had at once, which costs a third less than one by
-    one.
+    back to its host four times as much. They are had many at once, which costs a third less than
+    one by one.
     """
     size = rows * columns * 8
     if not size:
         return np.empty((rows, columns), order="F")
     if size <= MOST_IN_MEMORY * memory:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-        private = mmap.mmap(-1, size, flags=flags)
+        private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(OSError):  # Linux before 5.14 has them one by one, as they are used
+            for start in range(0, size, _AT_ONCE):
+                private.madvise(_POPULATE_WRITE, start, min(_AT_ONCE, size - start))
         return np.frombuffer(private).reshape(columns, rows).T
     return np.memmap(scratch / "matrix", np.float64, "w+", shape=(rows, columns), order="F")
 
