@@ -84,11 +84,10 @@ def load(
     customer_id, type and at has an event in each row (event_id, message, value and property.NAME
     may be there as well; without event_id, rows that are alike are one event). So has a line of
     NDJSON with these keys. In any other table each column is an attribute, but for customer_id,
-    timezone, reachable ("push email"), alias.TYPE, and consent.PURPOSE.CHANNEL (granted or
-    denied). An empty cell is left
-    out. Ids and aliases are text, as they are written. In other columns of CSV, what JSON writes as
-    a number (with at most 15 digits) is a number, true and false are true and false, everything
-    else, and the columns named with --text, is text.
+    timezone, reachable and unreachable ("push email"), alias.TYPE, and consent.PURPOSE.CHANNEL
+    (granted or denied). An empty cell is left out. Ids and aliases are text, as they are written.
+    In other columns of CSV, what JSON writes as a number (with at most 15 digits) is a number, true
+    and false are true and false, everything else, and the columns named with --text, is text.
     """
     from decision.intake.rows import RowOptions, format_of
 

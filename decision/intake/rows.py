@@ -1,8 +1,9 @@
 """Customers read from a file, row by row: CSV, NDJSON, Parquet.
 
-In tables each column is an attribute, except for `customer_id`, `timezone`, `reachable` (channels
-between spaces or commas), `alias.<type>` and `consent.<purpose>.<channel>` (granted or denied;
-the channel may be `*`). Ids and aliases are text: in CSV letter by letter, in Parquet also whole
+In tables each column is an attribute, except for `customer_id`, `timezone`, `reachable` and
+`unreachable` (channels between spaces or commas), `alias.<type>` and
+`consent.<purpose>.<channel>` (granted or denied; the channel may be `*`); a column that is named
+almost so is refused. Ids and aliases are text: in CSV letter by letter, in Parquet also whole
 numbers that the column's type holds exactly. In CSV an empty cell is left out; another column's
 cell is a number where it is written as JSON writes numbers, with at most 15 digits (so `007` and
 card numbers stay text); `true` and `false` in any case are true and false; everything else is text.
@@ -27,6 +28,7 @@ from decision.core.errors import FileError, InputError
 from decision.decoding.explaining import explain, place_and_reason
 from decision.engine.loading import CustomerRow
 from decision.intake.cells import cell_value, exact_below, identifier, json_value, unfolded
+from decision.intake.column_names import check_attribute, check_meanings
 from decision.intake.event_rows import PROPERTY, are_events, event_of, texts_in
 from decision.intake.event_rows import TEXTS as _OF_EVENTS
 from decision.intake.lines import (
@@ -205,6 +207,7 @@ class _Columns:
                 f"(there {'are' if len(names) > 1 else 'is'} {', '.join(names[:12])})"
             )
         check_names(names, path)
+        check_meanings([name for name in names if name != options.id_column], path)
         self.names = names
         self.id_column = options.id_column
         self.identifiers = {
@@ -252,8 +255,8 @@ class _Columns:
             found["customer_id"] = self._identifier(name, value)
         elif name == "timezone":
             found["timezone"] = value
-        elif name == "reachable":
-            found["reachable"] = re.split(r"[\s,;|]+", value) if isinstance(value, str) else value
+        elif name in ("reachable", "unreachable"):
+            found[name] = re.split(r"[\s,;|]+", value) if isinstance(value, str) else value
         elif name.startswith("alias."):
             found["aliases"][name.removeprefix("alias.")] = self._identifier(name, value)
         elif name.startswith("consent."):
@@ -282,6 +285,8 @@ class _Columns:
         elif name in self.naming and isinstance(value, float | Decimal) and value % 1 == 0:
             found["attributes"][name] = int(self._identifier(name, value))
         else:
+            if self.kind == "customer":
+                check_attribute(name, value)
             found["attributes"][name] = json_value(name, value)
 
     def _event(self, event: Any) -> Any:
@@ -294,7 +299,7 @@ class _Columns:
         return identifier(name, value, self.exact.get(name, 2**53))
 
 
-_TEXTS = ("timezone", "reachable")
+_TEXTS = ("timezone", "reachable", "unreachable")
 
 
 def _csv(path: str, options: RowOptions) -> Iterator[Read]:
