@@ -303,9 +303,12 @@ def as_of_now(document: Document, said: Statement) -> Statement:
         if (purpose, channel) == (said.purpose, said.channel):
             at = max(at, known.at)
         elif not known.granted and said.granted and _covers(purpose, channel, said):
-            at = max(at, known.at + (0 if known.source == said.source else SECOND))
+            leaves_out = known.source == said.source and not known.spared
+            at = max(at, known.at + (0 if leaves_out else SECOND))
         elif known.granted and not said.granted and _covers(*said[:2], (purpose, channel)):
-            at = max(at, known.at, known.spared + SECOND if known.spared else 0)
+            # By its time alone, such a grant would be what the denial of its source leaves out.
+            left_out = known.spared or (known.at if known.source == said.source else 0)
+            at = max(at, known.at, left_out + SECOND if left_out else 0)
     return said._replace(at=at)
 
 

@@ -104,15 +104,31 @@ def test_a_merge_is_the_same_in_any_order_of_what_was_said_before(
 def test_what_is_said_now_holds_whatever_time_others_gave_in_this_second(
     said: list[Statement],
 ) -> None:
-    for cell, granted in itertools.product(itertools.product(PURPOSES, CHANNELS), (True, False)):
+    cells = itertools.product(PURPOSES, CHANNELS)
+    for cell, granted, source in itertools.product(cells, (True, False), ("desk", "app")):
         document = after(said)
-        one = Statement(*cell, granted, 5 * SECOND + 1, "desk")
+        one = Statement(*cell, granted, 5 * SECOND + 1, source)
         consent.state(document, consent.as_of_now(document, one))
         if granted:
-            assert stated(document.consents, *cell) in (True, granted) or ANY in cell
+            assert stated(document.consents, *cell) is True or ANY in cell
         for purpose, channel in itertools.product(PURPOSES[:2], CHANNELS[:2]):
             if covers(one, (purpose, channel)) and not granted:
                 assert stated(document.consents, purpose, channel) is False
+
+
+def test_who_denies_everything_within_the_second_of_a_grant_is_heard() -> None:
+    """Also where both came by the same way, as all calls of the API do; so is a grant after that."""
+    document = Document(customer_id="c-1")
+
+    def say(purpose: str, channel: str, granted: bool, source: str = "api") -> bool | None:
+        now = Statement(purpose, channel, granted, SECOND + len(document.consent_trail), source)
+        consent.state(document, consent.as_of_now(document, now))
+        return stated(document.consents, "marketing", "email")
+
+    assert say("marketing", "email", True) is True
+    assert say(ANY, ANY, False) is False
+    assert say(ANY, ANY, False, "form-7") is False
+    assert say("marketing", "email", True) is True
 
 
 def test_one_source_says_in_one_second_what_its_denial_leaves_out() -> None:
