@@ -215,10 +215,10 @@ class ContactPolicy:
             for cap in self.caps
         ]
         counts: dict[int, int] = {}
-        kinds = document.kinds
+        kinds, remembered = document.kinds, self._kind_groups
         for kind, times in _counted_by_kind(document.contacts, now).items():
-            newest = times[-1]
-            for group in self._groups_of_kind(kinds[kind]):
+            newest, what = times[-1], kinds[kind]
+            for group in remembered.get(what) or self._groups_of_kind(what):
                 start = starts[group.cap]
                 if newest > start:
                     number = group.number

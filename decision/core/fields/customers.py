@@ -19,8 +19,8 @@ def customer_field(name: str, rest: str) -> Field:
     if "." in rest:
         return Field(name, lambda s: at_path(s.document.attributes, rest))
 
-    def read(situation: Situation) -> Value:  # as `at_path`: most fields are read here
+    def read(situation: Situation) -> Value:  # as `at_path`
         found: Value = situation.document.attributes.get(rest)
         return MISSING if found is None else found
 
-    return Field(name, read)
+    return Field(name, read, attribute=rest)

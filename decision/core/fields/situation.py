@@ -46,7 +46,7 @@ FieldKind = Literal["number", "text", "boolean", "time", "any"]
 class Field(msgspec.Struct, frozen=True):
     """A field: its name, how it is read, the kind of its values where it is not missing, and what
     it needs kept: an event measure, the latest time of a type `beside`, or contacts for a time in
-    microseconds.
+    microseconds. `attribute` is the customer's attribute that it is, where it is just that.
 
     A time is a text: UTC, always with six decimals, so that the order of texts is that of times.
     """
@@ -58,6 +58,7 @@ class Field(msgspec.Struct, frozen=True):
     beside: str | None = None
     measure: Measure = Measure()
     experiment: str | None = None
+    attribute: str | None = None
     channel: str | None = None
     contacts_window: int = 0
     score: str | None = None

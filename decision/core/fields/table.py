@@ -26,7 +26,7 @@ from decision.core.fields.requests import (
 from decision.core.fields.scores import score_field
 from decision.core.fields.situation import Field, Read, Situation, UnknownField
 from decision.core.fields.times import time_field
-from decision.core.values import Value
+from decision.core.values import MISSING, Value
 
 _FAMILIES: Final[dict[str, Callable[[str, str], Field]]] = {
     "customer": customer_field,
@@ -81,16 +81,24 @@ class FieldTable:
         UnknownField: one of the names cannot be a field's.
     """
 
-    __slots__ = ("_own", "_reads", "_slots", "fields")
+    __slots__ = ("_attributes", "_others", "_own", "_slots", "fields")
 
     def __init__(self, names: Iterable[str] = (), own: Own = lambda field: None) -> None:
         self._own: Final = own
         self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
         self.fields: Final = tuple(
-            msgspec.structs.replace(field, read=own(field) or field.read)
+            msgspec.structs.replace(field, read=found, attribute=None)
+            if (found := own(field))
+            else field
             for field in map(parse_field, self._slots)
         )
-        self._reads: Final = tuple(field.read for field in self.fields)
+        numbered = tuple(enumerate(self.fields))
+        self._attributes: Final = tuple(
+            (slot, field.attribute) for slot, field in numbered if field.attribute is not None
+        )
+        self._others: Final = tuple(
+            (slot, field.read) for slot, field in numbered if field.attribute is None
+        )
 
     def including(self, names: Iterable[str]) -> FieldTable:
         """The table with more fields, whose slots follow those that are there."""
@@ -103,7 +111,7 @@ class FieldTable:
     def reader(self, name: str) -> Read | None:
         """How a field is read; None where the table does not have it."""
         slot = self._slots.get(name)
-        return None if slot is None else self._reads[slot]
+        return None if slot is None else self.fields[slot].read
 
     def names(self) -> list[str]:
         """The fields' names in slot order."""
@@ -111,7 +119,14 @@ class FieldTable:
 
     def read(self, situation: Situation) -> list[Value]:
         """The values of all slots."""
-        return [read(situation) for read in self._reads]
+        values: list[Value] = [MISSING] * len(self.fields)
+        known = situation.document.attributes
+        for slot, name in self._attributes:  # most are these, and need no call of their own
+            if (found := known.get(name)) is not None:
+                values[slot] = found
+        for slot, read in self._others:
+            values[slot] = read(situation)
+        return values
 
     def measures(self) -> dict[str, Measure]:
         """What must be kept of each event type so that every slot can be read."""
