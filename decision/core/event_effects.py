@@ -182,8 +182,12 @@ def check(
         told = properties.get(name, False)
         if not isinstance(told, bool):
             raise InputError(f"{path}.{name}", f"must be true or false, not {_shown(told)}")
-    if event_type == "message.bounced" and properties.get("permanent") and not contact:
-        _need_channel(path, properties.get("channel"))
+    if event_type == "message.bounced":
+        for name in properties:
+            if name != "permanent" and name.strip().casefold() == "permanent":
+                raise InputError(f"{path}.{name}", 'has no effect; did you mean "permanent"?')
+        if properties.get("permanent") and not contact:
+            _need_channel(path, properties.get("channel"))
 
 
 def _check_type(event_type: str, path: str) -> None:

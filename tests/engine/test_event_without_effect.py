@@ -43,6 +43,13 @@ WRONG = [
     (" ", {}, "type", "say what happened"),
     ("purchase", {"items": {"sku": 1}}, "properties.items", "must be a list"),
     ("purchase", {"items": '[{"sku": 1}]'}, "properties.items", "must be a list"),
+    (
+        "message.bounced",
+        {"Permanent": True, "channel": "email"},
+        "properties.Permanent",
+        '"permanent"',
+    ),
+    ("message.bounced", {"permanent ": True}, "properties.permanent ", '"permanent"'),
     ("coupon.redeemed", {}, "properties.code", "is missing"),
     ("coupon.redeemed", {"code": 7}, "properties.code", "must be text"),
 ]
