@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -115,11 +115,12 @@ async def resolve(
 
     Answers and event ids that were kept under merged ids, or the ids `also_under`, are found too.
     """
-    asked: dict[str, Any] = {"request_id": request_id, "event_ids": event_ids, "timeout": timeout}
     known: frozenset[str] = frozenset()
     seen: set[str] = set()
     for _ in range(merging.LONGEST_CHAIN):
-        found = await _read_twice(runtime.store, customer_id, budgets=budgets, **asked)
+        found = await _read_twice(
+            runtime.store, customer_id, request_id, budgets, event_ids, timeout
+        )
         seen.add(customer_id)
         known |= found.known_events
         if found.document.moved_to is None or found.answer is not None:
@@ -132,7 +133,7 @@ async def resolve(
         for earlier in (*found.document.merged, *also_under):
             if earlier not in seen:
                 seen.add(earlier)
-                kept = await _read_twice(runtime.store, earlier, **asked)
+                kept = await _read_twice(runtime.store, earlier, request_id, (), event_ids, timeout)
                 known |= kept.known_events
                 if found.answer is None and kept.answer is not None:
                     found.answer, found.answer_under = kept.answer, earlier
@@ -140,12 +141,31 @@ async def resolve(
     return found
 
 
-async def _read_twice(store: DocumentStore, customer_id: str, **what: Any) -> ReadResult:
+async def _read_twice(
+    store: DocumentStore,
+    customer_id: str,
+    request_id: str | None,
+    budgets: tuple[str, ...],
+    event_ids: tuple[str, ...],
+    timeout: float | None,
+) -> ReadResult:
     """One read, and another where the store did not answer: reading changes nothing."""
     try:
-        return await store.read(customer_id, **what)
+        return await store.read(
+            customer_id,
+            request_id=request_id,
+            budgets=budgets,
+            event_ids=event_ids,
+            timeout=timeout,
+        )
     except StoreUnavailable:
-        return await store.read(customer_id, **what)
+        return await store.read(
+            customer_id,
+            request_id=request_id,
+            budgets=budgets,
+            event_ids=event_ids,
+            timeout=timeout,
+        )
 
 
 Update = TypeVar("Update", bound=CustomerUpdate)

@@ -57,7 +57,7 @@ class Activity:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self._minutes: dict[int, Counter[_Key]] = {}
+        self._minutes: dict[int, defaultdict[_Key, int]] = {}
         self._waiting: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def decided(self, decision: Decision, verdict: Verdict | None) -> None:
@@ -105,11 +105,11 @@ class Activity:
             await store.add_counts(name, self._waiting[name], most, lasts // MILLISECOND)
             del self._waiting[name]
 
-    def _now(self) -> Counter[_Key]:
+    def _now(self) -> defaultdict[_Key, int]:
         minute = self._clock() // MINUTE
         own = self._minutes.get(minute)
         if own is None:
-            own = self._minutes[minute] = Counter()
+            own = self._minutes[minute] = defaultdict(int)
         return own
 
 

@@ -7,7 +7,7 @@ decision has about fifteen of them: one by one they would cost as much as readin
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -88,9 +88,10 @@ class DecisionMetrics:
         for missing in DEGRADED:
             self._degraded.labels(missing)
         self.steps = {step: _Step(self._seconds.labels(step)) for step in STEPS}
-        self._outcomes: Tally[tuple[str, str]] = Tally()
-        self._reasons: Tally[Reason] = Tally()
-        self._missing: Tally[str] = Tally()
+        # No `Counter`, whose `+=` takes twice as long.
+        self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._reasons: defaultdict[Reason, int] = defaultdict(int)
+        self._missing: defaultdict[str, int] = defaultdict(int)
 
     def count(
         self,

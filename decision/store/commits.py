@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from hashlib import blake2b
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from decision.core.ports import Commit
-from decision.store.codec import LETTERS, SECTIONS, join
+from decision.store.codec import LETTERS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import encode_section
@@ -18,7 +20,7 @@ _HEAD: Final = Struct("<d8s3II3BBBIB")
 """What every commit says to `commit.lua`, which describes it."""
 
 
-class EncodedCommit(NamedTuple):
+class EncodedCommit(msgspec.Struct, frozen=True):
     """`expect` and `write` are letters of `pce`; `sections` are empty where not written.
 
     `first_version` is that of a document which this commit creates: random, so that a customer
@@ -45,13 +47,28 @@ class EncodedCommit(NamedTuple):
         """
         commit, digests = self.commit, self.event_digests
         keeps = bool(commit.request_id)
-        uses = [(one in self.expect) + 2 * (one in self.write) for one in LETTERS]
-        head = (until, self.digest, *self.versions, self.first_version, *uses)
-        tail = (sent, keeps, len(digests), commit.units is not None)
-        arguments: list[str | bytes | int] = [_HEAD.pack(*head, *tail)]
-        for use, section in zip(uses, self.sections, strict=True):
-            if use > 1:
-                arguments.append(section)
+        expect, write = self.expect, self.write
+        head = _HEAD.pack(
+            until,
+            self.digest,
+            *self.versions,
+            self.first_version,
+            ("p" in expect) + 2 * ("p" in write),
+            ("c" in expect) + 2 * ("c" in write),
+            ("e" in expect) + 2 * ("e" in write),
+            sent,
+            keeps,
+            len(digests),
+            commit.units is not None,
+        )
+        arguments: list[str | bytes | int] = [head]
+        profile, contacts, events = self.sections
+        if "p" in write:
+            arguments.append(profile)
+        if "c" in write:
+            arguments.append(contacts)
+        if "e" in write:
+            arguments.append(events)
         if commit.request_id:
             arguments += (commit.request_id, self.answer, self.answer_lasts)
         if digests:
@@ -74,18 +91,18 @@ class EncodedCommit(NamedTuple):
 
 def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     """Encodes a commit; names without a number are then in `register.names.take_wanted()`."""
-    profile, contacts, events = (
-        encode_section(commit.document, section, register) if section in commit.write else b""
-        for section in SECTIONS
-    )
-    version = commit.version
+    document, version, write = commit.document, commit.version, commit.write
     return EncodedCommit(
         commit=commit,
         digest=commit_digest(commit.id),
         expect="".join([section[0] for section in commit.expect]),
         versions=(version.profile, version.contacts, version.events),
-        write="".join([section[0] for section in commit.write]),
-        sections=(profile, contacts, events),
+        write="".join([section[0] for section in write]),
+        sections=(
+            encode_section(document, "profile", register) if "profile" in write else b"",
+            encode_section(document, "contacts", register) if "contacts" in write else b"",
+            encode_section(document, "events", register) if "events" in write else b"",
+        ),
         first_version=random.getrandbits(32) or 1,
         answer=commit.answer or b"",
         answer_lasts=_milliseconds(commit.answer_lasts),

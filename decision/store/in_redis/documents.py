@@ -139,10 +139,10 @@ class RedisDocuments(
         deadline, tries = now() + timeout, _TRIES
         while True:
             by: list[tuple[SharedConnection, str]] = []
-            send = partial(self._send, commit, deadline, now, by)
             if commit.units is None:
-                reply = await send()
+                reply = await self._send(commit, deadline, now, by)
             else:
+                send = partial(self._send, commit, deadline, now, by)
                 token = commit.units.token or commit.id
                 reply = await self._taking(token, commit.units, send, lambda: deadline - now())
             if isinstance(reply, Written):
