@@ -70,6 +70,14 @@ def redis_cpu_seconds(url: str) -> float:
         return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
+def never_rewrite(url: str) -> None:
+    """From now on a Redis does not rewrite its append-only file, however long that becomes."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        client.config_set("auto-aof-rewrite-percentage", 0)
+
+
 def free_port() -> int:
     """A port that nothing listens on."""
     with socket.socket() as found:

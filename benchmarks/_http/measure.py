@@ -105,15 +105,18 @@ def survivors(site: Site) -> int:
 def grid(
     home: Path, url: str, models: Path, cases: Sequence[Case], effort: Effort
 ) -> dict[str, Row]:
-    """Case → the CPU of a decision, all with the same model; cases take turns."""
-    customers = min(1_000, effort.customers)
+    """Case → the CPU of a decision, all with the same model; cases take turns.
+
+    Loads are short: who is asked for too often has no candidate left that is scored.
+    """
+    customers, seconds = min(10_000, effort.customers), min(2.0, effort.seconds)
     apart = home / "grid"  # the standard is one of the cases, and has a site already
     sites = {case: standard(apart, url, customers, case, models) for case in cases}
     turns: dict[Case, list[Row]] = {case: [] for case in cases}
     for _ in range(effort.turns):
         for case, site in sites.items():
             with served(site) as (port, pid):
-                used = busy(port, [pid], site, effort.seconds)
+                used = busy(port, [pid], site, seconds)
                 row = {"rate": used.load.rate, "cpu_us": used.cpu, "redis_us": used.redis}
                 turns[case].append({**row, "scored": scored_for(port, site.customers[0])})
     return {case.name: {**case._asdict(), **medians(rows)} for case, rows in turns.items()}
