@@ -40,6 +40,9 @@ OPTING_OUT: Final = (*DENYING, "message.bounced")
 CONFIRMING: Final = (*SENT, *SEEN)
 SETTLING: Final = (*CONFIRMING, *RELEASING)
 CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
+_BOOLEANS: Final = ("permanent", MACHINE)
+_WITH_EFFECT: Final = ("channel", "purpose", *_BOOLEANS)
+"""Properties of these events that say what becomes of them."""
 """Every type of event about a contact; the tuples above are what each one does to it."""
 
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
@@ -178,16 +181,16 @@ def check(
             raise InputError(f"{path}.{kind}", f"must be the name of a {kind}, not {_shown(named)}")
         if named not in names:
             raise unknown(f"{path}.{kind}", kind, named, names)
-    for name in ("permanent", MACHINE):
+    for name in _BOOLEANS:
         told = properties.get(name, False)
         if not isinstance(told, bool):
             raise InputError(f"{path}.{name}", f"must be true or false, not {_shown(told)}")
-    if event_type == "message.bounced":
-        for name in properties:
-            if name != "permanent" and name.strip().casefold() == "permanent":
-                raise InputError(f"{path}.{name}", 'has no effect; did you mean "permanent"?')
-        if properties.get("permanent") and not contact:
-            _need_channel(path, properties.get("channel"))
+    for name in properties:
+        meant_by = name.strip().casefold()
+        if meant_by in _WITH_EFFECT and meant_by not in properties:
+            raise InputError(f"{path}.{name}", f'has no effect; did you mean "{meant_by}"?')
+    if event_type == "message.bounced" and properties.get("permanent") and not contact:
+        _need_channel(path, properties.get("channel"))
 
 
 def _check_type(event_type: str, path: str) -> None:

@@ -150,22 +150,20 @@ async def _read_twice(
     timeout: float | None,
 ) -> ReadResult:
     """One read, and another where the store did not answer: reading changes nothing."""
-    try:
-        return await store.read(
-            customer_id,
-            request_id=request_id,
-            budgets=budgets,
-            event_ids=event_ids,
-            timeout=timeout,
-        )
-    except StoreUnavailable:
-        return await store.read(
-            customer_id,
-            request_id=request_id,
-            budgets=budgets,
-            event_ids=event_ids,
-            timeout=timeout,
-        )
+    again = True
+    while True:
+        try:
+            return await store.read(
+                customer_id,
+                request_id=request_id,
+                budgets=budgets,
+                event_ids=event_ids,
+                timeout=timeout,
+            )
+        except StoreUnavailable:
+            if not again:
+                raise
+            again = False
 
 
 Update = TypeVar("Update", bound=CustomerUpdate)

@@ -50,6 +50,9 @@ WRONG = [
         '"permanent"',
     ),
     ("message.bounced", {"permanent ": True}, "properties.permanent ", '"permanent"'),
+    ("message.clicked", {"Machine": True}, "properties.Machine", '"machine"'),
+    ("message.unsubscribed", {"Purpose": "news"}, "properties.Purpose", '"purpose"'),
+    ("message.complained", {"CHANNEL": "email"}, "properties.CHANNEL", '"channel"'),
     ("coupon.redeemed", {}, "properties.code", "is missing"),
     ("coupon.redeemed", {"code": 7}, "properties.code", "must be text"),
 ]

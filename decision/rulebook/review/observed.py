@@ -35,11 +35,11 @@ from decision.rulebook.review.observed_types import (
     of_type,
 )
 from decision.rulebook.review.observed_values import (
+    no_date,
     no_limit,
     unread_by_condition,
     unread_by_derived,
     unread_by_filter,
-    unread_by_journey,
 )
 from decision.rulebook.source_map import SourceMap
 from decision.rulebook.template_filters import filtered_fields
@@ -134,7 +134,7 @@ def _findings(
         if found := _of_added(kind, added, known):
             yield places.value(section, name, *path), (section, name), found
     for section, name, path, field, result in dates_named(definition):
-        if field not in given and (found := unread_by_journey(field, result, known)):
+        if field not in given and (found := no_date(field, result, known)):
             yield places.value(section, name, *path), (section, name), found
     events: list[tuple[str, str, tuple[str | int, ...], str]] = [
         *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),

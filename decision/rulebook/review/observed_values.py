@@ -119,12 +119,12 @@ def unread_by_condition(condition: Condition, known: ObservedFields) -> dict[str
 def _unread(clause: Clause, field: str, known: ObservedFields) -> Finding | None:
     """What is no version or no date among the values of one field of a clause."""
     if measured := measured_date(field):
-        found = _no_date(f"customer.{measured[0]}", f"{field} has no value", known)
+        found = no_date(f"customer.{measured[0]}", f"{field} has no value", known)
         return found and found._replace(name=field)
     if clause.op in VERSION_OPERATORS:
         return _no_version(clause, field, known)
     if clause.op in _ORDERED and _is_day(clause.value):
-        return _no_date(field, f"{clause.op} compares letters", known)
+        return no_date(field, f"{clause.op} compares letters", known)
     return None
 
 
@@ -132,12 +132,8 @@ def _is_day(value: Any) -> bool:
     return isinstance(value, str) and local_date(value, UTC) is not None
 
 
-def unread_by_journey(field: str, result: str, known: ObservedFields) -> Finding | None:
-    """What is no date among the values of a field by which a journey starts or waits."""
-    return _no_date(field, result, known)
-
-
-def _no_date(name: str, result: str, known: ObservedFields) -> Finding | None:
+def no_date(name: str, result: str, known: ObservedFields) -> Finding | None:
+    """What is no date among the values of a field that is read as one."""
     unread = _of(paths_of(name, known), "date", known)
     if unread is None:
         return None
