@@ -40,10 +40,10 @@ OPTING_OUT: Final = (*DENYING, "message.bounced")
 CONFIRMING: Final = (*SENT, *SEEN)
 SETTLING: Final = (*CONFIRMING, *RELEASING)
 CONTACT_EVENTS: Final = (*SETTLING, *DENYING)
-_BOOLEANS: Final = ("permanent", MACHINE)
-_WITH_EFFECT: Final = ("channel", "purpose", *_BOOLEANS)
-"""Properties of these events that say what becomes of them."""
 """Every type of event about a contact; the tuples above are what each one does to it."""
+_BOOLEANS: Final = ("permanent", MACHINE)
+_WITH_EFFECT: Final = ("channel", "purpose", "contact", *_BOOLEANS)
+"""Properties of these events that say what becomes of them."""
 
 _SETTLED: Final = (ContactState.CONFIRMED, ContactState.RELEASED)
 _COUNTING: Final = (ContactState.CONFIRMED, ContactState.RESERVED_THEN_COUNT)

@@ -7,6 +7,7 @@ A ULID is 48 bits of milliseconds and 80 bits of randomness in Crockford's base 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 from zlib import crc32
 
 PARTITIONS = 256
@@ -60,6 +61,14 @@ def parse_decision_id(text: str) -> tuple[int, int, int]:
             raise ValueError(f"{text[:40]!r} is not a decision id: {letter!r} is not in base 32")
         number = number << 5 | _VALUES[letter]
     return number >> 80, number >> 72 & 0xFF, number & (1 << 72) - 1
+
+
+def is_decision_id(text: Any) -> bool:
+    """Whether something has the form of a decision's id."""
+    try:
+        return isinstance(text, str) and bool(parse_decision_id(text))
+    except ValueError:
+        return False
 
 
 def partition_in(text: str) -> int:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from decision.core import contacts_elsewhere, event_effects
+from decision.core import contacts_elsewhere, event_effects, event_references
 from decision.core.clock import MILLISECOND, to_micros
 from decision.core.coupons import in_no_pool
 from decision.core.delivery import SettledDelivery
@@ -191,6 +191,7 @@ class Events:
         named = told or contacts_elsewhere.refers(event.properties)
         event_effects.check(event.type, event.properties, policy, contact=named)
         if not told:
+            event_references.check_place(event.type, event.properties)
             contacts_elsewhere.kind_told(event.type, event.message, event.properties, policy)
         check_redeemed(self.runtime, event.type, event.properties)
         if event.at is not None:
@@ -338,7 +339,8 @@ class Events:
         It is logged, but it does not bring an erased customer back.
 
         Raises:
-            InputError: the decision that it is about was never made for this customer.
+            InputError: the decision that it is about was never made for this customer, or did not
+                give its message.
         """
         decision_id = occurrence.decision_id
         if decision_id is None:
@@ -349,7 +351,11 @@ class Events:
                 "decision_id",
                 f"{decision_id} is not a decision for customer {document.customer_id[:60]!r}",
             )
-        if document.exists and contacts_of(document, decision_id):
+        contacts = contacts_of(document, decision_id) if document.exists else []
+        if contacts:
+            if contacts[0].at > self.runtime.clock() - self.runtime.settings.contacts_kept:
+                names = [document.kinds[contact.kind].message for contact in contacts]
+                event_references.check_message(occurrence, names)
             return False
         age = time.time_ns() // 1_000_000 - made
         recent = age * MILLISECOND < self.runtime.settings.records_kept

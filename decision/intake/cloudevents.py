@@ -79,6 +79,9 @@ def event_of(raw: bytes) -> Event:
             raise InputError(name, "is missing, or no text")
     if given["specversion"] != "1.0":
         raise InputError("specversion", f'is "{given["specversion"][:20]}", must be "1.0"')
+    for name in given:
+        if name != "decisionid" and name.replace("_", "").lower() == "decisionid":
+            raise InputError(name, 'is no name of an attribute; did you mean "decisionid"?')
     if "data_base64" in given:
         raise InputError("data_base64", "is not read; send data as a JSON object")
     who = "customerid" if given.get("customerid") is not None else "subject"

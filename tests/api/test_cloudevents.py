@@ -70,6 +70,8 @@ async def test_an_extension_names_the_customer_before_the_subject(api: Api) -> N
         ({"data": "text"}, "data"),
         ({"data_base64": "e30="}, "data_base64"),
         ({"decisionid": "x"}, "decision_id"),
+        ({"decision_id": "x"}, "decision_id"),
+        ({"decisionId": "x"}, "decisionId"),
     ],
 )
 async def test_what_cannot_be_used_is_rejected_by_its_name_there(

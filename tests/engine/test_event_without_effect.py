@@ -53,6 +53,7 @@ WRONG = [
     ("message.clicked", {"Machine": True}, "properties.Machine", '"machine"'),
     ("message.unsubscribed", {"Purpose": "news"}, "properties.Purpose", '"purpose"'),
     ("message.complained", {"CHANNEL": "email"}, "properties.CHANNEL", '"channel"'),
+    ("message.failed", {"Contact": "s-1", "channel": "email"}, "properties.Contact", '"contact"'),
     ("coupon.redeemed", {}, "properties.code", "is missing"),
     ("coupon.redeemed", {"code": 7}, "properties.code", "must be text"),
 ]
@@ -162,6 +163,55 @@ async def test_a_notice_names_the_type_that_was_probably_meant_and_who_counts_fo
     assert said[0] == 'type: no rule reads "Cart_Add"; did you mean "cart_add"?'
     assert said[5].startswith("properties.inviters: invitation (rules/rules.yaml:")
     assert said[5].endswith('it is ["anna"], so nobody')
+
+
+@pytest.mark.parametrize("name", ["decision_id", "decisionId", "Decision-ID"])
+async def test_a_decision_is_named_beside_the_properties_and_an_opt_out_is_obeyed_anyway(
+    make_engine: Make, name: str
+) -> None:
+    engine = await make_engine(POLICY)
+    await engine.customers.set_consents("c-1", {"marketing": {"*": "granted"}})
+    given = await engine.decide(DecisionRequest(placement="outbound", customer_id="c-1"))
+    told = [
+        Event(type=kind, customer_id="c-1", properties={name: value})
+        for kind, value in (
+            ("message.failed", given.decision_id),
+            ("message.shown", given.decision_id),
+            ("message.clicked", "77 of another tool"),
+            ("purchase", given.decision_id),
+            ("message.unsubscribed", given.decision_id),
+        )
+    ]
+    answer = await engine.events.record(told)
+    assert [row.index for row in answer.rejected] == [0, 1]
+    assert all(row.detail.startswith(f"properties.{name}: ") for row in answer.rejected)
+    assert all("as decision_id" in row.detail for row in answer.rejected)
+    document = (await engine.runtime.store.read("c-1")).document
+    assert not document.consents["marketing"]["*"].granted
+
+
+async def test_what_is_said_of_a_message_that_the_decision_did_not_give_is_refused(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(POLICY)
+    await engine.customers.set_consents("c-1", {"marketing": {"*": "granted"}})
+    given = await engine.decide(DecisionRequest(placement="outbound", customer_id="c-1"))
+    told = [
+        Event(type=kind, customer_id="c-1", decision_id=given.decision_id, message=message)
+        for kind, message in (
+            ("message.failed", "Offer"),
+            ("message.clicked", "news"),
+            ("message.unsubscribed", "Offer"),
+            ("message.failed", "offer"),
+        )
+    ]
+    answer = await engine.events.record(told)
+    assert [row.index for row in answer.rejected] == [0, 1]
+    assert answer.rejected[0].detail == (
+        f'message: decision {given.decision_id} gave offer, and not Offer; did you mean "offer"?'
+    )
+    [contact] = (await engine.customers.get("c-1")).contacts
+    assert contact.state == "released"
 
 
 async def test_only_an_event_with_an_id_is_counted_and_already_in_the_decision_that_brings_it(
