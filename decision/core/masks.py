@@ -69,8 +69,8 @@ def indices(mask: int) -> list[int]:
 
 def positions(mask: int) -> Indices:
     """`indices` as an array, to pick rows by."""
-    octets = np.frombuffer(mask_bytes(mask), dtype=np.uint8)
-    return np.unpackbits(octets, bitorder="little").nonzero()[0]
+    octets = np.frombuffer(mask_bytes(mask), np.uint8)
+    return np.unpackbits(octets, None, None, "little").nonzero()[0]  # by place: it is faster
 
 
 def mask_of_array(indices: Indices) -> int:

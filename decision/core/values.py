@@ -6,6 +6,7 @@ different types never compare equal or ordered: `"5"` is not `5`, and `true` is 
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ it uses one.
 
 
 class _Missing:
-    """The value of a field that was not provided; equal to nothing but itself."""
+    """The value of a field that was not provided; equal to nothing but itself, as a float NaN."""
 
     __slots__ = ()
 
@@ -28,6 +29,9 @@ class _Missing:
 
     def __bool__(self) -> bool:
         return False
+
+    def __float__(self) -> float:
+        return math.nan
 
 
 MISSING: Final = _Missing()
