@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -144,7 +144,7 @@ class Document(msgspec.Struct, kw_only=True):
     contacts: list[Contact] = []
     earlier: dict[int, int] = {}
     signals: list[Signal] = []
-    events: dict[str, EventHistory] = {}
+    events: MutableMapping[str, EventHistory] = {}
     scores: dict[str, KeptScore] = {}
     merged: list[str] = []
     moved_to: str | None = None

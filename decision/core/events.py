@@ -203,6 +203,14 @@ def number_of(value: Any) -> float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
+def window_start(window: int, now: int) -> int:
+    """The second that is before a window which ends `now`: buckets after it are in the window."""
+    oldest = now // SECOND - window // SECOND
+    if window > EXACT_WINDOW:
+        oldest = oldest // _HOUR_SECONDS * _HOUR_SECONDS - 1
+    return oldest
+
+
 def count_within(history: EventHistory | None, window: int, now: int) -> int:
     """How many events in (now − window, now]; 0 where there is no history."""
     if history is None:
@@ -218,10 +226,7 @@ def sum_within(history: EventHistory | None, name: str, window: int, now: int) -
 
 
 def _sum_column(history: EventHistory, column: int, window: int, now: int) -> float:
-    latest = now // SECOND
-    oldest = latest - window // SECOND
-    if window > EXACT_WINDOW:
-        oldest = oldest // _HOUR_SECONDS * _HOUR_SECONDS - 1
+    oldest, latest = window_start(window, now), now // SECOND
     found: float = 0
     for bucket in reversed(history.buckets):
         if bucket[0] <= oldest:

@@ -45,6 +45,7 @@ def events_field(name: str, rest: str) -> Field:
             "number",
             kind,
             measure=Measure(window=window),
+            counted=window,
         )
     if found := _ACTIVE.fullmatch(measure):
         days = int(found[1])

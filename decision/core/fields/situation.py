@@ -46,7 +46,8 @@ FieldKind = Literal["number", "text", "boolean", "time", "any"]
 class Field(msgspec.Struct, frozen=True):
     """A field: its name, how it is read, the kind of its values where it is not missing, and what
     it needs kept: an event measure, the latest time of a type `beside`, or contacts for a time in
-    microseconds. `attribute` is the customer's attribute that it is, where it is just that.
+    microseconds. `attribute` is the customer's attribute that it is, where it is just that, and
+    `counted` the window, in microseconds, in which it only counts the events of its type.
 
     A time is a text: UTC, always with six decimals, so that the order of texts is that of times.
     """
@@ -59,6 +60,7 @@ class Field(msgspec.Struct, frozen=True):
     measure: Measure = Measure()
     experiment: str | None = None
     attribute: str | None = None
+    counted: int = 0
     channel: str | None = None
     contacts_window: int = 0
     score: str | None = None

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from decision.core.event_columns import count
 from decision.core.events import Measure
 from decision.core.fields.contacts import contacts_field
 from decision.core.fields.customers import customer_field
@@ -81,13 +82,22 @@ class FieldTable:
         UnknownField: one of the names cannot be a field's.
     """
 
-    __slots__ = ("_attributes", "_others", "_own", "_slots", "fields")
+    __slots__ = (
+        "_attributes",
+        "_blank",
+        "_counted",
+        "_others",
+        "_own",
+        "_slots",
+        "_windows",
+        "fields",
+    )
 
     def __init__(self, names: Iterable[str] = (), own: Own = lambda field: None) -> None:
         self._own: Final = own
         self._slots: Final = {name: slot for slot, name in enumerate(dict.fromkeys(names))}
         self.fields: Final = tuple(
-            msgspec.structs.replace(field, read=found, attribute=None)
+            msgspec.structs.replace(field, read=found, attribute=None, counted=0)
             if (found := own(field))
             else field
             for field in map(parse_field, self._slots)
@@ -96,9 +106,20 @@ class FieldTable:
         self._attributes: Final = tuple(
             (slot, field.attribute) for slot, field in numbered if field.attribute is not None
         )
-        self._others: Final = tuple(
-            (slot, field.read) for slot, field in numbered if field.attribute is None
+        self._windows: Final = tuple(
+            dict.fromkeys(one.counted for one in self.fields if one.counted)
         )
+        self._counted: Final[dict[str, list[tuple[int, int]]]] = {}
+        for slot, field in numbered:
+            if field.counted and field.event_type is not None:
+                slots = self._counted.setdefault(field.event_type, [])
+                slots.append((slot, self._windows.index(field.counted)))
+        self._others: Final = tuple(
+            (slot, field.read)
+            for slot, field in numbered
+            if field.attribute is None and not field.counted
+        )
+        self._blank: Final[list[Value]] = [0 if one.counted else MISSING for one in self.fields]
 
     def including(self, names: Iterable[str]) -> FieldTable:
         """The table with more fields, whose slots follow those that are there."""
@@ -119,11 +140,14 @@ class FieldTable:
 
     def read(self, situation: Situation) -> list[Value]:
         """The values of all slots."""
-        values: list[Value] = [MISSING] * len(self.fields)
-        known = situation.document.attributes
+        values = self._blank.copy()
+        document = situation.document
+        known = document.attributes
         for slot, name in self._attributes:  # most are these, and need no call of their own
             if (found := known.get(name)) is not None:
                 values[slot] = found
+        if self._counted:  # and most others are these
+            count(document.events, self._counted, self._windows, situation.now, values)
         for slot, read in self._others:
             values[slot] = read(situation)
         return values

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from itertools import accumulate, chain
 from operator import sub
 from typing import Any, Final
 
 from decision.core.clock import SECOND
 from decision.core.document import Document, EventHistory, KeptScore
+from decision.core.event_columns import EventColumns, Extras
 from decision.store.register import Register
 from decision.store.sections.journeys import journey_fields, read_journeys
 from decision.store.sections.packing import pack, padded, trimmed, unpack
@@ -16,7 +18,6 @@ from decision.store.sections.packing import pack, padded, trimmed, unpack
 _NARROW: Final = 1
 _WIDE: Final = 2
 _HEAD: Final = struct.Struct("<Bq")
-_HALVES: Final = struct.Struct("<HI")
 
 
 def write_events(document: Document, register: Register) -> bytes:
@@ -82,17 +83,19 @@ def _times(last_at: list[int], seconds: list[int]) -> bytes:
     return struct.pack(f"<B{len(last_at) + len(seconds)}q", _WIDE, *last_at, *seconds)
 
 
-def _read_times(packed: bytes, types: int) -> tuple[list[int], tuple[int, ...]]:
-    """(`last_at` of each type, seconds of the buckets that are stored)."""
+def _read_times(packed: bytes, types: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """(a time, when each type was last in microseconds after it, seconds of stored buckets)."""
     if packed[0] == _WIDE:
         wide = struct.unpack(f"<{len(packed) // 8}q", packed[1:])
-        return list(wide[:types]), wide[types:]
-    stored = (len(packed) - _HEAD.size - 6 * types) // 4
+        return 0, wide[:types], wide[types:]
     _, base = _HEAD.unpack_from(packed)
     end = _HEAD.size + 6 * types
-    halves = _HALVES.iter_unpack(packed[_HEAD.size : end])
-    latest = [base + low + high * 0x1_0000 for low, high in halves]
-    return latest, struct.unpack(f"<{stored}I", packed[end:]) if len(packed) > end else ()
+    since = struct.unpack_from("6s" * types, packed, _HEAD.size)  # 48 bits each
+    in_64_bits = b"\0\0".join((*since, b""))
+    seconds = (
+        struct.unpack(f"<{(len(packed) - end) // 4}I", packed[end:]) if len(packed) > end else ()
+    )
+    return base, struct.unpack(f"<{types}Q", in_64_bits), seconds
 
 
 def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
@@ -108,7 +111,11 @@ def _extras(history: EventHistory, number: dict[str, Any]) -> list[Any]:
 
 
 def read_events(document: Document, section: bytes, register: Register) -> None:
-    """Fills it in from bytes."""
+    """Fills it in from bytes.
+
+    All is read that could be damaged, or could be a name that is not known yet: histories are made
+    of it when somebody asks for one, where neither can be told.
+    """
     name = register.names.names
     kinds, totals, sizes, packed, counts, extras, scores, journeys = padded(unpack(section), 8)
     if scores:
@@ -117,28 +124,33 @@ def read_events(document: Document, section: bytes, register: Register) -> None:
         document.journeys = read_journeys(journeys, name)
     if not kinds:
         return
-    latest, seconds = _read_times(packed, len(kinds))
-    stored = list(map(list, zip(seconds, counts, strict=False)))
-    counts_of_latest = iter(counts[len(seconds) :])
-    events: dict[str, EventHistory] = {}
-    start = 0
-    for key, total, last_at, size in zip(kinds, totals, latest, sizes, strict=True):
-        end = start + (size if size >= 0 else ~size)
-        buckets = stored[start:end]
-        if size < 0:
-            buckets.append([last_at // SECOND, next(counts_of_latest)])
-        events[name[key]] = EventHistory(total, last_at, {}, buckets)
-        start = end
-    for key, fields in (extras or {}).items():
-        _read_extras(events[name[key]], fields, name)
-    document.events = events
+    base, since, seconds = _read_times(packed, len(kinds))
+    if not len(kinds) == len(totals) == len(sizes) == len(since):
+        raise ValueError("columns of events have different lengths")
+    of_latest = bisect_left(sorted(sizes), 0)  # complements are below 0
+    if not len(seconds) + of_latest == len(counts) == sum(map(abs, sizes)):
+        raise ValueError("buckets of events have too few or too many counts")
+    types = [name[key] for key in kinds]
+    more: dict[str, Extras] = {}
+    if extras:
+        more = {name[key]: _read_extras(fields, name) for key, fields in extras.items()}
+        _check_amounts(more, dict(zip(types, sizes, strict=True)))
+    document.events = EventColumns(types, totals, since, base, sizes, seconds, counts, more)
 
 
-def _read_extras(history: EventHistory, fields: list[Any], name: dict[int | str, str]) -> None:
+def _check_amounts(extras: dict[str, Extras], sizes: dict[str, int]) -> None:
+    """Raises KeyError or ValueError where they are of other types or buckets."""
+    for kind, own in extras.items():
+        if len(own.amounts) not in (0, abs(sizes[kind])):
+            raise ValueError("buckets of events have too few or too many sums")
+
+
+def _read_extras(fields: list[Any], name: dict[int | str, str]) -> Extras:
     days, last, sums, amounts, rank = padded(fields, 5)
-    history.days = list(accumulate(days or ()))
-    history.last = {name[key]: value for key, value in (last or {}).items()}
-    history.sums = [name[key] for key in sums or ()]
-    history.last_rank = rank or 0
-    for bucket, more in zip(history.buckets, amounts or (), strict=bool(amounts)):
-        bucket += more
+    return Extras(
+        list(accumulate(days or ())),
+        {name[key]: value for key, value in (last or {}).items()},
+        [name[key] for key in sums or ()],
+        list(map(list, amounts or ())),
+        rank or 0,
+    )
