@@ -131,9 +131,9 @@ class ContactPolicy:
         self.caps: tuple[Cap, ...] = definition.caps
         self.suppressions: tuple[Suppression, ...] = definition.suppressions
         self._week_starts = definition.settings.week_starts
-        withins: set[Within] = {each.within for each in self.caps}
-        self._periods: set[Within] = {each for each in withins if not isinstance(each, int)}
-        self.counts_for_ever = EVER in withins
+        self._withins: tuple[Within, ...] = tuple(each.within for each in self.caps)
+        self._periods = {each for each in self._withins if not isinstance(each, int)}
+        self.counts_for_ever = EVER in self._withins
         keys = [self._group_keys(candidate) for candidate in candidates]
         self._groups = {
             (cap, key): CapGroup(number, cap, key, mask)
@@ -211,12 +211,11 @@ class ContactPolicy:
             return Standing(counts={}, capped=capped, limits=limits)
         periods = {period: self._window_start(period, now, zone) for period in self._periods}
         starts = [
-            now - cap.within if isinstance(cap.within, int) else periods[cap.within]
-            for cap in self.caps
+            now - within if isinstance(within, int) else periods[within] for within in self._withins
         ]
         counts: dict[int, int] = {}
         kinds, remembered = document.kinds, self._kind_groups
-        for kind, times in _counted_by_kind(document.contacts, now).items():
+        for kind, times in _counted_by_kind(document.contacts, now, min(starts)).items():
             newest, what = times[-1], kinds[kind]
             for group in remembered.get(what) or self._groups_of_kind(what):
                 start = starts[group.cap]
@@ -423,10 +422,12 @@ def _key(per: str | None, thing: CandidateInfo | ContactKind | Signal) -> str:
     return ""
 
 
-def _counted_by_kind(contacts: Iterable[Contact], now: int) -> dict[int, list[int]]:
-    """The times of the contacts that count at `now`, ascending, by kind."""
+def _counted_by_kind(contacts: Iterable[Contact], now: int, since: int) -> dict[int, list[int]]:
+    """The times of the contacts after `since` that count at `now`, ascending, by kind."""
     found: dict[int, list[int]] = {}
     for kind, at, state, mark, _ in contacts:
+        if at <= since:  # most are too old for any cap
+            continue
         if state == _RELEASED or (state == _EXPIRING and at + mark * SECOND <= now):
             continue
         times = found.get(kind)
