@@ -15,13 +15,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard, Scope
 
+from decision.api.header_facts import facts_of
 from decision.api.problems import Problem
 from decision.server.keys.entries import ApiKey, digest
 from decision.server.keys.rates import Rates
 from decision.server.settings import is_loopback_host
 
 _HOST: Final = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?")
-_FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip", b"x-client-ip", b"via"})
 _REALM: Final = 'Bearer realm="nextbest"'
 
 
@@ -122,13 +122,12 @@ class Authenticator:
 
         By a Unix socket no web page can come, so there any name will do.
         """
-        named = False
-        for name, value in scope["headers"]:
-            if name == b"host":
-                named, host = True, _host(value)
-                if not is_loopback_host(host) and host not in (self._hosts or ()):
-                    return _by_unix_socket(scope)
-        return named or _by_unix_socket(scope)
+        hosts = facts_of(scope).hosts
+        for value in hosts:
+            host = _host(value)
+            if not is_loopback_host(host) and host not in (self._hosts or ()):
+                return _by_unix_socket(scope)
+        return bool(hosts) or _by_unix_socket(scope)
 
     def _caller(self, given: bytes, keys: dict[str, _Caller]) -> _Caller:
         if not given:
@@ -149,18 +148,19 @@ class Authenticator:
         Raises:
             Problem: 403.
         """
-        for name, value in scope["headers"]:
-            if _is_of_proxy(name):
-                header = name.decode("latin-1").title()
-                raise Problem(
-                    "forbidden",
-                    f"the request came through a proxy ({header}), and without keys only this "
-                    "machine may call the server: make keys with nextbest key create, and name "
-                    "their file in NEXTBEST_API_KEYS_FILE",
-                )
-            # A browser's page elsewhere must not read or change customers. Its script is sent with
-            # an Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
-            if name == b"origin" and not is_loopback_host(_host_of(value.decode("latin-1"))):
+        facts = facts_of(scope)
+        if facts.from_proxy is not None:
+            header = facts.from_proxy.decode("latin-1").title()
+            raise Problem(
+                "forbidden",
+                f"the request came through a proxy ({header}), and without keys only this "
+                "machine may call the server: make keys with nextbest key create, and name "
+                "their file in NEXTBEST_API_KEYS_FILE",
+            )
+        # A browser's page elsewhere must not read or change customers. Its script is sent with an
+        # Origin (CSRF), or for a host whose name its owner has led here (DNS rebinding).
+        for origin in facts.origins:
+            if not is_loopback_host(_host_of(origin.decode("latin-1"))):
                 raise Problem("forbidden", "without API keys, web pages elsewhere may not call us")
         if not _by_this_machine(scope):
             raise Problem(
@@ -224,15 +224,7 @@ def partly_allowed(scope: Scope) -> bool:
 
 def is_local(scope: Scope) -> bool:
     """Whether a request comes from this machine, and not through a proxy that says so."""
-    return _by_this_machine(scope) and not any(_is_of_proxy(name) for name, _ in scope["headers"])
-
-
-def _is_of_proxy(header: bytes) -> bool:
-    """Whether a proxy says by this header that it passes on the request of another.
-
-    Who reaches us without a proxy has no reason to send one; who wants keys to be asked for may.
-    """
-    return header in _FORWARDED or header.startswith(b"x-forwarded-")
+    return _by_this_machine(scope) and facts_of(scope).from_proxy is None
 
 
 def _by_this_machine(scope: Scope) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from litestar.types import Receive, Scope
 
+from decision.api.header_facts import facts_of
 from decision.api.problems import Problem, unavailable
 from decision.server.admission import retry_after
 from decision.server.byte_budget import ByteBudget, Share, weight
@@ -52,7 +53,7 @@ class Bodies:
         """
         largest = self.largest if largest is None else largest
         body = await self.read(scope, receive, types=types, encodings=_PACKED, largest=largest)
-        if dict(scope["headers"]).get(b"content-encoding", b"").lower() != b"gzip":
+        if facts_of(scope).by_name.get(b"content-encoding", b"").lower() != b"gzip":
             return body
         unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
@@ -147,7 +148,10 @@ def check_headers(
     Raises:
         Problem: 415 or 413.
     """
-    headers = dict(scope["headers"])
+    facts, asked = facts_of(scope), (allowed, limit, encodings)
+    if asked in facts.fits:
+        return
+    headers = facts.by_name
     given = headers.get(b"content-type", b"")
     if (
         allowed is not None
@@ -167,6 +171,7 @@ def check_headers(
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and (len(length) > 18 or int(length) > limit):
         raise too_large(limit)
+    facts.fits.add(asked)
 
 
 def late(seconds: float) -> Problem:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from decision.api.header_facts import facts_of
 from decision.api.problems import PRIVATE, Problem, sane_request_id
 from decision.api.request_heads import LARGEST_HEAD
 from decision.observability import get_logger
@@ -90,14 +91,10 @@ def begin(scope: Scope) -> tuple[int, tuple[bytes, bytes]]:
     admission = state.pop("entering", None)
     if admission is not None:
         admission.entering -= 1
-    size, request_id = 0, b""
-    for name, value in scope["headers"]:
-        size += len(name) + len(value)
-        if name == b"x-request-id":
-            request_id = value
-    request_id = sane_request_id(request_id)
+    facts = facts_of(scope)
+    request_id = sane_request_id(facts.by_name.get(b"x-request-id", b""))
     state["request_id"] = request_id.decode()
-    return size, (b"x-request-id", request_id)
+    return facts.size, (b"x-request-id", request_id)
 
 
 def headers_too_large() -> Problem:

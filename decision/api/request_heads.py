@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+import urllib.parse
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httptools
 
+from decision.api.header_facts import HeaderFacts
 from decision.api.problems import Problem
 
 LARGEST_HEAD: Final = 32 * 1024
@@ -25,15 +27,39 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1
 _VERSIONS: Final = ("1.1", "1.0")
 
 
-class Head(NamedTuple):
-    """A request's head, once it is read. `path` and `query` are as they were sent."""
+class Head:
+    """A request's head, once it is read. `path` and `query` are as they were sent.
 
-    headers: list[tuple[bytes, bytes]]
-    method: bytes
-    version: str
-    path: bytes
-    query: bytes
-    keeps_alive: bool
+    `facts` are those of its headers, `scope` is what an ASGI scope has of it: whoever fills in the
+    rest takes a copy.
+    """
+
+    __slots__ = ("facts", "headers", "keeps_alive", "method", "path", "scope")
+
+    def __init__(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        method: bytes,
+        version: str,
+        path: bytes,
+        query: bytes,
+        keeps_alive: bool,
+    ) -> None:
+        self.headers = headers
+        self.method = method
+        self.path = path
+        self.keeps_alive = keeps_alive
+        self.facts = HeaderFacts(headers)
+        text = path.decode("ascii")
+        self.scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": version,
+            "headers": headers,
+            "method": method.decode("ascii"),
+            "path": urllib.parse.unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+        }
 
 
 class KnownHeads:
@@ -50,7 +76,7 @@ class KnownHeads:
         raw = request[: len(request) - body]
         if raw.find(_END) != len(raw) - len(_END) or len(raw) > _LARGEST_REMEMBERED:
             return  # it is not all there is before the body, such as that of a chunk
-        if dict(head.headers).get(b"content-length") == b"%d" % body:
+        if head.facts.by_name.get(b"content-length") == b"%d" % body:
             if len(self._heads) >= _MOST_REMEMBERED:
                 self._heads.clear()
             self._heads[raw] = head, body
