@@ -1,4 +1,4 @@
-"""Metrics of decisions: counted in plain numbers, which the metrics get a little later, together.
+"""Metrics of decisions: plain numbers, which the metrics get a little later, together.
 
 A count of prometheus_client takes a lock, and a system call where there are several workers. A
 decision has about fifteen of them: one by one they would cost as much as reading the request.
@@ -7,13 +7,11 @@ decision has about fifteen of them: one by one they would cost as much as readin
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from decision.core.decide import Verdict
 from decision.core.reasons import Reason
 from decision.core.schema import Decision
 
@@ -45,10 +43,6 @@ class _Step:
         self.shown = shown
         self.counts = [0] * (len(_BUCKETS) + 1)
         self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(_BUCKETS, seconds)] += 1
-        self.total += seconds
 
     def show(self) -> None:
         self.shown.add(self.counts, self.total)
@@ -88,50 +82,35 @@ class DecisionMetrics:
         for missing in DEGRADED:
             self._degraded.labels(missing)
         self.steps = {step: _Step(self._seconds.labels(step)) for step in STEPS}
-        # No `Counter`, whose `+=` takes twice as long.
-        self._outcomes: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._reasons: defaultdict[Reason, int] = defaultdict(int)
-        self._missing: defaultdict[str, int] = defaultdict(int)
 
-    def count(
-        self,
-        decision: Decision,
-        verdict: Verdict | None,
-        steps: dict[str, float],
-        written: bool,
-        exemplar: dict[str, str] | None,
-    ) -> None:
-        """Counts a decision. Of a dry run, only that and what it was degraded by."""
-        for missing in decision.degraded:
-            self._missing[missing] += 1
-        if verdict is not None and not written:
-            self._dry_runs.inc()
-            return
-        self._outcomes[decision.placement, decision.outcome] += 1
-        if verdict is not None:
-            reasons = self._reasons
-            for reason, mask in verdict.fallen.items():
-                if mask:
-                    reasons[reason] += mask.bit_count()
+    def add(self, counts: Mapping[tuple[str, ...], int]) -> None:
+        """Adds what `Activity` has counted of decisions."""
+        for (kind, *names), count in counts.items():
+            if kind == "d":
+                self._decisions.labels(*names[:2]).inc(count)
+            elif kind == "f":
+                self._fallen.labels(names[0]).inc(count)
+            elif kind == "g" and names[0] in DEGRADED:
+                self._degraded.labels(names[0]).inc(count)
+
+    def dry_run(self, decision: Decision) -> None:
+        """Counts a dry run, and what it was degraded by."""
+        self._dry_runs.inc()
+        self.add({("g", missing): 1 for missing in decision.degraded})
+
+    def time(self, steps: dict[str, float], exemplar: dict[str, str] | None) -> None:
+        """Notes how long the steps of a decision took."""
+        own = self.steps
         for name, taken in steps.items():
-            step = self.steps.get(name)
-            if step is None:
-                continue
-            if exemplar is None:
-                step.add(taken)
-            else:
-                step.shown.observe(taken, exemplar)
+            if name in own:
+                step = own[name]
+                if exemplar is None:
+                    step.counts[bisect_left(_BUCKETS, taken)] += 1
+                    step.total += taken
+                else:
+                    step.shown.observe(taken, exemplar)
 
     def show(self) -> None:
-        """Brings the metrics up to date."""
-        for outcome, count in self._outcomes.items():
-            self._decisions.labels(*outcome).inc(count)
-        for reason, count in self._reasons.items():
-            self._fallen.labels(reason.value).inc(count)
-        for missing, count in self._missing.items():
-            if missing in DEGRADED:
-                self._degraded.labels(missing).inc(count)
-        for tally in (self._outcomes, self._reasons, self._missing):
-            tally.clear()
+        """Brings the times up to date."""
         for step in self.steps.values():
             step.show()

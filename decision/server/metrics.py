@@ -76,7 +76,7 @@ class Metrics:
             return gauge(name, said, "livemax", "version", *labels)
 
         self.decisions = DecisionMetrics(registry)
-        self.activity = Activity(clock)
+        self.activity = Activity(clock, self.decisions.add)
         events = counter("events", "Events received, by result.", "result")
         followed = counter(
             "followed",
@@ -144,10 +144,11 @@ class Metrics:
         self, decision: Decision, verdict: Verdict | None, steps: dict[str, float], written: bool
     ) -> None:
         """Counts a decision."""
-        exemplar = None if self.exemplar is None else self.exemplar()
-        self.decisions.count(decision, verdict, steps, written, exemplar)
         if written or verdict is None:
             self.activity.decided(decision, verdict)
+            self.decisions.time(steps, None if self.exemplar is None else self.exemplar())
+        else:
+            self.decisions.dry_run(decision)
 
     def recorded(self, event_type: str, result: str) -> None:
         """Counts an event; its type is no label, as callers choose it."""
@@ -218,6 +219,11 @@ class Metrics:
             gauge.labels(*one).set(1)
         self._versions[gauge] = labels
 
+    def show(self) -> None:
+        """Brings what is counted aside up to date."""
+        self.activity.pass_on()
+        self.decisions.show()
+
     def render(self, *, openmetrics: bool = False) -> bytes:
         """The text for Prometheus, of all processes of this server together.
 
@@ -233,7 +239,7 @@ class Metrics:
 
     def _everywhere(self) -> CollectorRegistry:
         """The metrics of all processes of this server together."""
-        self.decisions.show()
+        self.show()
         registry = self.registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
@@ -243,7 +249,7 @@ class Metrics:
 
     def close(self) -> None:
         """Takes this process's gauges out of the shared ones."""
-        self.decisions.show()
+        self.show()
         if MULTIPROCESS in os.environ:
             multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
 

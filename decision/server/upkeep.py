@@ -174,7 +174,7 @@ class Upkeep:
             await self.supply.follow()
 
     async def _show_counts(self) -> None:
-        self._metrics.decisions.show()
+        self._metrics.show()
         connection = getattr(self._store, "connection", None)
         self._metrics.connection.show(getattr(connection, "counts", None))
 

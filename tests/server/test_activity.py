@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,23 @@ async def test_a_type_in_which_somebody_may_be_named_is_counted_without_its_name
     await activity.flush(store)
     (hour,) = await glances(store, NOON, NOON + 1, by="hour")
     assert hour.events == {"cart_add": 1, "message.sent": 1, "": 3}
+
+
+async def test_metrics_get_every_count_once_whenever_they_are_told() -> None:
+    clock, told = Clock(), Counter[tuple[str, ...]]()
+    activity, store = Activity(clock, told.update), MemoryStore()
+    activity.decided(answer("tea"), None)
+    activity.pass_on()
+    activity.pass_on()
+    activity.decided(answer(reason="capped", degraded=["model"]), None)
+    clock.now += MINUTE
+    activity.decided(answer("tea"), None)
+    await activity.flush(store)
+    assert told == {
+        ("d", "web", "message", ""): 2,
+        ("s", "tea", "push"): 2,
+        ("d", "web", "none", "capped"): 1,
+        ("g", "model"): 1,
+    }
+    minutes = await glances(store, NOON, NOON + 2 * MINUTE, by="minute")
+    assert [sum(one.decisions.values()) for one in minutes] == [2, 1]

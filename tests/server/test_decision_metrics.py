@@ -26,11 +26,13 @@ def test_observations_added_together_show_as_those_added_one_by_one(
     first: list[float], then: list[float]
 ) -> None:
     at_once, one_by_one = CollectorRegistry(), CollectorRegistry()
+    metrics = DecisionMetrics(CollectorRegistry())
     step = _Step(_Histogram("taken", "", buckets=_BUCKETS, registry=at_once))
+    metrics.steps["read"] = step
     other = Histogram("taken", "", buckets=_BUCKETS, registry=one_by_one)
     for part in (first, then):
         for taken in part:
-            step.add(taken)
+            metrics.time({"read": taken, "other": taken}, None)
             other.observe(taken)
         step.show()
         found, wanted = rows(at_once), rows(one_by_one)
@@ -41,7 +43,7 @@ def test_observations_added_together_show_as_those_added_one_by_one(
 def test_what_is_shown_is_not_shown_again() -> None:
     registry = CollectorRegistry()
     metrics = DecisionMetrics(registry)
-    metrics.steps["total"].add(0.002)
+    metrics.time({"total": 0.002}, None)
     for _ in range(2):
         metrics.show()
         labels = {"step": "total"}
