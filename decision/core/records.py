@@ -14,10 +14,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 import numpy as np
 
-from decision.core.arbitration import Scores
 from decision.core.decide import Question
 from decision.core.definition import Selector
-from decision.core.logged_scores import LoggedScores, long_scores, short_scores, shorten
+from decision.core.logged_scores import LoggedScores, long_scores, short_scores
 from decision.core.ports import LogRecord
 from decision.core.schema import Moment, TriggerEvent
 from decision.core.values import Value
@@ -166,7 +165,11 @@ def made_without_store(record: DecisionRecord | DecisionLine) -> bool:
     return "store" in record.degraded
 
 
-class _Event(msgspec.Struct, array_like=True, frozen=True, gc=False):
+FORMAT: Final = 1
+"""Of `DecisionLine`."""
+
+
+class EventLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The event of a question."""
 
     type: str
@@ -201,7 +204,7 @@ class DecisionLine(msgspec.Struct, array_like=True, frozen=True, gc=False):
     decided_at: int
     placement: str
     channels: tuple[str, ...] | None
-    event: _Event | None
+    event: EventLine | None
     context: dict[str, Any]
     limit: int
     of: Selector | None
@@ -269,21 +272,18 @@ decode_journey = _reader(JourneyRecord)
 decode_change = _reader(ChangeRecord)
 
 
-def line_of(record: DecisionRecord, scores: Scores | None = None) -> DecisionLine:
-    """The record as the log keeps it: see `short_scores` for what its figures become.
-
-    `scores` are there in place of its `candidates`.
-    """
-    question, event = record.question, record.question.event
-    candidates, figures = short_scores(record.candidates) if scores is None else shorten(scores)
+def line_of(record: DecisionRecord) -> DecisionLine:
+    """The record as the log keeps it: see `short_scores` for what its figures become."""
+    question = record.question
+    candidates, figures = short_scores(record.candidates)
     return DecisionLine(
-        _FORMAT,
+        FORMAT,
         record.customer_id,
         record.decision_id,
         record.decided_at,
         record.placement,
         question.channels,
-        None if event is None else _Event(event.type, event.id, event.at, event.properties),
+        event_line(question.event),
         question.context,
         question.limit,
         None if question.of is msgspec.UNSET else question.of,
@@ -291,7 +291,7 @@ def line_of(record: DecisionRecord, scores: Scores | None = None) -> DecisionLin
         record.document,
         record.draws,
         record.policy_version,
-        [_given(one) for one in record.selections],
+        [given_line(one) for one in record.selections],
         candidates,
         figures,
         record.fallen,
@@ -314,9 +314,14 @@ def line_of(record: DecisionRecord, scores: Scores | None = None) -> DecisionLin
     )
 
 
-def encode_decision(record: DecisionRecord, scores: Scores | None = None) -> bytes:
-    """The record as bytes of the log; `scores` as in `line_of`."""
-    return encode(line_of(record, scores))
+def event_line(event: TriggerEvent | None) -> EventLine | None:
+    """The event of a question, if it has one, as `DecisionLine` has it."""
+    return None if event is None else EventLine(event.type, event.id, event.at, event.properties)
+
+
+def encode_decision(record: DecisionRecord) -> bytes:
+    """The record as bytes of the log."""
+    return encode(line_of(record))
 
 
 def decode_line(body: bytes) -> DecisionLine:
@@ -348,14 +353,13 @@ def decode_decision(body: bytes) -> DecisionRecord:
 
 def _read_line(body: bytes) -> DecisionLine:
     line = _decode_line(body)
-    if line.format != _FORMAT:
+    if line.format != FORMAT:
         raise msgspec.ValidationError(
-            f"the record has format {line.format}, this nextbest reads format {_FORMAT}"
+            f"the record has format {line.format}, this nextbest reads format {FORMAT}"
         )
     return line
 
 
-_FORMAT: Final = 1
 _FIELDS: Final = DecisionRecord.__struct_fields__
 _before: Final = attrgetter(*_FIELDS[: _FIELDS.index("question")])
 _after: Final = attrgetter(*_FIELDS[_FIELDS.index("candidates") + 1 :])
@@ -366,7 +370,8 @@ def _is_array(body: bytes) -> bool:
     return body[:1] in (b"\xdc", b"\xdd")
 
 
-def _given(one: LoggedSelection) -> GivenLine:
+def given_line(one: LoggedSelection) -> GivenLine:
+    """A selection as `DecisionLine` has it."""
     return GivenLine(
         one.message,
         one.channel,
