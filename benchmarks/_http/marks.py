@@ -30,7 +30,7 @@ from typing import Any, Final
 LOOP: Final = "event loop, sockets, timers"
 STEPS: Final[dict[str, tuple[str, ...]]] = {
     "HTTP: read": ("decision.api.protocol:BoundedProtocol.data_received",),
-    "HTTP: write": ("decision.api.cycle:Cycle.give",),
+    "HTTP: write": ("decision.api.cycle:Cycle.give_now",),
     "request around its decision": ("decision.api.direct:DirectDecisions.__call__",),
     "request from JSON": ("decision.api.decisions:decode_request",),
     "answer to JSON": ("decision.api.answers:encode_json",),

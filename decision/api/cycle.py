@@ -41,13 +41,17 @@ class Cycle(RequestResponseCycle):
         await super().send(message)
 
     async def give(self, status: int, lines: bytes, body: bytes) -> bool:
-        """Sends a whole answer in one piece; false if its client has gone.
+        """As `give_now`, once what was written before is sent; false if its client has gone."""
+        while self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        return not self.disconnected and self.give_now(status, lines, body)
+
+    def give_now(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Sends a whole answer in one piece; false if its client has gone, or is to read first.
 
         `lines` are its headers as they are sent, `Content-Length` among them.
         """
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
+        if self.flow.write_paused or self.disconnected:
             return False
         self.response_started = self.response_complete = True
         default = _lines(*self.default_headers)

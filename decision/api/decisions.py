@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Final
 
@@ -87,19 +86,18 @@ async def give_decision(
     send: Send,
 ) -> None:
     """Sends the answer that a decision is given by; takes the decision back if nobody got it."""
-    await give_or_withdraw(engine, request, decided, answer.give(scope, receive, send))
-
-
-async def give_or_withdraw(
-    engine: Engine, request: DecisionRequest, decided: Decided, giving: Awaitable[bool]
-) -> None:
-    """Awaits what gives an answer; takes the decision back if that says that nobody got it."""
     given = False
     try:
-        given = await giving
+        given = await answer.give(scope, receive, send)
     finally:
-        if not given and (left := engine.ungiven(request, decided)):
-            engine.withdraw(left)
+        if not given:
+            take_back(engine, request, decided)
+
+
+def take_back(engine: Engine, request: DecisionRequest, decided: Decided) -> None:
+    """Takes back what a decision has reserved, whose answer nobody got."""
+    if left := engine.ungiven(request, decided):
+        engine.withdraw(left)
 
 
 class Deciding:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
-from decision.api.decisions import PATH, Deciding, give_or_withdraw
+from decision.api.decisions import PATH, Deciding, take_back
 from decision.api.errors import as_problem
 from decision.api.middleware import begin, end, headers_too_large, log_request, send_problem
 from decision.api.request_heads import LARGEST_HEAD
@@ -53,8 +53,13 @@ class DirectDecisions:
             status = problem.status
             await send_problem(problem, scope, send, request_id)
         else:
-            giving = cycle.give(200, _LINES % (len(content), request_id[1]), content)
-            await give_or_withdraw(self._engine, request, decided, giving)
+            answer = 200, _LINES % (len(content), request_id[1]), content
+            given = False
+            try:
+                given = cycle.give_now(*answer) or await cycle.give(*answer)
+            finally:
+                if not given:
+                    take_back(self._engine, request, decided)
         finally:
             end(scope)
         if self._log_requests:

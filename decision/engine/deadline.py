@@ -4,50 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
-from typing import Any, ClassVar, Final, TypeVar
-
-T = TypeVar("T")
+from typing import Any, ClassVar, Final
 
 _TICK: Final = 0.001
 """Seconds between two looks at the least: that is how exact the timers of uvloop are. One which
 comes too early would come again at once, and again, until its time is there."""
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The result of work, which is cancelled once so many seconds have passed.
+class Within:
+    """A time limit for the task that enters it, which is cancelled once so many seconds passed.
 
     It does what `asyncio.timeout` does, at a fraction of the cost: every decision has a deadline.
+    `until` is when that passes, by the time of the loop; `passed` is whether it has passed.
 
     Raises:
-        TimeoutError: it took longer.
+        TimeoutError: what is done within it took longer.
+
+    >>> async def wait() -> str:
+    ...     try:
+    ...         with Within(0.001):
+    ...             await asyncio.sleep(60)
+    ...     except TimeoutError:
+    ...         return "too late"
+    ...     return "done"
+    >>> asyncio.run(wait())
+    'too late'
     """
-    task = asyncio.current_task()
-    assert task is not None
-    cancelled_before = task.cancelling()
-    limits = _Limits.of(task.get_loop())
-    limit = limits.begin(task, seconds)
-    try:
-        return await work
-    except asyncio.CancelledError as error:
-        if limit.passed and task.cancelling() - 1 <= cancelled_before:
-            raise TimeoutError from error
-        raise  # somebody else has cancelled it as well
-    finally:
-        limits.end(limit)
-        if limit.passed:
-            task.uncancel()
 
+    __slots__ = ("_cancelled_before", "_limits", "passed", "task", "until")
 
-class _Limit:
-    """When a task is cancelled, by the time of its loop, and whether it was."""
-
-    __slots__ = ("passed", "task", "until")
-
-    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
-        self.task = task
-        self.until = until
+    def __init__(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = task.get_loop()
+        self.task: asyncio.Task[Any] = task
+        self.until = loop.time() + seconds
         self.passed = False
+        self._cancelled_before = task.cancelling()
+        self._limits = _Limits.of(loop)
+
+    def __enter__(self) -> None:
+        self._limits.begin(self)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._limits.end(self)
+        if self.passed:
+            by_us_alone = self.task.uncancel() <= self._cancelled_before
+            if by_us_alone and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from error
 
 
 class _Limits:
@@ -61,7 +65,7 @@ class _Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._open: dict[_Limit, None] = {}
+        self._open: dict[Within, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._comes_at = math.inf
 
@@ -73,15 +77,13 @@ class _Limits:
             found = cls._latest = cls(loop)
         return found
 
-    def begin(self, task: asyncio.Task[Any], seconds: float) -> _Limit:
-        """Cancels the task after so many seconds, unless the limit has ended before."""
-        limit = _Limit(task, self.loop.time() + seconds)
+    def begin(self, limit: Within) -> None:
+        """Cancels its task when the limit passes, unless it has ended before."""
         self._open[limit] = None
         if limit.until < self._comes_at:
             self._come_at(limit.until)
-        return limit
 
-    def end(self, limit: _Limit) -> None:
+    def end(self, limit: Within) -> None:
         """Cancels nothing any more."""
         self._open.pop(limit, None)
 

@@ -19,10 +19,10 @@ from decision.core.explanation import explain
 from decision.core.journeys import again
 from decision.core.ports import ReadResult
 from decision.core.schema import Alias, Decision, DecisionRequest
-from decision.core.steps import Steps
+from decision.core.steps import Steps, finish
 from decision.engine.answering import answer_of, answer_without_store, with_placeholders
 from decision.engine.crediting import Crediting
-from decision.engine.deadline import within
+from decision.engine.deadline import Within
 from decision.engine.following import Following
 from decision.engine.identity import alias_id, clean_id, customer_id_of, named_by, resolve
 from decision.engine.log_records import record_without_store
@@ -117,7 +117,8 @@ class Deciding:
         """
         self._check()
         try:
-            decided = await within(self.query.deadline, self._decide())
+            with Within(self.query.deadline):
+                decided = await self._decide()
         except StoreUnavailable as error:
             if self.query.is_late():
                 return self._without_store("deadline")
@@ -157,7 +158,8 @@ class Deciding:
 
     async def _decided_or_failed(self) -> Decided:
         try:
-            return await within(self.query.deadline, self._decide())
+            with Within(self.query.deadline):
+                return await self._decide()
         except TimeoutError:
             raise StoreUnavailable("the deadline has passed", uncertain=True) from None
 
@@ -280,7 +282,11 @@ class Deciding:
 
     async def _plan_and_reserve(self, state: ReadResult) -> Done[Decided] | TryAgain | TextTooLong:
         store = self.runtime.store
-        planned, answer = await self.runtime.side_by_side.run(self._plan(state))
+        side_by_side, steps = self.runtime.side_by_side, self._plan(state)
+        if side_by_side.alone:
+            planned, answer = finish(steps)
+        else:
+            planned, answer = await side_by_side.run(steps)
         self._step("decide")
         if overlong := planned.verdict.overlong() & ~self.overlong:
             await asyncio.sleep(0)  # the deadline may have passed

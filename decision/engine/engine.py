@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -137,14 +137,14 @@ class Engine:
         """
         return Deciding(self.runtime, self.replay, self.following, request, None).too_late()
 
-    async def decide_with_verdict(
+    def decide_with_verdict(
         self,
         request: DecisionRequest,
         *,
         now: int | None = None,
         of: Selector | msgspec.UnsetType = msgspec.UNSET,
         logged: bool = False,
-    ) -> Decided:
+    ) -> Coroutine[Any, Any, Decided]:
         """Decides as `decide` does, and returns also the verdict that the decision comes from.
 
         `logged`: the question is put once more, so its event may be one that only happens by
@@ -154,7 +154,7 @@ class Engine:
         deciding.logged = logged
         if of is not msgspec.UNSET:
             deciding.query.question = msgspec.structs.replace(deciding.query.question, of=of)
-        return await deciding.run()
+        return deciding.run()
 
     async def decide_or_fail(self, request: DecisionRequest) -> Decided:
         """Decides as `decide` does; where the store does not answer, nothing is given instead.

@@ -70,8 +70,12 @@ async def reserve(
         answer = answer_of(plan)
     commit = decision_commit(plan, answer)
     try:
-        reply = await _committed(store, plan, commit)
-        if not isinstance(reply, Committed):
+        try:
+            reply = await store.commit(commit, timeout=plan.query.left())
+        except BudgetFull as full:
+            await _return_codes(store, plan, pools)
+            return _spent(commit, full)
+        if pools and not isinstance(reply, Committed):
             await _return_codes(store, plan, pools)
     except (asyncio.CancelledError, StoreUnavailable) as error:
         sent = not isinstance(error, StoreUnavailable) or error.uncertain
@@ -86,23 +90,16 @@ async def reserve(
         raise
     if isinstance(reply, Conflict):
         return TryAgain(reply.latest)
-    if isinstance(reply, BudgetSpent):
-        return reply
     if not reply.durable:
         answer = msgspec.structs.replace(answer, degraded=[*answer.degraded, "durability"])
     return Done(answer)
 
 
-async def _committed(
-    store: Store, plan: DecisionPlan, commit: Commit
-) -> Committed | Conflict | BudgetSpent:
-    try:
-        return await store.commit(commit, timeout=plan.query.left())
-    except BudgetFull as full:
-        assert commit.units is not None
-        limits, counter = commit.units.limits, unit_named(full.unit).counter
-        wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
-        return BudgetSpent(counter, limits[full.unit] - wanted + 1)
+def _spent(commit: Commit, full: BudgetFull) -> BudgetSpent:
+    assert commit.units is not None
+    limits, counter = commit.units.limits, unit_named(full.unit).counter
+    wanted = sum(one.amount for one in map(unit_named, limits) if one.counter == counter)
+    return BudgetSpent(counter, limits[full.unit] - wanted + 1)
 
 
 async def _take_codes(

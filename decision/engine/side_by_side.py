@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, TypeVar
 
-from decision.core.steps import Steps, finish
+from decision.core.steps import Steps
 
 T = TypeVar("T")
 
@@ -21,24 +21,28 @@ and the event loop would answer nothing else for longer than some milliseconds."
 
 
 class SideBySide:
-    """The decisions of one event loop at a time."""
+    """The decisions of one event loop at a time. `alone`: one is under way, and no other."""
 
     def __init__(self) -> None:
         self._under_way = 0
+        self.alone = False
         self._ready: list[tuple[Steps[Any], asyncio.Future[Any]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> None:
         """A decision is under way."""
         self._under_way += 1
+        self.alone = self._under_way == 1
 
     def __exit__(self, *_: object) -> None:
         self._under_way -= 1
+        self.alone = self._under_way == 1
 
     async def run(self, work: Steps[T]) -> T:
-        """The result of the work, done beside that of others who are ready by now."""
-        if self._under_way <= 1:
-            return finish(work)
+        """The result of the work, done beside that of others who are ready by now.
+
+        Who is `alone` finishes it at once instead.
+        """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # those of one that has ended have nobody who runs them
             self._ready, self._loop = [], loop

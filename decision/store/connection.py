@@ -17,6 +17,8 @@ from socket import SOCK_STREAM
 from ssl import SSLError
 from typing import Any, Final
 
+from hiredis import ReplyError
+
 from decision.core.errors import NextbestError, StoreUnavailable
 from decision.observability import named
 from decision.store.pipelined_connection import Command, ConnectionCounts, PipelinedConnection
@@ -131,7 +133,11 @@ class SharedConnection:
         connection = self._current
         if connection is None or connection.full:
             connection, timeout = await self.wait(timeout, through_outage)
-        return await connection.call(command, timeout, write=write)
+        # As `connection.call`, without a coroutine between.
+        reply = await connection.reply(command, timeout, write=write)
+        if isinstance(reply, ReplyError):
+            raise connection.refused(reply, command)
+        return reply
 
     async def ask(
         self, command: Command, timeout: float, write: bool = True, through_outage: bool = False

@@ -183,21 +183,21 @@ class PipelinedConnection(asyncio.Protocol):
     def _send(
         self, packed: bytes, count: int | None, timeout: float, write: bool
     ) -> asyncio.Future[Any]:
-        now = self._loop.time()
         if self.lost:
             raise self._why_lost()
         if timeout <= 0:
             raise self._late()
         if self.stalled:
             self.fail_if_silent_for(timeout)
-        future = self._loop.create_future()
+        loop, unsent = self._loop, self._unsent
+        now, future = loop.time(), loop.create_future()
         deadline = now + timeout
-        if not self._unsent and not self._writing_paused:
-            self._loop.call_soon(self._flush)
+        if not unsent and not self._writing_paused:
+            loop.call_soon(self._flush)
         replies: list[Any] | None = None if count is None else []
-        self._unsent.append(_PendingReply(future, packed, count, replies, deadline, write))
+        unsent.append(_PendingReply(future, packed, count, replies, deadline, write))
         self._unsent_bytes += len(packed)
-        waiting = len(self._pending) + len(self._unsent)
+        waiting = len(self._pending) + len(unsent)
         if waiting >= self._limit or self._unsent_bytes >= _UNSENT_BYTES:
             self.full = True
         if deadline < self._wakes_at:

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from decision.engine import deadline
-from decision.engine.deadline import within
+from decision.engine.deadline import Within
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,11 @@ SHORT, LONG = 0.01, 30.0
 
 async def of_asyncio(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
     async with asyncio.timeout(seconds):
+        return await work
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:
+    with Within(seconds):
         return await work
 
 

@@ -60,13 +60,14 @@ async def test_of_more_than_go_together_the_rest_comes_after_what_else_waits() -
         assert await asyncio.gather(*runs) == [f"{number}-" for number in range(len(runs))]
 
 
-async def test_who_is_alone_waits_for_nobody() -> None:
+async def test_who_has_no_other_beside_is_alone() -> None:
     together = SideBySide()
+    assert not together.alone
     with together:
-        run = together.run(work("a", []))
-        with pytest.raises(StopIteration) as ended:
-            run.send(None)
-    assert ended.value.value == "a"
+        assert together.alone
+        with together:
+            assert not together.alone
+        assert together.alone
 
 
 async def test_what_one_raises_is_raised_to_its_caller_alone() -> None:

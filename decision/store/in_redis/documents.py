@@ -229,7 +229,10 @@ class RedisDocuments(
                 call = partial(self._asked, by, left, lost)
             try:
                 since = [await self._clock_at(keys[0], unless.since, left)] if unless else []
-                encoded = encoded or await self._encoded(commit, call)
+                encoded = encoded or encode_commit(commit, self._register)
+                while wanted := self._register.names.take_wanted():
+                    await self._guarded(self.register.add(call, self._register.names, wanted))
+                    encoded = encode_commit(commit, self._register)
                 node = self.connection.node(keys[0])
                 if node.clock_ahead is None:
                     node.clock_ahead = (self._time() - now()) * 1000
@@ -280,14 +283,6 @@ class RedisDocuments(
         except StoreUnavailable:
             shown, known = await _read_clock(partial(node.call, timeout=left, through_outage=True))
         return math.floor(shown - (known - moment) * SECOND)
-
-    async def _encoded(self, commit: Commit, call: Call) -> EncodedCommit:
-        names = self._register.names
-        encoded = encode_commit(commit, self._register)
-        while wanted := names.take_wanted():
-            await self._guarded(self.register.add(call, names, wanted))
-            encoded = encode_commit(commit, self._register)
-        return encoded
 
     async def claim_answer(
         self,
