@@ -55,12 +55,17 @@ def zone(name: str) -> ZoneInfo:
 def zone_hint(name: str) -> Said:
     """Which time zone was probably meant.
 
+    Of letters and offsets, such as CST and GMT+8, the nearest name is hours away.
+
     >>> zone_hint("posix/asia/tokyo")
     'did you mean "Asia/Tokyo"?'
+    >>> zone_hint("UTC+8")
+    'write it as Asia/Shanghai or UTC'
     """
     names, wanted = _names(), name[:200].strip().lower()
     near = [known for known in names if wanted == known or wanted.endswith(f"/{known}")]
-    near = [max(near, key=len)] if near else get_close_matches(wanted, names, 1)
+    cities = [known for known in names if "/" in known and not known.startswith("etc/")]
+    near = [max(near, key=len)] if near else get_close_matches(wanted, cities, 1)
     if not near:
         return Said("write it as Asia/Shanghai or UTC")
     return Said('did you mean "%(name)s"?', name=names[near[0]])

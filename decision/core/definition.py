@@ -173,6 +173,11 @@ class Message(Conditional, frozen=True):
     content_source: str = ""
     printed: tuple[str, ...] = ()
 
+    def is_active(self, now: int) -> bool:
+        """Whether it may be said at that time, by `active`."""
+        begun = self.active_from is None or now >= self.active_from
+        return begun and (self.active_until is None or now < self.active_until)
+
 
 class Selector(msgspec.Struct, frozen=True, kw_only=True):
     """Chooses candidates: all keys given must match; `messages` are globs. Empty: all."""

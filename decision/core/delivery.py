@@ -236,10 +236,13 @@ def why_not(
 ) -> str | None:
     """Why a delivery must not be sent any more, or None.
 
-    What may have changed since it was decided: consents, pauses, reach, the time. `document` is the
-    customer as known now, `margin` how long (microseconds) an attempt may take: a contact that
-    then no longer counts must not come of it.
+    What may have changed since it was decided: consents, pauses, reach, the time, by which its
+    message may be over. `document` is the customer as known now, `margin` how long (microseconds)
+    an attempt may take: a contact that then no longer counts must not come of it.
     """
+    message = policy.messages.get(delivery.message) if delivery.counts else None
+    if message is not None and not message.is_active(now):
+        return Reason.INACTIVE.value
     if not _may_know(policy, document, delivery):
         return Reason.NO_CONSENT.value
     if delivery.counts and policy.contact_policy.holds_back(_kind(delivery), document.signals, now):

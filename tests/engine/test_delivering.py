@@ -19,7 +19,7 @@ from decision.engine.delivering import Dropped, Ready
 from decision.engine.views import without_values
 from decision.store import MemoryStore, RedisStore
 from tests.core.small import NOON
-from tests.engine.conftest import Clock
+from tests.engine.conftest import Clock, reload
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -233,9 +233,17 @@ async def dismisses(engine: Engine, clock: Clock) -> None:
     await engine.events.record([other, other])
 
 
+async def ends(engine: Engine, clock: Clock) -> None:
+    """The offer is over before its gateway works again."""
+    active = "channels: [email]\n    active: {until: 2026-11-21T13:00:00Z}\n    value: 5"
+    await reload(engine, RULES.replace("channels: [email]\n    value: 5", active))
+    clock.now = NOON + HOUR
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (ends, "inactive"),
         (denies, "no_consent"),
         (moves, "unreachable"),
         (bounces, "unreachable"),
