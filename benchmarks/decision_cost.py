@@ -147,6 +147,7 @@ def verdict_of(snapshot: Snapshot, document: Document, request: DecisionRequest)
         lambda: 0.3,
         exploration=snapshot.exploration,
         contents=snapshot.contents,
+        arithmetic=snapshot.arithmetic,
     )
 
 
@@ -211,8 +212,8 @@ async def _pure_steps(engine: Engine, store: Listening, names: list[str]) -> lis
         )
 
     def draw() -> None:
-        scores = prioritise(policy, alive, candidates, probabilities, 0)
-        rest = (standing, {}, lambda: 0.3, snapshot.exploration)
+        scores = prioritise(snapshot.arithmetic, alive, candidates, probabilities, 0)
+        rest = (standing, {}, lambda: 0.3, snapshot.exploration, snapshot.arithmetic)
         arbitrate(policy, document, NOW, 1, scores, alive, *rest)
 
     steps = [

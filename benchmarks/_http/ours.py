@@ -94,9 +94,9 @@ def draw_cost(engine: Engine, scored: Scored) -> float:
 
     def run() -> object:
         found = snapshot.scorer.score(candidates, values, document, now)
-        scores = prioritise(policy, alive, candidates, found, scored.fired)
+        scores = prioritise(snapshot.arithmetic, alive, candidates, found, scored.fired)
         standing = policy.contact_policy.standing(document, now, zone, values)
-        rest = (standing, {}, lambda: 0.5, snapshot.exploration)
+        rest = (standing, {}, lambda: 0.5, snapshot.exploration, snapshot.arithmetic)
         return arbitrate(policy, document, now, 1, scores, alive, *rest)
 
     return cost(run)

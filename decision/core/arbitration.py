@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from math import isfinite
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -94,29 +94,59 @@ def no_scores() -> Scores:
     return Scores(0, np.empty(0, dtype=np.intp), none, none, none, none)
 
 
+class Arithmetic(Protocol):
+    """The numbers of one decision of a policy."""
+
+    def priorities(self, candidates: Indices, effects: Floats, fired: int) -> tuple[Floats, Floats]:
+        """The lever and the priority of each candidate, by what its priority is of; `fired` is the
+        mask of the rules that hold, whose boosts multiply."""
+
+    def choose(self, priorities: Floats, gamma: float | None, u: float) -> tuple[Floats, int]:
+        """The selection probability of each priority if nothing but their gaps counts, and the
+        place that `u` falls on."""
+
+
+class Arrays:
+    """`Arithmetic` by numpy: what any other must give, to the last bit."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def priorities(self, candidates: Indices, effects: Floats, fired: int) -> tuple[Floats, Floats]:
+        """As `Arithmetic` says."""
+        policy = self.policy
+        boosts = [policy.effects[rule].levers for rule in indices(fired)]
+        levers = [each for each in boosts if each is not None]
+        if levers:
+            lever = reduce(np.multiply, levers).take(candidates)
+        else:
+            lever = np.ones(len(candidates))
+        priority = policy.message_values.take(candidates)
+        priority *= effects
+        priority *= lever
+        priority -= policy.costs.take(candidates)
+        return lever, priority
+
+    def choose(self, priorities: Floats, gamma: float | None, u: float) -> tuple[Floats, int]:
+        """As `Arithmetic` says."""
+        weights = gap_weights(priorities, gamma)
+        return weights, drawn(weights, u)
+
+
 def prioritise(
-    policy: Policy,
+    arithmetic: Arithmetic,
     survivors: int,
     candidates: Indices,
     probability: Floats,
     fired: int,
     uplift: Floats | None = None,
 ) -> Scores:
-    """The table of survivors with their priorities; the boosts of the rules that hold multiply.
+    """The table of survivors with their priorities.
 
     `candidates` are the indices in the mask `survivors`.
     """
-    effects = [policy.effects[rule] for rule in indices(fired)]
-    levers = [effect.levers for effect in effects if effect.levers is not None]
-    if levers:
-        lever = reduce(np.multiply, levers).take(candidates)
-    else:
-        lever = np.ones(len(candidates))
-    effect = probability if uplift is None else uplift
-    priority = policy.message_values.take(candidates)
-    priority *= effect
-    priority *= lever
-    priority -= policy.costs.take(candidates)
+    effects = probability if uplift is None else uplift
+    lever, priority = arithmetic.priorities(candidates, effects, fired)
     selection = np.zeros(len(candidates))
     return Scores(survivors, candidates, probability, lever, priority, selection, uplift)
 
@@ -140,6 +170,7 @@ def arbitrate(
     fallen: dict[Reason, int],
     draw: Callable[[], float],
     exploration: float | None,
+    arithmetic: Arithmetic,
     unproven: int = 0,
     spending: Spending | None = None,
 ) -> list[Scored]:
@@ -153,12 +184,17 @@ def arbitrate(
     """
     contact_policy = policy.contact_policy
     left = policy.foremost(alive) if policy.tiers else alive
+    by_gaps = _by_gaps(policy, exploration, unproven)
     chosen: list[Scored] = []
     given = 0
     while left:
         places = None if left == scores.mask else among(scores.candidates, left)
-        weights = draw_probabilities(policy, scores, places, exploration, unproven)
-        place = drawn(weights, draw()) if len(weights) > 1 else 0
+        if by_gaps and left & left - 1:
+            priorities = scores.priority if places is None else scores.priority.take(places)
+            weights, place = arithmetic.choose(priorities, exploration, draw())
+        else:
+            weights = draw_probabilities(policy, scores, places, exploration, unproven)
+            place = drawn(weights, draw()) if len(weights) > 1 else 0
         if places is None:
             scores.selection[:] = weights
         else:
@@ -209,7 +245,7 @@ def draw_probabilities(
     Gaps are weighed as parts of the largest priority.
     """
     found = scores.priority if places is None else scores.priority.take(places)
-    if gamma is None or not (policy.unexplored or unproven):
+    if _by_gaps(policy, gamma, unproven):
         return gap_weights(found, gamma)
     candidates: list[int] = scores.candidates[slice(None) if places is None else places].tolist()
     if policy.unexplored >> candidates[int(found.argmax())] & 1:
@@ -223,6 +259,11 @@ def draw_probabilities(
     gaps = gap_weights(found[tried], gamma)
     weights[tried] = with_floors(gaps.tolist(), groups, policy.settings.exploration_floor)
     return weights
+
+
+def _by_gaps(policy: Policy, gamma: float | None, unproven: int) -> bool:
+    """Whether nothing but the gaps of priorities counts."""
+    return gamma is None or not (policy.unexplored or unproven)
 
 
 def gap_weights(priorities: Floats, gamma: float | None) -> Floats:

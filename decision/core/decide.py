@@ -16,6 +16,8 @@ import msgspec
 
 from decision.core import business_rules
 from decision.core.arbitration import (
+    Arithmetic,
+    Arrays,
     Floats,
     Scored,
     Scores,
@@ -116,6 +118,7 @@ def decide_in_steps(
     too_long: int | None = None,
     overlong: int = 0,
     decision_id: str = "",
+    arithmetic: Arithmetic | None = None,
 ) -> Steps[Verdict]:
     """Decides for one customer at one moment; `decide` does so at once.
 
@@ -125,7 +128,8 @@ def decide_in_steps(
     yet. `exploration` is γ of inverse-gap weighting; None always takes the best. `contents` are the
     policy's; without them no text is too long. `too_long` is the mask of candidates whose text was,
     where that is on record; `overlong` of those whose text turned out to be longer than any may be.
-    `decision_id` is what texts print of it.
+    `decision_id` is what texts print of it. `arithmetic` is the policy's, where another than
+    `Arrays` is faster.
 
     Raises:
         KeyError: the policy does not have the placement.
@@ -190,7 +194,8 @@ def decide_in_steps(
         probabilities = scorer.score(survivors, values, document, now)
         yield
         uplift = uplift_by(scorer, survivors, probabilities, values, document, now)
-        scores = prioritise(policy, alive, survivors, probabilities, fired, uplift)
+        numbers = arithmetic or Arrays(policy)
+        scores = prioritise(numbers, alive, survivors, probabilities, fired, uplift)
         if below := below_threshold(scores, placement.threshold):
             fallen[Reason.BELOW_THRESHOLD] = below
             alive &= ~below
@@ -206,6 +211,7 @@ def decide_in_steps(
                 fallen,
                 draw,
                 exploration,
+                numbers,
                 unproven,
                 spending,
             )

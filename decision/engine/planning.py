@@ -271,6 +271,7 @@ def plan(
         contents=snapshot.contents,
         overlong=overlong,
         decision_id=decision_id,
+        arithmetic=snapshot.arithmetic,
     )
     degraded = list(snapshot.degraded)
     if snapshot.lacking and snapshot.lacking & mask_of_array(verdict.scores.candidates):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from decision.core.arbitration import Arithmetic
 from decision.core.business_rules import PlainMatcher
 from decision.core.clock import to_micros
 from decision.core.definition import PolicyDefinition
@@ -32,6 +33,7 @@ from decision.rulebook.content import compile_contents
 from decision.rulebook.durable_engine import DurableMatcher, RuleEngineError
 from decision.rulebook.rule_trial import try_rules
 from decision.scoring.by_scope import MixedScorer
+from decision.scoring.choice import arithmetic_of
 from decision.scoring.features import Feature
 from decision.scoring.model import Model
 from decision.scoring.scope import EVERYWHERE, Scope
@@ -61,6 +63,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     matcher: RuleMatcher
     plain: RuleMatcher
     scorer: Scorer
+    arithmetic: Arithmetic
     measures: dict[str, Measure]
     kinds: list[int]
     contents: Contents
@@ -229,6 +232,7 @@ def compile_snapshot(
         policy=policy,
         matcher=matcher,
         plain=plain,
+        arithmetic=arithmetic_of(policy, models.values()),
         measures=policy.measures(),
         kinds=[],
         contents=compile_contents(policy),

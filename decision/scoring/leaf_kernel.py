@@ -6,20 +6,26 @@ It is written with llvmlite, which comes with lleaves; `LeafMasks` says what the
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
-_BIT = ir.IntType(1)
-_LONG = ir.IntType(64)
-_DOUBLE = ir.DoubleType()
-_NONE, _ONE = _LONG(0), _LONG(1)
-_PLACES = ctypes.c_void_p
-_COUNT = ctypes.c_int64
+from decision.scoring.machine_code import (
+    BIT,
+    COUNT,
+    DOUBLE,
+    LONG,
+    NONE,
+    ONE,
+    PLACE,
+    compile_function,
+    each,
+    first_not,
+    least,
+)
+
 _AT_ONCE: Final = 4
 """So many rows are summed side by side, as each addition waits for the one before it in its row."""
 
@@ -34,78 +40,61 @@ def compile_kernel(bits: int) -> Callable[..., None]:
     where their rows of the table begin, the own features, where theirs begin, the ends, the table,
     the masks of each candidate, the leaves. The rows may be one in place of all, if none is own.
     """
-    llvm.initialize()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
-    module = llvm.parse_assembly(str(_module(bits)))
-    options, passes = llvm.PassManagerBuilder(), llvm.ModulePassManager()
-    options.opt_level, options.loop_vectorize = 3, True
-    machine.add_analysis_passes(passes)
-    options.populate(passes)
-    passes.run(module)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    prototype = ctypes.CFUNCTYPE(None, *[_PLACES] * 3, _COUNT, _PLACES)
-    code: Any = prototype(engine.get_function_address("score"))
-    code.engine = engine  # the code goes when its engine does
-    found: Callable[..., None] = code
-    return found
+    prototype = ctypes.CFUNCTYPE(None, *[PLACE] * 3, COUNT, PLACE)
+    return compile_function(_module(bits), "score", prototype)
 
 
 def _module(bits: int) -> ir.Module:
     module, mask = ir.Module(), ir.IntType(bits)
-    longs, doubles, masks = (each.as_pointer() for each in (_LONG, _DOUBLE, mask))
-    given = [doubles, longs, doubles, *[_LONG] * 6, *[longs] * 4, doubles, masks, masks, doubles]
+    longs, doubles, masks = (kind.as_pointer() for kind in (LONG, DOUBLE, mask))
+    given = [doubles, longs, doubles, *[LONG] * 6, *[longs] * 4, doubles, masks, masks, doubles]
     score = ir.Function(module, ir.FunctionType(ir.VoidType(), given), "of_rows")
     score.linkage = "internal"
     matrix, candidates, results, rows, width, shared, own, trees, block = score.args[:9]
     features, starts, own_features, own_starts, ends, table, known, leaves = score.args[9:]
     for argument in (*score.args[:3], *score.args[9:]):
         argument.add_attribute("noalias")  # no two of the arrays overlap
-    lowest = module.declare_intrinsic("llvm.cttz", (mask,), ir.FunctionType(mask, (mask, _BIT)))
+    lowest = module.declare_intrinsic("llvm.cttz", (mask,), ir.FunctionType(mask, (mask, BIT)))
     b = ir.IRBuilder(score.append_basic_block())
-    lanes = [_LONG(lane) for lane in range(_AT_ONCE)]
+    lanes = [LONG(lane) for lane in range(_AT_ONCE)]
     of_all = b.alloca(mask, trees)
     of_rows = [b.alloca(mask, trees) for _ in lanes]
-    totals, parts = ([b.alloca(_DOUBLE) for _ in lanes] for _ in range(2))
+    totals, parts = ([b.alloca(DOUBLE) for _ in lanes] for _ in range(2))
 
     def at(array: Any, index: Any) -> Any:
         return b.load(b.gep(array, [index]))
 
     def narrow(kept: Any, row: Any, features: Any, starts: Any, count: Any) -> None:
         """Takes out of the masks what the nodes of these features take out."""
-        with _each(b, _NONE, count) as number:
+        with each(b, NONE, count) as number:
             value = at(row, at(features, number))
-            place = _first(
-                b, at(starts, number), lambda each: b.fcmp_ordered(">", value, at(ends, each))
+            place = first_not(
+                b, at(starts, number), lambda one: b.fcmp_ordered(">", value, at(ends, one))
             )
             found = b.gep(table, [b.mul(place, trees)])
-            with _each(b, _NONE, trees) as tree:
+            with each(b, NONE, trees) as tree:
                 b.store(b.and_(at(kept, tree), at(found, tree)), b.gep(kept, [tree]))
 
-    with _each(b, _NONE, trees) as tree:
+    with each(b, NONE, trees) as tree:
         b.store(mask(-1), b.gep(of_all, [tree]))
     narrow(of_all, matrix, features, starts, shared)
-    last = b.sub(rows, _ONE)
-    with _each(b, _NONE, rows, _LONG(_AT_ONCE)) as first:
-        numbers = [_least(b, b.add(first, lane), last) for lane in lanes]
+    last = b.sub(rows, ONE)
+    with each(b, NONE, rows, LONG(_AT_ONCE)) as first:
+        numbers = [least(b, b.add(first, lane), last) for lane in lanes]
         for row, of_row, total in zip(numbers, of_rows, totals, strict=True):
             of_candidate = b.gep(known, [b.mul(at(candidates, row), trees)])
-            with _each(b, _NONE, trees) as tree:
+            with each(b, NONE, trees) as tree:
                 b.store(b.and_(at(of_all, tree), at(of_candidate, tree)), b.gep(of_row, [tree]))
             narrow(of_row, b.gep(matrix, [b.mul(row, width)]), own_features, own_starts, own)
-            b.store(_DOUBLE(0.0), total)
-        with _each(b, _NONE, trees, block) as start:
+            b.store(DOUBLE(0.0), total)
+        with each(b, NONE, trees, block) as start:
             for part in parts:
-                b.store(_DOUBLE(0.0), part)
-            with _each(b, start, _least(b, b.add(start, block), trees)) as tree:
-                of_tree = b.gep(leaves, [b.mul(tree, _LONG(bits))])
+                b.store(DOUBLE(0.0), part)
+            with each(b, start, least(b, b.add(start, block), trees)) as tree:
+                of_tree = b.gep(leaves, [b.mul(tree, LONG(bits))])
                 for of_row, part in zip(of_rows, parts, strict=True):
-                    leaf = b.call(lowest, [at(of_row, tree), _BIT(1)])
-                    leaf = b.zext(leaf, _LONG) if bits < _LONG.width else leaf
+                    leaf = b.call(lowest, [at(of_row, tree), BIT(1)])
+                    leaf = b.zext(leaf, LONG) if bits < LONG.width else leaf
                     b.store(b.fadd(at(of_tree, leaf), b.load(part)), part)
             for part, total in zip(parts, totals, strict=True):
                 b.store(b.fadd(b.load(part), b.load(total)), total)
@@ -119,45 +108,12 @@ def _module(bits: int) -> ir.Module:
 def _with_fewer_arguments(module: ir.Module, inner: ir.Function) -> None:
     """The function that is called from Python, where each argument of a call takes its time."""
     types = [argument.type for argument in inner.args]
-    longs = _LONG.as_pointer()
+    longs = LONG.as_pointer()
     outer = ir.Function(module, ir.FunctionType(ir.VoidType(), [*types[:4], longs]), "score")
     *given, same = outer.args
     b = ir.IRBuilder(outer.append_basic_block())
     for place, wanted in enumerate(types[4:]):
-        number = b.load(b.gep(same, [_LONG(place)]))
-        given.append(number if wanted == _LONG else b.inttoptr(number, wanted))
+        number = b.load(b.gep(same, [LONG(place)]))
+        given.append(number if wanted == LONG else b.inttoptr(number, wanted))
     b.call(inner, given)
     b.ret_void()
-
-
-def _least(b: ir.IRBuilder, one: Any, other: Any) -> Any:
-    return b.select(b.icmp_signed("<", one, other), one, other)
-
-
-@contextmanager
-def _each(b: ir.IRBuilder, first: Any, end: Any, step: Any = _ONE) -> Iterator[Any]:
-    """What is built inside is done for each number from `first` on, below `end`."""
-    before, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
-    b.branch(head)
-    b.position_at_end(head)
-    number = b.phi(_LONG)
-    number.add_incoming(first, before)
-    b.cbranch(b.icmp_signed("<", number, end), body, done)
-    b.position_at_end(body)
-    yield number
-    number.add_incoming(b.add(number, step), b.block)
-    b.branch(head)
-    b.position_at_end(done)
-
-
-def _first(b: ir.IRBuilder, start: Any, passed: Callable[[Any], Any]) -> Any:
-    """The first number from `start` on that is not passed."""
-    before, head, done = b.block, b.append_basic_block(), b.append_basic_block()
-    b.branch(head)
-    b.position_at_end(head)
-    number = b.phi(_LONG)
-    number.add_incoming(start, before)
-    number.add_incoming(b.add(number, _ONE), head)
-    b.cbranch(passed(number), head, done)
-    b.position_at_end(done)
-    return number
