@@ -25,6 +25,7 @@ from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
 from decision.rulebook.review.endless import review_endless
+from decision.rulebook.review.event_types import review_event_types
 from decision.rulebook.review.journey_ends import review_journey_ends
 from decision.rulebook.review.journeys import review_journeys
 from decision.rulebook.review.messages import review_fallbacks, review_messages
@@ -71,6 +72,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_endless(context)
     review_short_circles(context)
     review_journey_ends(context)
+    review_event_types(context)
 
 
 def _flawed(report: DiagnosticCollector, places: SourceMap) -> set[tuple[str, str]]:

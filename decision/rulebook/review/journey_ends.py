@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from decision.core.conditions import ALWAYS, All, Clause, Condition, clauses
-from decision.core.definition import PolicyDefinition
 from decision.core.journeys.definition import (
     Ask,
     Branch,
@@ -31,7 +29,6 @@ def review_journey_ends(context: ReviewContext) -> None:
         _review_ends(context, journey)
         _review_own_step(context, journey)
     _review_each_other(context)
-    _review_spelling(context)
     _review_segments(context)
 
 
@@ -151,25 +148,6 @@ def _needs(context: ReviewContext, journey: Journey, names: list[str]) -> Iterat
                 yield name
 
 
-def _review_spelling(context: ReviewContext) -> None:
-    """Warns of event types that are named once, nearly like one that is named elsewhere."""
-    found = Counter(_event_types(context.definition))
-    for journey in context.definition.journeys:
-        for path, trigger in triggers_of(journey):
-            event = trigger.event
-            if event is None or found[event] > 1:
-                continue
-            before = list(found)[: list(found).index(event)]
-            likely = (one for one in found if found[one] > 1 or one in before)
-            near = [one for one in likely if is_slip(event, one)]
-            if near:
-                message = (
-                    f'nothing else names an event "{event}", which is written like "{near[0]}"'
-                )
-                place = context.places.value(_SECTION, journey.name, *path, "event")
-                context.report.warn(place, message, f"write event: {near[0]}", "doubtful-value")
-
-
 def _review_segments(context: ReviewContext) -> None:
     """Warns of segments that start journeys, nearly like those that are set or asked for."""
     definition = context.definition
@@ -201,25 +179,3 @@ def triggers_of(journey: Journey) -> Iterator[tuple[tuple[str, ...], Trigger]]:
     for step in journey.steps:
         if isinstance(step, WaitFor):
             yield ("steps", step.name, "wait_for"), step.trigger
-
-
-def _event_types(definition: PolicyDefinition) -> Iterator[str]:
-    """The types of events that a policy names, as often as it does."""
-    yield from (one.goal.event for one in definition.messages if one.goal is not None)
-    yield from (one.event for one in definition.suppressions)
-    for derived in definition.events:
-        yield from (derived.name, derived.of)
-    for score in definition.scores:
-        yield from score.adds
-    for channel in definition.channels:
-        yield from (one.opened_by for one in channel.reply_windows)
-    for moment in definition.moments:
-        yield from (element.event for element in moment.pattern)
-    for owner in (*definition.states, *definition.messages, *definition.rules):
-        for clause in clauses(owner.when):
-            if clause.field.startswith("events."):
-                yield clause.field.removeprefix("events.").rpartition(".")[0]
-    for journey in definition.journeys:
-        yield from (
-            trigger.event for _, trigger in triggers_of(journey) if trigger.event is not None
-        )

@@ -18,9 +18,9 @@ from decision.rulebook.collector import DiagnosticCollector
 from decision.rulebook.content import needed_fields
 from decision.rulebook.diagnostics import Diagnostic, hint_for
 from decision.rulebook.review.context import conditions_of, listed
+from decision.rulebook.review.event_types import event_types_named
 from decision.rulebook.review.observed_journeys import (
     dates_named,
-    events_named,
     fields_named,
     fields_set,
 )
@@ -136,33 +136,7 @@ def _findings(
     for section, name, path, field, result in dates_named(definition):
         if field not in given and (found := no_date(field, result, known)):
             yield places.value(section, name, *path), (section, name), found
-    events: list[tuple[str, str, tuple[str | int, ...], str]] = [
-        *(("suppressions", one.name, ("event",), one.event) for one in definition.suppressions),
-        *(
-            ("messages", one.name, ("goal", "event"), one.goal.event)
-            for one in definition.messages
-            if one.goal
-        ),
-        *(
-            ("channels", channel.name, ("reply_window", at, "opened_by"), window.opened_by)
-            for channel in definition.channels
-            for at, window in enumerate(channel.reply_windows)
-        ),
-        *(("events", one.name, ("of",), one.of) for one in definition.events),
-        *(("metrics", one.name, ("event",), one.event) for one in definition.metrics),
-        *(
-            ("funnels", one.name, ("steps", at), step)
-            for one in definition.funnels
-            for at, step in enumerate(one.steps)
-        ),
-        *(
-            ("scores", one.name, ("adds", kind), kind)
-            for one in definition.scores
-            for kind in one.adds
-        ),
-        *events_named(definition),
-    ]
-    for section, name, path, kind in events:
+    for section, name, path, kind in event_types_named(definition):
         if found := _of_event(kind, kind, known):
             yield places.value(section, name, *path), (section, name), found
 

@@ -12,7 +12,6 @@ from decision.core.journeys.definition import (
     SetAttributes,
     WaitUntilDate,
 )
-from decision.rulebook.review.journey_ends import triggers_of
 
 Named = tuple[str, str, tuple[str | int, ...], str]
 """(section, name, path of the value, what it names)."""
@@ -43,18 +42,6 @@ def dates_named(
             if isinstance(step, WaitUntilDate) and step.field.startswith("customer."):
                 path = ("steps", step.name, "wait", "until")
                 yield "journeys", name, path, step.field, "the run ends (unreadable_date)"
-
-
-def events_named(definition: PolicyDefinition) -> Iterator[Named]:
-    """Types of events that patterns, starts, ends and waits name."""
-    for moment in definition.moments:
-        for place, element in enumerate(moment.pattern):
-            path = ("pattern", place, "not" if element.absent else "event")
-            yield "moments", moment.name, path, element.event
-    for journey in definition.journeys:
-        for where, trigger in triggers_of(journey):
-            if trigger.event is not None:
-                yield "journeys", journey.name, (*where, "event"), trigger.event
 
 
 def fields_set(journeys: tuple[Journey, ...]) -> set[str]:
