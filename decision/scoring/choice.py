@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decision.core.arbitration import Arithmetic, Arrays
 from decision.core.policy import Policy
 from decision.scoring.compiled import CompiledTrees
-from decision.scoring.model import Model
+from decision.scoring.model import Logistic, Model
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -64,8 +64,7 @@ def arithmetic_of(policy: Policy, models: Iterable[Model]) -> Arithmetic:
     """That of a policy: by machine code where a model has it already, and where it is tried to give
     what arrays do."""
     plain = Arrays(policy)
-    trees = (each for model in models for each in (model.trees, model.uplift_trees))
-    if not any(isinstance(each, CompiledTrees) and each.masks is not None for each in trees):
+    if not any(map(_has_code, models)):
         return plain
     found = MachineCode(policy)
     return found if _numbers(found) == _numbers(plain) else plain
@@ -83,3 +82,37 @@ def _numbers(arithmetic: Arrays) -> list[object]:
             weights, place = arithmetic.choose(priority, gamma, 0.5)
             found += [weights.tobytes(), place]
     return found
+
+
+def smoothing_by_code(
+    model: Model, weight: Floats, offset: Floats, prior: Floats
+) -> Callable[[Indices, Floats], Floats] | None:
+    """The smoothed probabilities of candidates by the sums of a model's trees: tanh by numpy, and
+    what follows it in one call of machine code. `weight`, `offset` and `prior` are those of all
+    candidates. None where the trees have no such code, or are calibrated otherwise.
+    """
+    calibrate = model.calibrate
+    if not (_has_code(model) and isinstance(calibrate, Logistic)):
+        return None
+    from decision.scoring.choice_kernel import compile_smoothing
+    from decision.scoring.machine_code import address
+
+    code, known = compile_smoothing(), (weight, offset, prior)
+    same = np.array([array.ctypes.data for array in known], dtype=np.int64)
+    kept = same.ctypes.data, same, known  # the arrays stay as long as what leads to them
+
+    def smooth(candidates: Indices, trees: Floats) -> Floats:
+        half = calibrate.half(trees)
+        found: Floats = np.tanh(half)
+        if len(found):
+            given = candidates.tobytes(), half.tobytes(), len(found)
+            code(*given, kept[0], address(found))
+        return found
+
+    return smooth
+
+
+def _has_code(model: Model) -> bool:
+    """Whether a model's trees run as loops of machine code."""
+    trees = model.trees, model.uplift_trees
+    return any(isinstance(each, CompiledTrees) and each.masks is not None for each in trees)

@@ -1,4 +1,4 @@
-"""The machine code of `core.arbitration.Arrays`: the priorities of one decision, and its draw.
+"""The machine code of a decision's numbers after its trees: smoothing, priorities, the draw.
 
 `choice` calls it, once each in place of a dozen functions of numpy.
 """
@@ -75,6 +75,35 @@ def compile_priorities() -> Callable[..., None]:
     b.ret_void()
     prototype = ctypes.CFUNCTYPE(None, PLACE, PLACE, COUNT, *[PLACE] * 3)
     return compile_function(module, "priorities", prototype)
+
+
+@cache
+def compile_smoothing() -> Callable[..., None]:
+    """The code of what follows tanh in `scorers.ModelScorer`.
+
+    Its arguments, arrays by their addresses: the candidates, half of their log-odds, how many they
+    are; the weight, offset and prior of all candidates, by their addresses; the tanh of those
+    halves, in whose place the smoothed probabilities are written.
+    """
+    longs, doubles = (kind.as_pointer() for kind in (LONG, DOUBLE))
+    module = ir.Module()
+    given = [longs, doubles, LONG, longs, doubles]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), given), "smoothing")
+    candidates, halves, count, same, found = function.args
+    magnitude = module.declare_intrinsic("llvm.fabs", (DOUBLE,))
+    b = ir.IRBuilder(function.append_basic_block())
+    weights, offsets, priors = (b.inttoptr(at(b, same, LONG(place)), doubles) for place in range(3))
+    with each(b, NONE, count) as place:
+        candidate, half = at(b, candidates, place), DOUBLE(0.5)
+        probability = b.fadd(b.fmul(at(b, found, place), half), half)
+        smoothed = b.fmul(probability, at(b, weights, candidate))
+        smoothed = b.fadd(smoothed, at(b, offsets, candidate))
+        finite = b.fcmp_ordered("<", b.call(magnitude, [at(b, halves, place)]), _INFINITE)
+        kept = b.select(finite, smoothed, at(b, priors, candidate))
+        b.store(kept, b.gep(found, [place]))
+    b.ret_void()
+    prototype = ctypes.CFUNCTYPE(None, PLACE, PLACE, COUNT, PLACE, PLACE)
+    return compile_function(module, "smoothing", prototype)
 
 
 @cache

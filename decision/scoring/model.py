@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,13 +90,35 @@ def calibrator(calibration: Platt | Isotonic | None) -> Callable[[Scores], Score
     >>> [round(each, 2) for each in probability(np.array([-5.0, 0.0, 9.0])).tolist()]
     [0.1, 0.2, 0.3]
     """
-    if calibration is None:
-        return to_probability
-    if isinstance(calibration, Platt):
-        slope, intercept = 0.5 * calibration.slope, 0.5 * calibration.intercept
-        return lambda log_odds: _of_half(slope * log_odds + intercept)
+    if calibration is None or isinstance(calibration, Platt):
+        return Logistic(calibration)
     knots, probabilities = np.array(calibration.knots), np.array(calibration.probabilities)
     return lambda log_odds: _of_finite(log_odds, np.interp(log_odds, knots, probabilities))
+
+
+class Logistic:
+    """σ of log-odds, which a Platt calibration shifts and scales; NaN for what is not finite."""
+
+    def __init__(self, calibration: Platt | None = None) -> None:
+        slope, intercept = (calibration.slope, calibration.intercept) if calibration else (1.0, 0.0)
+        # numpy takes arrays in two thirds of the time that it takes for plain numbers
+        self._slope, self._intercept = np.array(0.5 * slope), np.array(0.5 * intercept)
+        self._shifts = intercept != 0.0
+
+    def half(self, log_odds: Scores) -> Scores:
+        """Half of the log-odds, calibrated: σ(x) is (1 + tanh(x / 2)) / 2."""
+        found: Scores = self._slope * log_odds
+        if self._shifts:
+            found += self._intercept
+        return found
+
+    def __call__(self, log_odds: Scores) -> Scores:
+        """The probabilities of log-odds."""
+        half = self.half(log_odds)
+        found = np.tanh(half)
+        found *= 0.5
+        found += 0.5
+        return _of_finite(half, found)
 
 
 def to_probability(log_odds: Scores) -> Scores:
@@ -105,15 +127,10 @@ def to_probability(log_odds: Scores) -> Scores:
     >>> to_probability(np.array([0.0, np.inf])).tolist()
     [0.5, nan]
     """
-    return _of_half(0.5 * log_odds)
+    return _PLAIN(log_odds)
 
 
-def _of_half(half: Scores) -> Scores:
-    """σ(2x)."""
-    found = np.tanh(half)
-    found *= 0.5
-    found += 0.5
-    return _of_finite(half, found)
+_PLAIN: Final = Logistic()
 
 
 def _of_finite(given: Scores, found: Scores) -> Scores:

@@ -7,7 +7,7 @@ message × channel).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from decision.core.fields import FieldTable
 from decision.core.masks import mask_where
 from decision.core.ports import Scorer
 from decision.core.values import Value
+from decision.scoring.choice import smoothing_by_code
 from decision.scoring.compiled import CompiledTrees
 from decision.scoring.features import (
     Feature,
@@ -90,6 +91,7 @@ class ModelScorer:
         self._start = None if model.start is None else model.start.bound(encoder.template)
         self._trees, alike = _trees_of_decisions(model, encoder)
         self._alike = alike and self._start is None
+        self._by_code = self._tried_code()
 
     def score(
         self, candidates: Indices, values: Sequence[Value], document: Document, now: int
@@ -111,6 +113,11 @@ class ModelScorer:
         With a linear start, which knows a message's kin, it is the trees that count only as far as
         there is evidence.
         """
+        if self._by_code is not None:
+            return self._by_code(candidates, trees)
+        return self._smooth_arrays(candidates, start, trees)
+
+    def _smooth_arrays(self, candidates: Indices, start: Floats | None, trees: Floats) -> Floats:
         smoothed = self._smoothed
         weight = smoothed.weight.take(candidates)
         if start is not None:
@@ -122,6 +129,19 @@ class ModelScorer:
         if any_nan(found):
             found = np.where(np.isnan(found), smoothed.prior[candidates], found)
         return found
+
+    def _tried_code(self) -> Callable[[Indices, Floats], Floats] | None:
+        """The machine code of `_smooth`, where there is some and it gives what arrays do."""
+        smoothed = self._smoothed
+        known = smoothed.weight, smoothed.offset, smoothed.prior
+        code = None if self._start is not None else smoothing_by_code(self._model, *known)
+        if code is None:
+            return None
+        every = np.arange(len(smoothed.prior))
+        odds = np.linspace(-20.0, 20.0, len(every))
+        odds[::7] = np.nan
+        same = code(every, odds).tobytes() == self._smooth_arrays(every, None, odds).tobytes()
+        return code if same else None
 
     def features(
         self, candidate: int, values: Sequence[Value], document: Document, now: int

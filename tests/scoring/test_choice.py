@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 
 from benchmarks._standard import CHANNELS, made_up
 from decision.core.arbitration import Arrays
+from decision.core.definition import Settings
+from decision.core.fields import FieldTable
 from decision.core.policy import Policy
 from decision.core.policy_builder import compile_policy
 from decision.scoring.choice import MachineCode, arithmetic_of
 from decision.scoring.loading import load_model
+from decision.scoring.manifest import Platt
+from decision.scoring.model import calibrator
+from decision.scoring.scorers import ModelScorer, bind, fields_read
+from tests.scoring.build import CANDIDATES
 
 RULES = 21
 EVERY = (1 << RULES) - 1
@@ -85,6 +91,25 @@ def test_most_draws_are_by_the_code_itself() -> None:
         for count in range(2, 120):
             for gamma in (0.0, 20.0, 1e6):
                 code().choose(generator.normal(size=count), gamma, generator.random())
+
+
+@pytest.mark.parametrize("calibration", [None, Platt(slope=1.3, intercept=-0.4)])
+def test_smoothed_probabilities_are_those_of_arrays(
+    trained: Path, calibration: Platt | None
+) -> None:
+    """Also where the trees give no number, and for candidates in any order."""
+    model = load_model(trained)
+    model.calibrate = calibrator(calibration)
+    scorer = bind(model, CANDIDATES, FieldTable(fields_read(model)), Settings())
+    assert isinstance(scorer, ModelScorer) and scorer._by_code is not None
+    generator = np.random.default_rng(3)
+    for spread in (0.1, 3.0, 1e3, 1e300):
+        asked = generator.integers(0, len(CANDIDATES), 500)
+        odds = generator.normal(size=500) * spread
+        odds[:4] = math.nan, math.inf, -math.inf, -0.0
+        found = scorer._by_code(asked, odds)
+        expected = scorer._smooth_arrays(asked, None, odds)
+        assert found.tobytes() == expected.tobytes()
 
 
 def test_code_is_used_where_a_model_has_some_and_it_gives_what_arrays_do(
