@@ -197,6 +197,24 @@ def permits(purpose: Purpose, consents: Consents, channel: str) -> bool:
     return said if said is not None else purpose.consent == "opt_out"
 
 
+def permits_everywhere(purpose: Purpose, consents: Consents) -> bool | None:
+    """What `permits` says on every channel; None where it may differ, or is not as simple.
+
+    >>> news = Purpose(name="news", consent="opt_in")
+    >>> said = [{}, {"*": Consent(True)}, {"email": Consent(True)}]
+    >>> [permits_everywhere(news, {"news": one}) for one in said]
+    [False, True, None]
+    """
+    if purpose.consent == "not_required":
+        return True
+    if ANY in consents:
+        return None
+    own = consents.get(purpose.name)
+    if not own:
+        return purpose.consent == "opt_out"
+    return own[ANY].granted if len(own) == 1 and ANY in own else None
+
+
 def state(document: Document, said: Statement) -> None:
     """Keeps a statement, whatever was said before, and a line in the trail.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -34,14 +34,14 @@ class ContactState(IntEnum):
 class Contact(NamedTuple):
     """One message × channel given to the customer.
 
-    `kind` indexes the register of contact kinds (`Document.kinds`); `at` is microseconds;
-    `mark` is whole seconds after `at`: of the expiry while reserved, of the event that confirmed
-    or released afterwards; `tag` is `decision_tag` of the decision that made it.
+    `kind` indexes the register of contact kinds (`Document.kinds`); `at` is microseconds; `state`
+    is a `ContactState`; `mark` is whole seconds after `at`: of the expiry while reserved, of the
+    event that confirmed or released afterwards; `tag` is `decision_tag` of the decision behind it.
     """
 
-    kind: int
+    kind: Annotated[int, msgspec.Meta(ge=0)]
     at: int
-    state: int
+    state: Annotated[int, msgspec.Meta(ge=0, le=len(ContactState) - 1)]
     mark: int
     tag: int
 

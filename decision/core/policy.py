@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -45,6 +45,7 @@ from decision.core.values import MISSING, Value
 
 if TYPE_CHECKING:  # their conditions are compiled as a policy of their own
     from decision.core.journeys.compiled import Journeys
+    from decision.core.stages import Stage
 
 
 class ActivePeriod(msgspec.Struct, frozen=True):
@@ -61,6 +62,14 @@ class ConsentRule(msgspec.Struct, frozen=True):
     purpose: Purpose
     channel: str
     mask: int
+
+
+class AskedPurpose(NamedTuple):
+    """A purpose that must be agreed to, its candidates, and these on each channel."""
+
+    purpose: Purpose
+    mask: int
+    rules: tuple[ConsentRule, ...]
 
 
 class RuleEffect(msgspec.Struct, frozen=True):
@@ -99,6 +108,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     the mask of each tier, the first one first; it is empty where all are of one.
     `fallbacks` has the candidates that each placement may fall back on, in its order of channels.
     `tested_requirements` are those that depend on an experiment, `requirements` all others.
+    `asking` has its `consent_rules` by purpose, `stages` those at which something can fall.
     `states` are tried in order; `tests` are the experiments with variants. `journeys` is None where
     there are neither journeys nor moments.
     """
@@ -132,6 +142,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     requirements: Requirements
     tested_requirements: Requirements
     consent_rules: tuple[ConsentRule, ...]
+    asking: tuple[AskedPurpose, ...]
     contact_policy: ContactPolicy
     quiet: QuietPolicy
     states: tuple[tuple[str, Test], ...]
@@ -145,6 +156,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     derivations: Derivations
     scores: Scores
     journeys: Journeys | None = None
+    stages: tuple[Stage, ...] = ()
 
     def reading(self, names: Iterable[str]) -> Policy:
         """The same policy, whose decisions also read the fields named; slots stay as they are.

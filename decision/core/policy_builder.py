@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,6 +25,7 @@ from decision.core.narrowing import Reader, narrowed
 from decision.core.own_fields import own_reads
 from decision.core.policy import (
     ActivePeriod,
+    AskedPurpose,
     ConsentRule,
     Exposure,
     Holdout,
@@ -34,6 +36,7 @@ from decision.core.quiet_hours import QuietPolicy, obeyed
 from decision.core.requirements import Requirements
 from decision.core.scores import Scores
 from decision.core.selectors import SelectorIndex
+from decision.core.stages import stages_of
 
 
 def compile_policy(
@@ -98,7 +101,15 @@ def compile_policy(
     for key, mask in required.items():
         varies = any(each.mentioned(parts[key]) for each in dependents)
         demanded[varies].append((parts[key], mask))
-    return Policy(
+    consent_rules = tuple(
+        ConsentRule(purposes[purpose], channel, mask)
+        for (purpose, channel), mask in consents.items()
+        if purposes[purpose].consent != "not_required"
+    )
+    asking: dict[str, list[ConsentRule]] = {}
+    for agreed in consent_rules:
+        asking.setdefault(agreed.purpose.name, []).append(agreed)
+    policy = Policy(
         definition=definition,
         version=definition.version,
         settings=definition.settings,
@@ -151,10 +162,10 @@ def compile_policy(
         ),
         requirements=Requirements(demanded[False], fields.slot),
         tested_requirements=Requirements(demanded[True], fields.slot),
-        consent_rules=tuple(
-            ConsentRule(purposes[purpose], channel, mask)
-            for (purpose, channel), mask in consents.items()
-            if purposes[purpose].consent != "not_required"
+        consent_rules=consent_rules,
+        asking=tuple(
+            AskedPurpose(rules[0].purpose, union(rule.mask for rule in rules), tuple(rules))
+            for rules in asking.values()
         ),
         contact_policy=ContactPolicy(definition, candidates, fields.slot),
         quiet=QuietPolicy(
@@ -192,6 +203,7 @@ def compile_policy(
         scores=scores,
         journeys=_journeys(definition),
     )
+    return msgspec.structs.replace(policy, stages=stages_of(policy))
 
 
 def _journeys(definition: PolicyDefinition) -> Journeys | None:

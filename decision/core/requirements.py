@@ -91,6 +91,10 @@ class Requirements:
         self._texts: Final = tuple(texts)
         self._others: Final = tuple(others)
 
+    def __bool__(self) -> bool:
+        """Whether anybody demands anything."""
+        return bool(self._numbers or self._bounds or self._texts or self._others)
+
     def failing(self, values: Sequence[Value], among: int) -> int:
         """The candidates that demand what does not hold; exact for those in `among`.
 

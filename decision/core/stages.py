@@ -86,9 +86,16 @@ def _not_eligible_by_variant(case: Case, among: int) -> int:
 def _no_consent(case: Case, among: int) -> int:
     consents = case.document.consents
     refused = 0
-    for rule in case.policy.consent_rules:
-        if rule.mask & among and not consent.permits(rule.purpose, consents, rule.channel):
-            refused |= rule.mask
+    for purpose, mask, rules in case.policy.asking:
+        if not mask & among:
+            continue
+        everywhere = consent.permits_everywhere(purpose, consents)
+        if everywhere is None:
+            for rule in rules:
+                if rule.mask & among and not consent.permits(purpose, consents, rule.channel):
+                    refused |= rule.mask
+        elif not everywhere:
+            refused |= mask
     return refused
 
 
@@ -140,32 +147,70 @@ class Stage(NamedTuple):
     candidates in `among`; of others it may miss some, so that what concerns only those need not be
     evaluated. `temporary`: time alone can lift it, and
     `not_before` says when (quiet hours, caps, reply windows, pauses). `exposes`: a candidate
-    that it blocks exposes the customer to experiments all the same (see `exposure`).
+    that it blocks exposes the customer to experiments all the same (see `exposure`). `needed` is
+    whether it can block anything under a policy: most policies do not have everything.
     """
 
     reason: Reason
     blocks: Callable[[Case, int], int]
     temporary: bool = False
     exposes: bool = False
+    needed: Callable[[Policy], object] = lambda policy: True
 
 
 STAGES: Final = (
-    Stage(Reason.INACTIVE, _inactive),
+    Stage(Reason.INACTIVE, _inactive, needed=lambda policy: policy.active_periods),
     Stage(Reason.NOT_IN_PLACEMENT, _not_in_placement),
-    Stage(Reason.NOT_ELIGIBLE, _not_eligible),
-    Stage(Reason.NOT_ELIGIBLE, _not_eligible_by_variant, exposes=True),
-    Stage(Reason.NO_CONSENT, _no_consent),
-    Stage(Reason.SUPPRESSED, _suppressed, temporary=True),
+    Stage(Reason.NOT_ELIGIBLE, _not_eligible, needed=lambda policy: policy.requirements),
+    Stage(
+        Reason.NOT_ELIGIBLE,
+        _not_eligible_by_variant,
+        exposes=True,
+        needed=lambda policy: policy.tested_requirements,
+    ),
+    Stage(Reason.NO_CONSENT, _no_consent, needed=lambda policy: policy.asking),
+    Stage(
+        Reason.SUPPRESSED,
+        _suppressed,
+        temporary=True,
+        needed=lambda policy: policy.contact_policy.suppressions,
+    ),
     Stage(Reason.UNREACHABLE, _unreachable),
-    Stage(Reason.QUIET_HOURS, _in_quiet_hours, temporary=True),
-    Stage(Reason.QUIET_HOURS, _in_quiet_hours_by_variant, temporary=True, exposes=True),
-    Stage(Reason.REPLY_WINDOW_CLOSED, _reply_window_closed, temporary=True),
-    Stage(Reason.RULE_EXCLUDED, _rule_excluded, exposes=True),
+    Stage(
+        Reason.QUIET_HOURS,
+        _in_quiet_hours,
+        temporary=True,
+        needed=lambda policy: policy.quiet.plain,
+    ),
+    Stage(
+        Reason.QUIET_HOURS,
+        _in_quiet_hours_by_variant,
+        temporary=True,
+        exposes=True,
+        needed=lambda policy: policy.quiet.tested,
+    ),
+    Stage(
+        Reason.REPLY_WINDOW_CLOSED,
+        _reply_window_closed,
+        temporary=True,
+        needed=lambda policy: policy.contact_policy.reply_channels,
+    ),
+    Stage(
+        Reason.RULE_EXCLUDED,
+        _rule_excluded,
+        exposes=True,
+        needed=lambda policy: any(effect.removes for effect in policy.effects),
+    ),
     Stage(Reason.CAPPED, lambda case, _: case.standing.capped, temporary=True, exposes=True),
     Stage(Reason.BUDGET_SPENT, lambda case, _: case.spent, exposes=True),
     Stage(Reason.TOO_LONG, lambda case, among: case.texts.too_long(among), exposes=True),
-    Stage(Reason.HOLDOUT, _held_out, exposes=True),
+    Stage(Reason.HOLDOUT, _held_out, exposes=True, needed=lambda policy: policy.holdouts),
 )
+
+
+def stages_of(policy: Policy) -> tuple[Stage, ...]:
+    """The stages at which candidates of a policy can fall."""
+    return tuple(stage for stage in STAGES if stage.needed(policy))
 
 
 def pass_stages(case: Case) -> tuple[int, dict[Reason, int], int, int]:
@@ -178,7 +223,7 @@ def pass_stages(case: Case) -> tuple[int, dict[Reason, int], int, int]:
     alive = exposing = case.policy.everything
     held_for_now = held_for_good = 0
     fallen: dict[Reason, int] = {}
-    for reason, blocks, temporary, exposes in STAGES:
+    for reason, blocks, temporary, exposes, _ in case.policy.stages:
         blocked = blocks(case, alive if exposes else exposing)
         if not blocked:
             continue

@@ -58,6 +58,17 @@ def test_what_nobody_stated_depends_on_the_purpose(mode: str, unstated: bool, de
     assert consent.permits(purpose, {"marketing": {"*": said(False)}}, "email") is denied
 
 
+@given(consents, st.sampled_from(["opt_in", "opt_out", "not_required"]))
+def test_what_is_permitted_everywhere_is_permitted_on_each_channel(
+    given_: consent.Consents, mode: str
+) -> None:
+    purpose = Purpose(name="marketing", consent=mode)  # type: ignore[arg-type]
+    everywhere = consent.permits_everywhere(purpose, given_)
+    if everywhere is not None:
+        for channel in ("email", "push", "sms"):
+            assert consent.permits(purpose, given_, channel) is everywhere
+
+
 @given(consents, consents)
 def test_a_merge_says_the_stricter_of_what_either_said(
     one: consent.Consents, other: consent.Consents

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from zoneinfo import ZoneInfo
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from decision.core.document import (
 )
 from decision.core.policy_builder import compile_policy
 from decision.core.reasons import Reason
+from decision.core.stages import STAGES
 from tests.core import oracle
 from tests.core.small import KINDS, NOON, ask, at, contact, customer, definition, reasons
 
@@ -189,6 +191,21 @@ def test_every_candidate_passes_exactly_when_the_oracle_says_so(
         if offered >> index & 1:
             expected = not oracle.passes(rules, document, candidate, now, zone)
             assert bool(held(verdict) >> index & 1) == expected, candidate
+
+
+@given(situations())
+@settings(deadline=None, max_examples=60)
+def test_a_stage_that_a_policy_does_not_need_blocks_nothing(
+    situation: tuple[PolicyDefinition, Document, int, ZoneInfo],
+) -> None:
+    rules, document, now, _ = situation
+    policy = compile_policy(rules)
+    verdicts = [
+        ask(msgspec.structs.replace(policy, stages=stages), document, now)
+        for stages in (policy.stages, STAGES)
+    ]
+    one, other = ((each.fallen, each.not_before, each.reason) for each in verdicts)
+    assert one == other
 
 
 @given(situations())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 
 from decision.core.clock import SECOND
-from decision.core.document import Consent, ConsentChange, Contact, ContactState, Document, Signal
+from decision.core.document import Consent, ConsentChange, Contact, Document, Signal
 from decision.core.event_effects import FINAL_MARK
 from decision.store.register import Register, UnknownNumber
 from decision.store.sections.packing import pack
@@ -18,7 +19,7 @@ _NARROW, _NARROW_2, _WIDE, _WIDE_4 = 1, 3, 2, 4
 _FORMS: Final = {_NARROW: "BHIHBI", _NARROW_2: "HHIHBI", _WIDE: "HqBiI", _WIDE_4: "IqBiI"}
 _READ_ROWS: Final = {form: struct.Struct("<" + row).iter_unpack for form, row in _FORMS.items()}
 _NARROW_FINAL: Final = (1 << 22) - 1
-_STATES: Final = frozenset(map(int, ContactState))
+_KIND: Final = itemgetter(Contact._fields.index("kind"))
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -74,15 +75,14 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
     stored = _decode(section)
     if stored.rows:
         rows = stored.rows
-        document.contacts = rows if isinstance(rows, list) else _read_packed(rows)
-        _check(document.contacts, register)
+        document.contacts = (
+            rows if isinstance(rows, list) else msgspec.convert(_read_packed(rows), list[Contact])
+        )
+        _check(list(map(_KIND, document.contacts)), register)
     if earlier := stored.earlier:
         if not all(type(one) is int and one >= 0 for one in (*earlier, *earlier.values())):
             raise ValueError("a number of earlier contacts is none")
-        if max(earlier) >= len(register.kinds.kinds):
-            raise UnknownNumber(f"contact kind number {max(earlier)}")
-        if register.kinds.damaged.intersection(earlier):
-            raise UnknownNumber("readable entry for the kind of one of the earlier contacts")
+        _check(earlier, register)
         document.earlier = earlier
     if consents := stored.consents:
         document.consents = {
@@ -145,15 +145,13 @@ def _micros(moment: int) -> int:
     return moment * SECOND if moment >= 0 else -moment
 
 
-def _check(contacts: list[Contact], register: Register) -> None:
-    """Raises UnknownNumber or ValueError if a kind or a state cannot be."""
-    kinds, _, states, _, _ = zip(*contacts, strict=True)
-    if max(kinds) >= len(register.kinds.kinds):
-        raise UnknownNumber(f"contact kind number {max(kinds)}")
-    if not register.kinds.damaged.isdisjoint(kinds):
-        raise UnknownNumber("readable entry for the kind of one of the contacts")
-    if min(kinds) < 0 or not _STATES.issuperset(states):
-        raise ValueError("a contact has a kind or a state that cannot be")
+def _check(kinds: Collection[int], register: Register) -> None:
+    """Raises UnknownNumber if the register does not have a kind, or nobody can read it."""
+    largest, known = max(kinds), register.kinds
+    if largest >= len(known.kinds):
+        raise UnknownNumber(f"contact kind number {largest}")
+    if known.damaged and not known.damaged.isdisjoint(kinds):
+        raise UnknownNumber("readable entry for the kind of a contact")
 
 
 def _read_packed(rows: bytes) -> list[Contact]:
