@@ -119,8 +119,11 @@ def decide_in_steps(
     overlong: int = 0,
     decision_id: str = "",
     arithmetic: Arithmetic | None = None,
+    together: bool = False,
 ) -> Steps[Verdict]:
     """Decides for one customer at one moment; `decide` does so at once.
+
+    It gives way between its steps where others decide `together` with it, and else not at all.
 
     `now` is in microseconds. `draw` gives numbers in [0, 1), one for each choice among several.
     `spent` is the mask of candidates with a spent budget; `spending` knows what a selection leaves
@@ -159,12 +162,14 @@ def decide_in_steps(
         document, question.placement, now, zone, question.event, question.context, policy.variant
     )
     values = policy.read(situation)
-    yield
+    if together:
+        yield
     overrides: list[Override] = []
     fired = business_rules.run(
         policy.rule_strata, policy.rules, matcher, values, policy.fields.slot, overrides
     )
-    yield
+    if together:
+        yield
     texts = Texts(contents, policy, situation, overrides, values, too_long, decision_id, overlong)
     case = Case(
         policy,
@@ -182,9 +187,11 @@ def decide_in_steps(
         texts,
         question.of,
     )
-    yield
+    if together:
+        yield
     alive, fallen, exposing, waiting = pass_stages(case)
-    yield
+    if together:
+        yield
 
     placement = policy.placements[question.placement]
     scores = None
@@ -192,7 +199,8 @@ def decide_in_steps(
     if alive:
         survivors = positions(alive)
         probabilities = scorer.score(survivors, values, document, now)
-        yield
+        if together:
+            yield
         uplift = uplift_by(scorer, survivors, probabilities, values, document, now)
         numbers = arithmetic or Arrays(policy)
         scores = prioritise(numbers, alive, survivors, probabilities, fired, uplift)
@@ -215,7 +223,8 @@ def decide_in_steps(
                 unproven,
                 spending,
             )
-        yield
+        if together:
+            yield
 
     outcome: Outcome = "selected"
     fallback: int | None = None

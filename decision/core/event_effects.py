@@ -10,7 +10,9 @@ import string
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -167,7 +169,8 @@ def check(
             the channel of a permanent bounce is left out; its type is derived or cannot be, or it
             counts for too much.
     """
-    _check_type(event_type, f"{path.removesuffix('properties')}type")
+    if not _is_type(event_type):
+        _check_type(event_type, f"{path.removesuffix('properties')}type")
     if policy.derivations.definitions:
         policy.derivations.check(event_type, properties, path)
     if event_type not in CONTACT_EVENTS:
@@ -191,6 +194,16 @@ def check(
             raise InputError(f"{path}.{name}", f'has no effect; did you mean "{meant_by}"?')
     if event_type == "message.bounced" and properties.get("permanent") and not contact:
         _need_channel(path, properties.get("channel"))
+
+
+@lru_cache(256)
+def _is_type(event_type: str) -> bool:
+    """Whether `_check_type` does not refuse it."""
+    try:
+        _check_type(event_type, "")
+    except InputError:
+        return False
+    return True
 
 
 def _check_type(event_type: str, path: str) -> None:
@@ -467,6 +480,9 @@ def _add_signal(
         document.signals = needed[-MOST_SIGNALS:]
 
 
+_at: Final = attrgetter("at")
+
+
 def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) -> None:
     """Forgets contacts made at `oldest` or before.
 
@@ -476,7 +492,8 @@ def prune_contacts(document: Document, oldest: int, now: int, *, count: bool) ->
     if not document.contacts or document.contacts[0].at > oldest:
         return
     if not (count or document.earlier):
-        document.contacts = [contact for contact in document.contacts if contact.at > oldest]
+        first = bisect_right(document.contacts, oldest, key=_at)
+        document.contacts = document.contacts[first:]
         return
     kept, earlier = [], Counter(document.earlier)
     for contact in document.contacts:
@@ -497,5 +514,5 @@ def add_contact(document: Document, contact: Contact) -> None:
     if not contacts or contacts[-1].at <= contact.at:  # as nearly always
         document.contacts = [*contacts, contact]
         return
-    index = bisect_right(contacts, contact.at, key=lambda one: one.at)
+    index = bisect_right(contacts, contact.at, key=_at)
     document.contacts = [*contacts[:index], contact, *contacts[index:]]

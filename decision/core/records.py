@@ -291,7 +291,7 @@ def line_of(record: DecisionRecord) -> DecisionLine:
         record.document,
         record.draws,
         record.policy_version,
-        [given_line(one) for one in record.selections],
+        [_given(one) for one in record.selections],
         candidates,
         figures,
         record.fallen,
@@ -370,8 +370,7 @@ def _is_array(body: bytes) -> bool:
     return body[:1] in (b"\xdc", b"\xdd")
 
 
-def given_line(one: LoggedSelection) -> GivenLine:
-    """A selection as `DecisionLine` has it."""
+def _given(one: LoggedSelection) -> GivenLine:
     return GivenLine(
         one.message,
         one.channel,

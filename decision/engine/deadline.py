@@ -44,10 +44,13 @@ class Within:
         self._limits = _Limits.of(loop)
 
     def __enter__(self) -> None:
-        self._limits.begin(self)
+        limits = self._limits
+        limits.open[self] = None
+        if self.until < limits.comes_at:
+            limits.come_at(self.until)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._limits.end(self)
+        self._limits.open.pop(self, None)
         if self.passed:
             by_us_alone = self.task.uncancel() <= self._cancelled_before
             if by_us_alone and isinstance(error, asyncio.CancelledError):
@@ -65,9 +68,9 @@ class _Limits:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._open: dict[Within, None] = {}
+        self.open: dict[Within, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._comes_at = math.inf
+        self.comes_at = math.inf
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> _Limits:
@@ -77,29 +80,20 @@ class _Limits:
             found = cls._latest = cls(loop)
         return found
 
-    def begin(self, limit: Within) -> None:
-        """Cancels its task when the limit passes, unless it has ended before."""
-        self._open[limit] = None
-        if limit.until < self._comes_at:
-            self._come_at(limit.until)
-
-    def end(self, limit: Within) -> None:
-        """Cancels nothing any more."""
-        self._open.pop(limit, None)
-
-    def _come_at(self, time: float) -> None:
+    def come_at(self, time: float) -> None:
+        """Looks at that time, and not later."""
         if self._timer is not None:
             self._timer.cancel()
-        self._comes_at = time
+        self.comes_at = time
         self._timer = self.loop.call_at(time, self._look)
 
     def _look(self) -> None:
         now = self.loop.time()
-        self._timer, self._comes_at = None, math.inf
-        for limit in [limit for limit in self._open if limit.until <= now]:
-            del self._open[limit]
+        self._timer, self.comes_at = None, math.inf
+        for limit in [limit for limit in self.open if limit.until <= now]:
+            del self.open[limit]
             limit.passed = True
             limit.task.cancel()
-        if self._open:
-            earliest = min(limit.until for limit in self._open)
-            self._come_at(max(earliest, now + _TICK))
+        if self.open:
+            earliest = min(limit.until for limit in self.open)
+            self.come_at(max(earliest, now + _TICK))

@@ -180,9 +180,10 @@ class Deciding:
         policy, request = self.query.snapshot.policy, self.request
         if request.placement not in policy.placements:
             raise unknown("placement", "placement", request.placement, policy.placements)
-        for index, channel in enumerate(request.channels or ()):
-            if channel not in policy.channels:
-                raise unknown(f"channels[{index}]", "channel", channel, policy.channels)
+        if request.channels:
+            for index, channel in enumerate(request.channels):
+                if channel not in policy.channels:
+                    raise unknown(f"channels[{index}]", "channel", channel, policy.channels)
         event = request.event
         if event is not None:
             if event.at is not None:
@@ -282,11 +283,11 @@ class Deciding:
 
     async def _plan_and_reserve(self, state: ReadResult) -> Done[Decided] | TryAgain | TextTooLong:
         store = self.runtime.store
-        side_by_side, steps = self.runtime.side_by_side, self._plan(state)
+        side_by_side = self.runtime.side_by_side
         if side_by_side.alone:
-            planned, answer = finish(steps)
+            planned, answer = finish(self._plan(state, together=False))
         else:
-            planned, answer = await side_by_side.run(steps)
+            planned, answer = await side_by_side.run(self._plan(state, together=True))
         self._step("decide")
         if overlong := planned.verdict.overlong() & ~self.overlong:
             await asyncio.sleep(0)  # the deadline may have passed
@@ -312,7 +313,7 @@ class Deciding:
             return TryAgain(self._anew(state, budgets))
         return outcome
 
-    def _plan(self, state: ReadResult) -> Steps[tuple[DecisionPlan, Decision]]:
+    def _plan(self, state: ReadResult, *, together: bool) -> Steps[tuple[DecisionPlan, Decision]]:
         """The plan on one state, and the answer that it gives, in steps."""
         planned = yield from plan(
             self.query,
@@ -321,8 +322,10 @@ class Deciding:
             self.runtime.store.pack,
             overlong=self.overlong,
             contended=self.contended,
+            together=together,
         )
-        yield
+        if together:
+            yield
         return planned, answer_of(planned)
 
     def _anew(self, state: ReadResult, budgets: dict[str, int]) -> ReadResult:

@@ -46,7 +46,7 @@ def decision_record(plan: DecisionPlan) -> LogRecord:
         plan.seen,
         plan.draws,
         snapshot.policy_version,
-        [records.given_line(one) for one in selections],
+        selections,
         candidates,
         figures,
         {reason: mask_bytes(mask) for reason, mask in verdict.fallen.items()},
@@ -77,7 +77,7 @@ def _models(scorer: Scorer | None, verdict: Verdict) -> records.LoggedModels | N
     return scorer.logged(verdict.scores.candidates)
 
 
-def _with_codes(plan: DecisionPlan) -> list[records.LoggedSelection]:
+def _with_codes(plan: DecisionPlan) -> list[records.GivenLine]:
     """What is logged of the selections, with the coupon codes that they give."""
     codes = plan.verdict.texts.codes
     return [

@@ -96,7 +96,8 @@ class DecisionQuery:
 
     def left(self) -> float:
         """The seconds that a call to the store may take: it is the deadline that ends it first."""
-        return max(0.0, self.deadline - self.elapsed()) + _AFTER_DEADLINE
+        left = self.deadline - (time.perf_counter() - self.began)
+        return left + _AFTER_DEADLINE if left > 0 else _AFTER_DEADLINE
 
 
 class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +120,7 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     spent: int
     draws: list[float]
     verdict: Verdict
-    selections: list[records.LoggedSelection]
+    selections: list[records.GivenLine]
     shadow: records.LoggedShadow | None
     degraded: list[str]
     journeys: JourneyWork | None = None
@@ -143,9 +144,11 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
         A unit of a reservation which then releases comes back by itself as that ends.
         """
+        query, chosen = self.query, self.verdict.chosen
+        if not query.budget_limits:
+            return None
         limits: dict[str, int] = {}
         ends: dict[str, int] = {}
-        query, chosen = self.query, self.verdict.chosen
         for limit in query.budget_limits.values():
             for row in chosen:
                 if not limit.mask >> row.candidate & 1:
@@ -216,13 +219,14 @@ def plan(
     *,
     overlong: int = 0,
     contended: bool = False,
+    together: bool = False,
 ) -> Steps[DecisionPlan]:
     """Decides on a state, in steps. The request's own event, if it is new, is applied to
     `state.document`.
 
     `pack` turns a document into bytes as the store would. `overlong` is the mask of candidates
     whose text turned out to be longer than any may be. A `contended` decision chooses nothing:
-    that breaks no cap.
+    that breaks no cap. It gives way between its steps where others decide `together` with it.
     """
     snapshot, request, now = query.snapshot, query.request, query.now
     document, event, seen = state.document, _new_event(query, state), state.raw
@@ -255,7 +259,8 @@ def plan(
         spending = Spending(limits, state.budgets)
         spent = spending.blocked()
     draw = _Draw(query.settings.seed, request, len(document.contacts))
-    yield
+    if together:
+        yield
     verdict = yield from decide_in_steps(
         snapshot.policy,
         snapshot.matcher,
@@ -272,6 +277,7 @@ def plan(
         overlong=overlong,
         decision_id=decision_id,
         arithmetic=snapshot.arithmetic,
+        together=together,
     )
     degraded = list(snapshot.degraded)
     if snapshot.lacking and snapshot.lacking & mask_of_array(verdict.scores.candidates):
@@ -308,20 +314,21 @@ def _new_event(query: DecisionQuery, state: ReadResult) -> Occurrence | None:
     return occurrence_of(event, event.id, query.now)
 
 
-def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.LoggedSelection]:
+def _selections(snapshot: Snapshot, verdict: Verdict) -> list[records.GivenLine]:
     """What is logged of the candidates chosen."""
     document, now, candidates = verdict.document, verdict.now, snapshot.policy.candidates
     mixed = snapshot.mixed
     return [
-        records.LoggedSelection(
-            message=candidates[row.candidate].message,
-            channel=candidates[row.candidate].channel,
-            response_probability=row.response_probability,
-            priority=row.priority,
-            selection_probability=row.selection_probability,
-            features=snapshot.scorer.features(row.candidate, verdict.values, document, now),
-            uplift=row.uplift,
-            model_version=msgspec.UNSET if mixed is None else mixed.version_of(row.candidate),
+        records.GivenLine(
+            candidates[row.candidate].message,
+            candidates[row.candidate].channel,
+            row.response_probability,
+            row.priority,
+            row.selection_probability,
+            snapshot.scorer.features(row.candidate, verdict.values, document, now),
+            row.uplift,
+            None,
+            None if mixed is None else [mixed.version_of(row.candidate)],
         )
         for row in verdict.chosen
     ]

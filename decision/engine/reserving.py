@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,10 @@ from decision.engine.outbox import deliveries_of, is_delivered, withdrawals
 from decision.engine.planning import DecisionPlan, DecisionQuery
 from decision.engine.transaction import Done, TryAgain
 from decision.engine.withdrawing import UngivenDecision, told_until
+
+_THEN_COUNT: Final = ContactState.RESERVED_THEN_COUNT
+_THEN_RELEASE: Final = ContactState.RESERVED_THEN_RELEASE
+"""Looked up once: an enum looks each of its members up in Python."""
 
 _encode_answer = msgspec.json.Encoder().encode
 
@@ -209,15 +214,9 @@ def _add_contacts(plan: DecisionPlan) -> None:
     tag = decision_tag(plan.decision_id)
     for row in plan.verdict.chosen:
         reservation = snapshot.policy.pairs[row.candidate][1].reservation
-        contact = Contact(
-            kind=snapshot.kinds[row.candidate],
-            at=query.now,
-            state=ContactState.RESERVED_THEN_COUNT
-            if reservation.then == "count"
-            else ContactState.RESERVED_THEN_RELEASE,
-            mark=reservation.expires_after // SECOND,
-            tag=tag,
-        )
+        state = _THEN_COUNT if reservation.then == "count" else _THEN_RELEASE
+        mark = reservation.expires_after // SECOND
+        contact = Contact(snapshot.kinds[row.candidate], query.now, state, mark, tag)
         event_effects.add_contact(document, contact)
     for_ever = snapshot.policy.contact_policy.counts_for_ever
     event_effects.prune_contacts(document, query.now - _kept(query), query.now, count=for_ever)
