@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
 import msgspec
 
-from decision.core.ports import Commit
+from decision.core.ports import Commit, Section
 from decision.store.codec import LETTERS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
@@ -23,8 +24,9 @@ _HEAD: Final = Struct("<d8s3II3BBBIB")
 class EncodedCommit(msgspec.Struct, frozen=True):
     """`expect` and `write` are letters of `pce`; `sections` are empty where not written.
 
-    `first_version` is that of a document which this commit creates: random, so that a customer
-    erased and seen again never repeats a version. How long things last is in milliseconds.
+    `flags` say of each section whether it is expected (1) and written (2). `first_version` is that
+    of a document which this commit creates: random, so that a customer erased and seen again never
+    repeats a version. How long things last is in milliseconds.
     """
 
     commit: Commit
@@ -32,6 +34,7 @@ class EncodedCommit(msgspec.Struct, frozen=True):
     expect: str
     versions: tuple[int, int, int]
     write: str
+    flags: tuple[int, int, int]
     sections: tuple[bytes, bytes, bytes]
     first_version: int
     answer: bytes
@@ -45,19 +48,15 @@ class EncodedCommit(msgspec.Struct, frozen=True):
         `until` is the time after which nothing is written, in milliseconds of the server's clock;
         `sent` says that it was sent before.
         """
-        commit, digests = self.commit, self.event_digests
-        keeps = bool(commit.request_id)
-        expect, write = self.expect, self.write
+        commit, digests, write = self.commit, self.event_digests, self.write
         head = _HEAD.pack(
             until,
             self.digest,
             *self.versions,
             self.first_version,
-            ("p" in expect) + 2 * ("p" in write),
-            ("c" in expect) + 2 * ("c" in write),
-            ("e" in expect) + 2 * ("e" in write),
+            *self.flags,
             sent,
-            keeps,
+            bool(commit.request_id),
             len(digests),
             commit.units is not None,
         )
@@ -93,22 +92,37 @@ def encode_commit(commit: Commit, register: Register) -> EncodedCommit:
     """Encodes a commit; names without a number are then in `register.names.take_wanted()`."""
     document, version, write = commit.document, commit.version, commit.write
     return EncodedCommit(
-        commit=commit,
-        digest=commit_digest(commit.id),
-        expect="".join([section[0] for section in commit.expect]),
-        versions=(version.profile, version.contacts, version.events),
-        write="".join([section[0] for section in write]),
-        sections=(
+        commit,
+        commit_digest(commit.id),
+        _letters(commit.expect),
+        (version.profile, version.contacts, version.events),
+        _letters(write),
+        _flags(commit.expect, write),
+        (
             encode_section(document, "profile", register) if "profile" in write else b"",
             encode_section(document, "contacts", register) if "contacts" in write else b"",
             encode_section(document, "events", register) if "events" in write else b"",
         ),
-        first_version=random.getrandbits(32) or 1,
-        answer=commit.answer or b"",
-        answer_lasts=_milliseconds(commit.answer_lasts),
-        event_ids_last=_milliseconds(commit.event_ids_last),
-        event_digests=[event_digest(event_id) for event_id in commit.event_ids],
+        random.getrandbits(32) or 1,
+        commit.answer or b"",
+        _milliseconds(commit.answer_lasts),
+        _milliseconds(commit.event_ids_last),
+        [event_digest(event_id) for event_id in commit.event_ids] if commit.event_ids else [],
     )
+
+
+@lru_cache(64)
+def _letters(sections: tuple[Section, ...]) -> str:
+    return "".join([section[0] for section in sections])
+
+
+@lru_cache(64)
+def _flags(expect: tuple[Section, ...], write: tuple[Section, ...]) -> tuple[int, int, int]:
+    expected, written = _letters(expect), _letters(write)
+    profile, contacts, events = [
+        (letter in expected) + 2 * (letter in written) for letter in LETTERS
+    ]
+    return profile, contacts, events
 
 
 def commit_digest(commit_id: str) -> bytes:

@@ -74,7 +74,8 @@ class RedisDocuments(
         timeout = self._timeout if timeout is None else timeout
         if request_id is None and not budgets and not event_ids:
             raw = await self.connection.call(("GET", self.keys.document(customer_id)), timeout)
-            return await self._decoded(customer_id, raw, timeout)
+            found = self._decoded_at_once(customer_id, raw)
+            return found or await self._decoded(customer_id, raw, timeout)
         keys = self.keys.customer(customer_id)
         pools: list[str] = []
         if budgets and min(budgets) < _AFTER_POOLS:
@@ -116,6 +117,15 @@ class RedisDocuments(
             found.budgets = self._seen(counters)
             found.budgets_end = self._first_end
         return found
+
+    def _decoded_at_once(self, customer_id: str, raw: bytes | None) -> ReadResult | None:
+        """As `_decoded`; None where that has to look for what others wrote, or cannot read it."""
+        raw = raw or b""
+        try:
+            document, version = codec.decode(customer_id, raw, self._register)
+        except (UnknownNumber, codec.UnreadableDocument):
+            return None
+        return ReadResult(document=document, version=version, raw=raw)
 
     async def _decoded(
         self, customer_id: str, raw: bytes | None, timeout: float | None = None
@@ -202,7 +212,7 @@ class RedisDocuments(
         forward, or is ahead of ours: what it said is noted, and the commit sent again.
         Who answered is added to `by`, where that is of use.
         """
-        keys: list[str] = [*self.keys.customer(commit.customer_id)]
+        keys = list(self.keys.customer(commit.customer_id))
         tail: list[Argument] = []
         if (unless := commit.unless_erased) is not None:
             keys.append(self.keys.erased(commit.customer_id, unless.pseudonym))
