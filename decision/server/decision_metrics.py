@@ -6,10 +6,11 @@ decision has about fifteen of them: one by one they would cost as much as readin
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from decision.core.reasons import Reason
@@ -21,6 +22,10 @@ _BUCKETS: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+
+
+_MOST_ASIDE: Final = 10_000
+"""Decisions whose times are put into buckets together at the most."""
 
 
 class _Histogram(Histogram):
@@ -35,19 +40,18 @@ class _Histogram(Histogram):
 
 
 class _Step:
-    """How long one step took, of the decisions since these numbers were shown."""
+    """How many seconds one step took, of each decision since they were shown."""
 
-    __slots__ = ("counts", "shown", "total")
+    __slots__ = ("shown", "taken")
 
     def __init__(self, shown: _Histogram) -> None:
         self.shown = shown
-        self.counts = [0] * (len(_BUCKETS) + 1)
-        self.total = 0.0
+        self.taken = array("d")
 
     def show(self) -> None:
-        self.shown.add(self.counts, self.total)
-        self.counts = [0] * len(self.counts)
-        self.total = 0.0
+        taken, self.taken = np.frombuffer(self.taken), array("d")
+        counts = np.bincount(np.searchsorted(_BUCKETS, taken), minlength=len(_BUCKETS) + 1)
+        self.shown.add(counts.tolist(), float(taken.sum()))
 
 
 class DecisionMetrics:
@@ -101,14 +105,16 @@ class DecisionMetrics:
     def time(self, steps: dict[str, float], exemplar: dict[str, str] | None) -> None:
         """Notes how long the steps of a decision took."""
         own = self.steps
-        for name, taken in steps.items():
-            if name in own:
-                step = own[name]
-                if exemplar is None:
-                    step.counts[bisect_left(_BUCKETS, taken)] += 1
-                    step.total += taken
-                else:
-                    step.shown.observe(taken, exemplar)
+        if exemplar is None:
+            for name, taken in steps.items():
+                if name in own:
+                    own[name].taken.append(taken)
+            if len(own["total"].taken) >= _MOST_ASIDE:
+                self.show()
+        else:
+            for name, taken in steps.items():
+                if name in own:
+                    own[name].shown.observe(taken, exemplar)
 
     def show(self) -> None:
         """Brings the times up to date."""
