@@ -34,6 +34,11 @@ from decision.rulebook.urls import checked_url, fixed_scheme, in_url, safe_in, s
 _LARGEST_BODY = 200
 """Parts of a loop's body: each of its rounds reads them."""
 
+_FEW = 16
+"""Parts that are put together at once: what they come to is looked at when all are there."""
+
+_TOO_LONG = f"a text has more than {LONGEST_TEXT:,} characters"
+
 _Part = str | Callable[[Namespaces], str]
 
 
@@ -119,6 +124,12 @@ def _whole(
 
 
 def _join(parts: list[_Part]) -> Callable[[Namespaces], str]:
+    def render_few(namespaces: Namespaces) -> str:
+        text = "".join([part if isinstance(part, str) else part(namespaces) for part in parts])
+        if len(text) > LONGEST_TEXT:
+            raise TextTooLong(_TOO_LONG)
+        return text
+
     def render(namespaces: Namespaces) -> str:
         found: list[str] = []
         size = 0
@@ -127,10 +138,10 @@ def _join(parts: list[_Part]) -> Callable[[Namespaces], str]:
             found.append(text)
             size += len(text)
             if size > LONGEST_TEXT:
-                raise TextTooLong(f"a text has more than {LONGEST_TEXT:,} characters")
+                raise TextTooLong(_TOO_LONG)
         return "".join(found)
 
-    return render
+    return render_few if len(parts) <= _FEW else render
 
 
 class _Compiler:
@@ -242,7 +253,7 @@ class _Compiler:
                 found.append(body(scope))
                 size += len(found[-1])
                 if size > LONGEST_TEXT:
-                    raise TextTooLong(f"a text has more than {LONGEST_TEXT:,} characters")
+                    raise TextTooLong(_TOO_LONG)
             return "".join(found)
 
         return render
