@@ -92,9 +92,8 @@ class Bodies:
         """
         largest = self.largest if largest is None else largest
         check_headers(scope, types, largest, encodings)
-        received = scope["state"].get("body_received")
-        if received is not None and len(received) <= self._small:
-            return bytes(received)
+        if (received := self._received(scope)) is not None:
+            return received
         size = 0
         parts: list[bytes] = []
         share: Share | None = None
@@ -127,6 +126,16 @@ class Bodies:
         if message["more_body"]:
             await _drain(receive)
         raise problem
+
+    def read_at_once(self, scope: Scope) -> bytes | None:
+        """As `read`; None where the body has not come yet, or is to be counted."""
+        check_headers(scope, JSON_ONLY, self.largest)
+        return self._received(scope)
+
+    def _received(self, scope: Scope) -> bytes | None:
+        """A small body that has come."""
+        received = scope["state"].get("body_received")
+        return bytes(received) if received is not None and len(received) <= self._small else None
 
     def _crowded(self, *, close: bool = False) -> Problem:
         return unavailable(

@@ -128,9 +128,11 @@ class Deciding:
             Exception: what the framework answers with the problem that it is.
         """
         self._authenticator.authorize(scope, "decide")
-        if (name := key_name(scope)) in self._rates:
+        name = key_name(scope)
+        if name is not None and name in self._rates:
             await self._rates.spend(name)
-        request = decode_request(await self._bodies.read(scope, receive))
+        body = self._bodies.read_at_once(scope)
+        request = decode_request(await self._bodies.read(scope, receive) if body is None else body)
         decided = await decide_in_turn(
             self._engine, self._admission, request, self._timeout_ms, receive
         )

@@ -29,9 +29,6 @@ _MOST_UNKNOWN: Final = 32
 """Heads of a connection that were not known, one after another, after which none is looked for: its
 client gives each an id of its own."""
 
-_GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
-"""Paths that are refused while too much is under way; health, metrics and the rest are not."""
-
 
 class BoundedProtocol(LimitedProtocol):
     """One connection. The class variables are set once a process, before it listens.
@@ -53,6 +50,7 @@ class BoundedProtocol(LimitedProtocol):
         self._serving = ServingTask(self.loop, self.tasks)
         self._excess = 0  # bytes received that are no body
         self._under_way = self.cycle
+        self._asgi = {"version": self.asgi_version, "spec_version": "2.3"}
 
     def eof_received(self) -> None:
         """The client sends nothing more: as to most servers, it has gone, and gets no answer."""
@@ -121,7 +119,8 @@ class BoundedProtocol(LimitedProtocol):
 
     def _take(self, head: Head, body: bytes) -> None:
         """Takes a whole request with a head that is known."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         if self._idle_since is not None:
             self._wait_no_more()
         self.expect_100_continue, self.headers = False, head.headers
@@ -190,13 +189,13 @@ class BoundedProtocol(LimitedProtocol):
             return
         self._in_head, self._in_body = False, True
         waits = not self.cycle.response_complete
-        guarded = raw_path.startswith(_GUARDED)
+        guarded = head.guarded
         if guarded and not waits and not self.flow.write_paused and self.admission.full():
             self._turn_away(head.keeps_alive)
             return
         state: dict[str, Any] = {**self.app_state, "header_facts": head.facts}
         scope: Any = head.scope.copy()
-        scope["asgi"] = {"version": self.asgi_version, "spec_version": "2.3"}
+        scope["asgi"] = self._asgi
         scope["server"], scope["client"] = self.server, self.client
         scope["scheme"], scope["root_path"] = self.scheme, self.root_path
         scope["state"] = state
@@ -293,7 +292,8 @@ class BoundedProtocol(LimitedProtocol):
         if self._rest:
             self.loop.call_soon(self._parse_rest)
         else:
-            self._hold()
+            if self.flow.held or self.pipeline:
+                self._hold()
             self.flow.resume_reading()
 
 

@@ -23,6 +23,8 @@ _MOST_REMEMBERED: Final = 256
 _LARGEST_REMEMBERED: Final = 2 * 1024
 """How many heads are remembered, and of how many bytes each at most."""
 
+_GUARDED: Final = (b"/v1/decisions", b"/v1/events", b"/v1/customers", b"/ofrep/")
+
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _VERSIONS: Final = ("1.1", "1.0")
 
@@ -30,11 +32,12 @@ _VERSIONS: Final = ("1.1", "1.0")
 class Head:
     """A request's head, once it is read. `path` and `query` are as they were sent.
 
-    `facts` are those of its headers, `scope` is what an ASGI scope has of it: whoever fills in the
-    rest takes a copy.
+    `facts` are those of its headers. `guarded` is whether its path is refused while too much is
+    under way; health, metrics and the rest are not. `scope` is what an ASGI scope has of it:
+    whoever fills in the rest takes a copy.
     """
 
-    __slots__ = ("facts", "headers", "keeps_alive", "method", "path", "scope")
+    __slots__ = ("facts", "guarded", "headers", "keeps_alive", "method", "path", "scope")
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Head:
         self.path = path
         self.keeps_alive = keeps_alive
         self.facts = HeaderFacts(headers)
+        self.guarded = path.startswith(_GUARDED)
         text = path.decode("ascii")
         self.scope: dict[str, Any] = {
             "type": "http",
