@@ -84,16 +84,13 @@ def read_contacts(document: Document, section: bytes, register: Register) -> Non
             raise ValueError("a number of earlier contacts is none")
         _check(earlier, register)
         document.earlier = earlier
-    if consents := stored.consents:
-        document.consents = {
-            name[purpose]: {
-                name[channel]: Consent(granted, _micros(at), name[more[0]] if more else "")
-                if len(more) < 2
-                else _with_evidence(name, granted, at, *more)
-                for channel, (granted, at, *more) in channels.items()
-            }
-            for purpose, channels in consents.items()
-        }
+    if stored.consents:
+        consents: dict[str, dict[str, Consent]] = {}
+        for purpose, channels in stored.consents.items():
+            own = consents[name[purpose]] = {}
+            for channel, fields in channels.items():
+                own[name[channel]] = _read_consent(name, *fields)
+        document.consents = consents
     if trail := stored.trail:
         document.consent_trail = [
             ConsentChange(at, name[purpose], name[channel], granted, name[source])
@@ -125,15 +122,17 @@ def _consent(consent: Consent, number: Mapping[str, int | str]) -> list[Any]:
     return kept
 
 
-def _with_evidence(
+def _read_consent(
     name: Mapping[int | str, str],
     granted: bool,
     at: int,
-    source: int | str,
-    evidence: str,
+    source: int | str | None = None,
+    evidence: str = "",
     spared: int = 0,
 ) -> Consent:
-    return Consent(granted, _micros(at), name[source], evidence, _micros(spared))
+    """What `_consent` has kept."""
+    said_by = "" if source is None else name[source]
+    return Consent(granted, _micros(at), said_by, evidence, _micros(spared))
 
 
 def _moment(micros: int) -> int:

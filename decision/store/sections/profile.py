@@ -42,7 +42,11 @@ def read_profile(document: Document, section: bytes, register: Register) -> None
     name = register.names.names
     attributes, hundredths, runs, timezone, aliases = padded(unpack(section), 5)
     if attributes:
-        document.attributes = {name[key]: value for key, value in attributes.items()}
+        known = name.known
+        try:
+            document.attributes = {known[key]: value for key, value in attributes.items()}
+        except KeyError:
+            document.attributes = {name[key]: value for key, value in attributes.items()}
     for key in hundredths or ():
         amount: Any = document.attributes[name[key]]
         document.attributes[name[key]] = amount / 100
