@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
 from decision.core.coupons import CouponStore, clean_code
 from decision.core.errors import FileError, InputError
-from decision.intake.lines import LONGEST_LINE, LineDecoder, lines_of, open_bytes
+from decision.intake.lines import (
+    LONGEST_LINE,
+    LineDecoder,
+    encoding_problem,
+    lines_of,
+    open_bytes,
+)
 
 BATCH: Final = 1000
 """Codes that are added in one step."""
@@ -21,6 +28,8 @@ FORMS: Final = ("text", "csv", "ndjson")
 COLUMN: Final = "code"
 _PARTING: Final = ",;\t"
 _NEARBY: Final = 100
+_NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1f]|^%PDF-|^(\xff\xfe|\xfe\xff)")
+"""What is in the first line of Parquet, workbooks, PDF and UTF-16, and of no text."""
 
 
 class ReadCode(NamedTuple):
@@ -116,12 +125,27 @@ def read_codes(path: str, form: str) -> Iterator[ReadCode]:
         OSError: it cannot be opened.
     """
     with open_bytes(path) as file:
-        lines = ((f"{path}:{number}", line) for number, line in lines_of(file))
+        lines = ((f"{path}:{number}", line) for number, line in _text_lines(path, file))
         if form == "csv":
             yield from _csv(path, lines)
         else:
             for number, (place, line) in enumerate(lines):
                 yield _ndjson(place, line) if form == "ndjson" else _text(place, line, number == 0)
+
+
+def _text_lines(path: str, file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file of text.
+
+    Raises:
+        FileError: it is none: some of its lines might pass for codes, and customers get them.
+    """
+    for number, line in lines_of(file):
+        if number == 1 and _NO_TEXT.search(line):
+            problem = encoding_problem(line) or "the file is no text"
+            raise FileError(
+                f"{path}: {problem}; codes come as lines of text, as .csv or as .ndjson"
+            )
+        yield number, line
 
 
 def code_of(place: str, line: bytes) -> ReadCode:

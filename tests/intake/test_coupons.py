@@ -55,6 +55,14 @@ def test_a_table_has_a_column_of_codes(tmp_path: Path, parting: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "begin", [b"PAR1\x15\x04", b"PK\x03\x04", b"%PDF-1.7", "码".encode("utf-16")]
+)
+def test_a_file_that_is_no_text_gives_no_codes(tmp_path: Path, begin: bytes) -> None:
+    with pytest.raises(FileError, match="codes come as lines of text"):
+        read(tmp_path, begin + b"\nA-1\nB-2\n", "codes.parquet")
+
+
 @pytest.mark.parametrize("head", ["", "coupon\nA\n", "code,code\nA,B\n", "A-1\nB-2\n"])
 def test_a_table_without_one_column_of_codes_is_refused(tmp_path: Path, head: str) -> None:
     with pytest.raises(FileError, match="one column code in its first line"):
