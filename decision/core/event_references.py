@@ -6,12 +6,14 @@ An opt-out and a permanent bounce are obeyed all the same: of nothing known, the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from decision.core.errors import InputError, meant
-from decision.core.event_effects import SETTLING, Occurrence
+from decision.core.event_effects import DENYING, OPTING_OUT, SETTLING, Occurrence
 from decision.core.identifiers import is_decision_id
+from decision.core.policy import Policy
+from decision.core.schema import Event
 
 _SIGNS: Final = re.compile(r"[\W_]+")
 
@@ -43,6 +45,24 @@ def check_message(occurrence: Occurrence, given: Sequence[str]) -> None:
     if settles and name is not None and name not in given:
         said = f"decision {occurrence.decision_id} gave {', '.join(given)}, and not {name[:60]}"
         raise InputError("message", said + meant(name, given))
+
+
+def of_opt_out(event: Event, policy: Policy, is_stranger: bool) -> Iterator[str]:
+    """What an opt-out does not do, though it is kept; nothing of other events.
+
+    `is_stranger` is whether nothing was known of the customer before.
+    """
+    if event.type not in OPTING_OUT:
+        return
+    purpose = policy.purposes.get(str(event.properties.get("purpose")))
+    if event.type in DENYING and purpose is not None and purpose.consent == "not_required":
+        yield (
+            f"properties.purpose: messages of {purpose.name} need no consent and are given all the "
+            "same; left out, everything that can be refused is denied"
+        )
+    if is_stranger and (event.type in DENYING or event.properties.get("permanent")):
+        who = "customer_id" if event.alias is None else "alias"
+        yield f"{who}: nothing was known of this customer; look whether it is written as stored"
 
 
 def _settles_alone(event_type: str, properties: Mapping[str, Any]) -> bool:

@@ -126,10 +126,13 @@ class Events:
             except InputError as error:
                 results[index] = Rejected(index, str(error))
         self._tell(events, results)
+        strangers: set[int] = set()
         for customer_id, own in by_customer.items():
             with self.runtime.answers.of(customer_id):
                 known_as = aliases.get(customer_id, ())
-                written = await self._record_for(customer_id, own, now, aliases=known_as)
+                written = await self._record_for(
+                    customer_id, own, now, aliases=known_as, strangers=strangers
+                )
             self._tell(events, written)
             results |= written
         found = list(results.values())
@@ -137,15 +140,18 @@ class Events:
             accepted=found.count("accepted"),
             duplicates=found.count("duplicate"),
             rejected=[row for _, row in sorted(results.items()) if isinstance(row, Rejected)],
-            notices=self._notices(events, results) or msgspec.UNSET,
+            notices=self._notices(events, results, strangers) or msgspec.UNSET,
         )
 
-    def _notices(self, events: Sequence[Event], results: dict[int, Result]) -> list[Notice]:
-        """What accepted events do not do, and were probably meant to."""
-        names, derivations = (
-            self.runtime.snapshot.event_names,
-            self.runtime.snapshot.policy.derivations,
-        )
+    def _notices(
+        self, events: Sequence[Event], results: dict[int, Result], strangers: set[int]
+    ) -> list[Notice]:
+        """What accepted events do not do, and were probably meant to.
+
+        `strangers` are those of customers of whom nothing was known.
+        """
+        policy, names = self.runtime.snapshot.policy, self.runtime.snapshot.event_names
+        derivations = policy.derivations
         found = []
         for index, result in sorted(results.items()):
             event = events[index]
@@ -154,6 +160,10 @@ class Events:
             if (meant := names.meant_by(event.type)) is not None:
                 text = f'type: no rule reads "{event.type}"; did you mean "{meant}"?'
                 found.append(Notice(index, text))
+            found += [
+                Notice(index, text)
+                for text in event_references.of_opt_out(event, policy, index in strangers)
+            ]
             if self.runtime.snapshot.pools and (why := in_no_pool(event.type, event.properties)):
                 found.append(Notice(index, f"{why}: it is a code of no pool"))
             if event.type in derivations.for_others:
@@ -209,10 +219,12 @@ class Events:
         now: int,
         settled: SettledDelivery | None = None,
         aliases: Sequence[Alias] = (),
+        strangers: set[int] | None = None,
     ) -> dict[int, Result]:
         """Records the events of one customer, in one commit, which may take a delivery out.
 
-        `aliases` are those by which events name the customer.
+        `aliases` are those by which events name the customer. Of one who was not known their
+        indices are added to `strangers`.
         """
         ids = tuple(event.id for _, event in own if event.id is not None)
         # Between an alias being set and who had it alone being merged, what was recorded before is
@@ -238,6 +250,8 @@ class Events:
 
         write = partial(update, self.runtime, read, customer_id, apply)
         results, document = await crediting.before(write)
+        if created and strangers is not None:
+            strangers.update(results)
         if created and document.customer_id in alone:
             await unite_if_claimed(self.runtime, alone[document.customer_id])
         # Also for events that are known already: the first time may have ended before this.

@@ -11,7 +11,7 @@ import pytest
 from decision.core.clock import from_micros
 from decision.core.errors import InputError
 from decision.core.policy_builder import compile_policy
-from decision.core.schema import CustomerUpdate, DecisionRequest, Event, TriggerEvent
+from decision.core.schema import Alias, CustomerUpdate, DecisionRequest, Event, TriggerEvent
 from decision.engine import Engine
 from decision.engine.events import PastEvent
 from decision.engine.loading import CustomerRow, Loading
@@ -212,6 +212,37 @@ async def test_what_is_said_of_a_message_that_the_decision_did_not_give_is_refus
     )
     [contact] = (await engine.customers.get("c-1")).contacts
     assert contact.state == "released"
+
+
+async def test_a_notice_says_of_an_opt_out_that_it_stops_nothing_or_is_of_nobody_known(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(POLICY)
+    await engine.customers.update("c-1", CustomerUpdate(aliases={"email": "ann@shop.example"}))
+    told = [
+        Event(type=kind, properties=properties, **who)
+        for kind, properties, who in (
+            ("message.unsubscribed", {"purpose": "service"}, {"customer_id": "c-1"}),
+            ("message.unsubscribed", {}, {"alias": Alias("email", "ann@shop.example")}),
+            ("message.complained", {}, {"alias": Alias("email", "Ann@shop.example")}),
+            ("message.unsubscribed", {"purpose": "marketing"}, {"customer_id": "C-1"}),
+            ("message.unsubscribed", {"purpose": "marketing"}, {"customer_id": "C-1"}),
+            ("message.bounced", {"channel": "email"}, {"customer_id": "c-2"}),
+            ("message.bounced", {"channel": "email", "permanent": True}, {"customer_id": "c-3"}),
+            ("cart_add", {}, {"customer_id": "c-4"}),
+        )
+    ]
+    answer = await engine.events.record(told)
+    assert answer.accepted == len(told)
+    assert answer.notices is not msgspec.UNSET
+    said = [(row.index, row.detail.split(": ")[0]) for row in answer.notices]
+    assert said == [
+        (0, "properties.purpose"),
+        (2, "alias"),
+        *[(index, "customer_id") for index in (3, 4, 6)],
+    ]
+    again = await engine.events.record(told[2:4])
+    assert again.notices is msgspec.UNSET
 
 
 async def test_only_an_event_with_an_id_is_counted_and_already_in_the_decision_that_brings_it(
