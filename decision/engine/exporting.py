@@ -5,7 +5,7 @@ What an erasure would remove is what is exported: both go by the same ids (`eras
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -137,7 +137,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(field) for name, field in msgspec.structs.asdict(value).items()}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: _plain(field) for name, field in value._asdict().items()}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _plain(field) for name, field in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(field) for field in value]

@@ -40,6 +40,7 @@ async def test_it_is_lines_of_json_that_end_with_complete(api: Api) -> None:
     document = lines[1]["document"]
     assert document["consents"]["marketing"]["*"]["source"] == "api"
     assert document["contacts"][0]["message"] == "offer"
+    assert document["events"]["purchase"]["total"] == 1
     assert lines[2]["answer"]["decision_id"] == lines[5]["id"]
     assert lines[6]["record"]["properties"] == {"amount": 8}
 
