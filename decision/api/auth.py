@@ -122,7 +122,9 @@ class Authenticator:
 
         By a Unix socket no web page can come, so there any name will do.
         """
-        hosts = facts_of(scope).hosts
+        return self._is_ours(scope, facts_of(scope).hosts)
+
+    def _is_ours(self, scope: Scope, hosts: list[bytes]) -> bool:
         for value in hosts:
             host = _host(value)
             if not is_loopback_host(host) and host not in (self._hosts or ()):
@@ -166,7 +168,7 @@ class Authenticator:
             raise Problem(
                 "forbidden", "without NEXTBEST_API_KEYS_FILE only this machine may call the server"
             )
-        if not self.is_ours(scope):
+        if not self._is_ours(scope, facts.hosts):
             raise Problem(
                 "forbidden",
                 "without API keys the server is called by a name of this machine alone: use "

@@ -58,18 +58,33 @@ async def decide_in_turn(
         Problem: the client has gone while it waited; nothing was begun.
     """
     if not admission.enter():
-        try:
-            waited = await admission.wait()
-        except Overloaded:
-            return engine.decide_too_late(request)
-        left = (request.deadline_ms or timeout_ms) - round(waited * 1000)
-        gone = has_gone(receive)
-        if gone or left <= 0:
-            admission.leave()
-            if gone:
-                raise Problem("invalid-request", "the client went away before its turn came")
-            return engine.decide_too_late(request)
-        request = msgspec.structs.replace(request, deadline_ms=left)
+        return await decide_late(engine, admission, request, timeout_ms, receive)
+    try:
+        return await engine.decide_with_verdict(request)
+    finally:
+        admission.leave()
+
+
+async def decide_late(
+    engine: Engine,
+    admission: Admission,
+    request: DecisionRequest,
+    timeout_ms: int,
+    receive: Receive,
+) -> Decided:
+    """As `decide_in_turn`, where there is no room yet."""
+    try:
+        waited = await admission.wait()
+    except Overloaded:
+        return engine.decide_too_late(request)
+    left = (request.deadline_ms or timeout_ms) - round(waited * 1000)
+    gone = has_gone(receive)
+    if gone or left <= 0:
+        admission.leave()
+        if gone:
+            raise Problem("invalid-request", "the client went away before its turn came")
+        return engine.decide_too_late(request)
+    request = msgspec.structs.replace(request, deadline_ms=left)
     try:
         return await engine.decide_with_verdict(request)
     finally:
@@ -133,9 +148,14 @@ class Deciding:
             await self._rates.spend(name)
         body = self._bodies.read_at_once(scope)
         request = decode_request(await self._bodies.read(scope, receive) if body is None else body)
-        decided = await decide_in_turn(
-            self._engine, self._admission, request, self._timeout_ms, receive
-        )
+        if self._admission.enter():
+            try:  # as `decide_in_turn`, without a coroutine between
+                decided = await self._engine.decide_with_verdict(request)
+            finally:
+                self._admission.leave()
+        else:
+            timeout = self._timeout_ms
+            decided = await decide_late(self._engine, self._admission, request, timeout, receive)
         return request, decided, encode_json(decided.decision)
 
 

@@ -197,8 +197,7 @@ class PipelinedConnection(asyncio.Protocol):
         replies: list[Any] | None = None if count is None else []
         unsent.append(_PendingReply(future, packed, count, replies, deadline, write))
         self._unsent_bytes += len(packed)
-        waiting = len(self._pending) + len(unsent)
-        if waiting >= self._limit or self._unsent_bytes >= _UNSENT_BYTES:
+        if len(self._pending) + len(unsent) >= self._limit or self._unsent_bytes >= _UNSENT_BYTES:
             self.full = True
         if deadline < self._wakes_at:
             self._wake_at(min(deadline, now + STALLED_AFTER))
