@@ -140,11 +140,12 @@ class Commit(msgspec.Struct, kw_only=True):
     `id` names this write: repeating it after a lost reply changes nothing; `repeated` says that it
     is repeated where nothing but the log may show that. `write` lists the
     sections to write from `document`; `expect` lists the sections whose version must still be
-    that of `version`. `event_ids` must all be unknown and are known afterwards for
-    `event_ids_last` microseconds. With `request_id`, `answer` is kept for `answer_lasts`
-    microseconds; where an answer is already kept, nothing is written and that one comes back.
-    `unless_erased` is for what was read or given some time before: nothing is written where the
-    customer was erased since.
+    that of `version`. With `raw`, the document's bytes as they were read with that, a commit costs
+    the store less where nobody has changed them. `event_ids` must all be unknown and are known
+    afterwards for `event_ids_last` microseconds. With `request_id`, `answer` is kept for
+    `answer_lasts` microseconds; where an answer is already kept, nothing is written and that one
+    comes back. `unless_erased` is for what was read or given some time before: nothing is written
+    where the customer was erased since.
 
     `deliveries`, all of this customer id, are due at once. Those `settled` are taken out; where one
     of them is not as it is said to be, nothing is written.
@@ -162,6 +163,7 @@ class Commit(msgspec.Struct, kw_only=True):
     version: Version
     expect: tuple[Section, ...]
     write: tuple[Section, ...] = ()
+    raw: bytes | None = None
     records: Sequence[LogRecord] = ()
     request_id: str | None = None
     answer: bytes | None = None

@@ -188,6 +188,7 @@ def decision_commit(plan: DecisionPlan, answer: Decision) -> Commit:
         # customer: one who is erased meanwhile must leave no record.
         expect=write or (("profile",) if plan.state.raw else ()),
         write=write,
+        raw=plan.state.raw,
         records=log,
         request_id=request.request_id if keeps else None,
         answer=_encode_answer(answer) if keeps else None,

@@ -27,6 +27,9 @@ from decision.store.register import Register, UnknownNumber
 
 FORMAT: Final = 1
 HEADER: Final = struct.Struct("<B8s3I3I")
+DIGEST: Final = slice(1, 9)
+"""Where it is in the header; the versions follow."""
+VERSIONS: Final = struct.Struct("<3I")
 SECTIONS: Final[tuple[Section, ...]] = ("profile", "contacts", "events")
 LETTERS: Final = "pce"
 """The sections as scripts name them, by their first letters, in the same order."""

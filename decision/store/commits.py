@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import ceil
 from struct import Struct
 from typing import Final
 
 import msgspec
 
 from decision.core.ports import Commit, Section
-from decision.store.codec import LETTERS, join
+from decision.store.codec import DIGEST, HEADER, LETTERS, VERSIONS, join
 from decision.store.keys import event_digest
 from decision.store.register import Register
 from decision.store.sections import encode_section
@@ -76,16 +76,44 @@ class EncodedCommit(msgspec.Struct, frozen=True):
             arguments += (record.kind, record.id, record.body)
         return arguments
 
-    def spliced(self, versions: Sequence[int], sections: Sequence[bytes], *, new: bool) -> bytes:
-        """The document after this commit, from what was there: `codec.NOTHING` for a new one."""
-        numbers, parts = [], []
-        before = zip(LETTERS, versions, sections, self.sections, strict=True)
-        for letter, version, old, written in before:
-            if letter in self.write:
-                version, old = version % 0xFFFF_FFFF + 1, written
-            numbers.append(self.first_version if new else version)
-            parts.append(old)
-        return join(self.digest, numbers, parts)
+    def as_read(self, until: float) -> list[str | bytes | int] | None:
+        """What `commit_as_read.lua` takes; None where it is not known how the document was read,
+        where this very commit wrote that, or where it writes no section or not just one record.
+
+        `until` is as for `arguments`; nothing else may be asked for.
+        """
+        raw, records = self.commit.raw, self.commit.records
+        if raw is None or not self.write or len(records) != 1:
+            return None
+        versions = VERSIONS.unpack_from(raw, DIGEST.stop) if raw else (0, 0, 0)
+        if versions != self.versions or raw[DIGEST] == self.digest:
+            return None
+        (record,) = records
+        header, document = raw[: HEADER.size], self.spliced(raw)
+        return [ceil(until), header, document, record.kind, record.id, record.body]
+
+    def spliced(self, raw: bytes) -> bytes:
+        """The document after this commit, from its bytes before; no bytes for a new one."""
+        profile, contacts, events = self.sections
+        p = c = e = self.first_version
+        if raw:
+            write = self.write
+            _, _, p, c, e, after_profile, after_contacts, _ = HEADER.unpack_from(raw)
+            after_profile += HEADER.size
+            after_contacts += after_profile
+            if "p" in write:
+                p = p % 0xFFFF_FFFF + 1
+            else:
+                profile = raw[HEADER.size : after_profile]
+            if "c" in write:
+                c = c % 0xFFFF_FFFF + 1
+            else:
+                contacts = raw[after_profile:after_contacts]
+            if "e" in write:
+                e = e % 0xFFFF_FFFF + 1
+            else:
+                events = raw[after_contacts:]
+        return join(self.digest, (p, c, e), (profile, contacts, events))
 
 
 def encode_commit(commit: Commit, register: Register) -> EncodedCommit:

@@ -46,7 +46,7 @@ def commit_of(
         expect=tuple(sections if expect is None else expect),
         write=sections,
         records=records,
-        **more,
+        **{"raw": found.raw, **more},
     )
 
 

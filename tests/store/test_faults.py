@@ -18,13 +18,18 @@ from decision.core.errors import StoreUnavailable
 from decision.core.identifiers import partition_of
 from decision.core.ports import Committed, Conflict
 from decision.store import EmbeddedRedis, RedisStore
-from decision.store.scripts import SCRIPTS
+from decision.store.scripts import SCRIPTS, Script
 from tests.store.build import PUSH, commit_of, record, take, with_contact
 from tests.store.proxy import Proxy, until
 
 pytestmark = pytest.mark.anyio
 
 COMMIT, APPEND = SCRIPTS["commit"], SCRIPTS["append"]
+FORMS = {"as read": (SCRIPTS["commit_as_read"], {}), "in full": (COMMIT, {"raw": None})}
+"""By which script a commit is first sent, and what of the commit makes it so."""
+
+Form = tuple[Script, dict[str, Any]]
+forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 PARTITION = partition_of("c-1")
 
 
@@ -63,12 +68,14 @@ async def answering(store: RedisStore) -> None:
                 await asyncio.sleep(0.01)
 
 
+@forms
 @pytest.mark.parametrize("fault", ["drop_reply", "cut_mid_reply", "cut_before"])
 async def test_a_commit_whose_reply_is_lost_happens_exactly_once(
-    store: RedisStore, proxy: Proxy, fault: str
+    store: RedisStore, proxy: Proxy, fault: str, form: Form
 ) -> None:
-    commit = commit_of(await with_contact(store), "contacts", records=[record()])
-    getattr(proxy, fault)(COMMIT.digest)
+    script, how = form
+    commit = commit_of(await with_contact(store), "contacts", records=[record()], **how)
+    getattr(proxy, fault)(script.digest)
     assert await store.commit(commit) == Committed()
     assert await contacts_and_records(store) == (1, 1)
     assert proxy.connections == 2
@@ -84,13 +91,15 @@ async def test_a_commit_that_loses_its_reply_again_and_again_happens_exactly_onc
     assert await contacts_and_records(store) == (1, 2)
 
 
+@forms
 async def test_a_commit_is_recognised_though_others_wrote_the_customer_after_it(
-    store: RedisStore, proxy: Proxy, other_stores: Callable[[], RedisStore]
+    store: RedisStore, proxy: Proxy, other_stores: Callable[[], RedisStore], form: Form
 ) -> None:
+    script, how = form
     other = other_stores()
     await other.start()
-    commit = commit_of(await with_contact(store), "contacts", records=[record()])
-    fault = proxy.hold(COMMIT.digest)
+    commit = commit_of(await with_contact(store), "contacts", records=[record()], **how)
+    fault = proxy.hold(script.digest)
     under_way = asyncio.create_task(store.commit(commit))
     async with asyncio.timeout(10):
         while not (await other.read("c-1")).document.exists:
@@ -165,24 +174,42 @@ async def test_a_lost_commit_that_had_been_refused_comes_back_as_a_conflict(
     assert await contacts_and_records(store) == (1, 1)
 
 
+@forms
 async def test_a_commit_that_redis_gets_late_does_not_happen_a_second_time(
-    store: RedisStore, proxy: Proxy
+    store: RedisStore, proxy: Proxy, form: Form
 ) -> None:
-    late = proxy.strand(COMMIT.digest)
-    found = await store.read("c-1")
-    assert await store.commit(commit_of(found, records=[record()])) == Committed()
+    script, how = form
+    late = proxy.strand(script.digest)
+    commit = commit_of(await with_contact(store), "contacts", records=[record()], **how)
+    assert await store.commit(commit) == Committed()
     late.set()  # the command of the lost connection goes on to Redis only now
     await until(lambda: len(proxy.open) == 1)
-    assert await contacts_and_records(store) == (0, 1)
+    assert await contacts_and_records(store) == (1, 1)
 
 
+async def test_a_commit_of_a_document_that_is_no_longer_as_it_was_read_is_lost_in_no_step(
+    store: RedisStore, proxy: Proxy
+) -> None:
+    """Another one wrote a section which it does not compare; then its reply is lost as well."""
+    mine = commit_of(await with_contact(store), "contacts", expect=(), records=[record()])
+    other = await store.read("c-1")
+    other.document.attributes = {"a": 1}
+    await store.commit(commit_of(other, "profile", records=[record()]))
+    proxy.drop_reply(COMMIT.digest)
+    assert await store.commit(mine) == Committed()
+    assert (await store.read("c-1")).document.attributes == {"a": 1}
+    assert await contacts_and_records(store) == (1, 2)
+
+
+@forms
 async def test_a_commit_that_stays_lost_says_that_it_is_uncertain(
-    proxy: Proxy, prefix: str
+    proxy: Proxy, prefix: str, form: Form
 ) -> None:
     store = RedisStore(proxy.url, prefix=prefix, timeout=10.0)
     await store.start()
-    commit = commit_of(await with_contact(store), "contacts", records=[record()])
-    proxy.drop_reply(COMMIT.digest)
+    script, how = form
+    commit = commit_of(await with_contact(store), "contacts", records=[record()], **how)
+    proxy.drop_reply(script.digest)
     proxy.on_fault = proxy.refuse
     with pytest.raises(StoreUnavailable) as raised:
         await store.commit(commit, timeout=0.4)

@@ -23,7 +23,7 @@ from decision.core.clock import HOUR
 from decision.core.document import Document, EventHistory
 from decision.core.identifiers import partition_of
 from decision.core.ports import Commit, Committed, Conflict, LogRecord, ReadResult, Store
-from decision.store import MemoryStore, RedisStore
+from decision.store import MemoryStore, RedisStore, codec
 from tests.store.build import new_id, take
 from tests.store.documents import KINDS, contacts, kind
 
@@ -35,7 +35,9 @@ MONEY = "sum/EUR/month:2026-11-01"
 BUDGETS = [*NAMES, *(f"{name}:{span}" for name in NAMES for span in ("total", "2026-11-21")), MONEY]
 customers = st.sampled_from(CUSTOMERS)
 small = st.sampled_from(NAMES)
-sections = st.sampled_from([(), ("contacts",), ("profile", "contacts"), ("events",)])
+sections = st.sampled_from(
+    [(), ("contacts",), ("contacts",), ("profile", "contacts"), ("events",), codec.SECTIONS]
+)
 plain_documents = st.builds(
     Document,
     customer_id=st.just("c-1"),
@@ -106,6 +108,7 @@ class Machine(RuleBasedStateMachine):
         answer=bodies,
         events=st.lists(small, max_size=1),
         records=st.lists(bodies, max_size=2),
+        as_read=st.booleans(),
     )
     def commit(
         self,
@@ -118,6 +121,7 @@ class Machine(RuleBasedStateMachine):
         answer: bytes,
         events: list[str],
         records: list[bytes],
+        as_read: bool,
     ) -> None:
         """Commits on the state as last seen, or as seen some time ago."""
         found = self.seen[customer][-1 - min(age, len(self.seen[customer]) - 1)]
@@ -136,7 +140,9 @@ class Machine(RuleBasedStateMachine):
             event_ids=events,
             event_ids_last=HOUR,
         )
-        self.commits.append((commit, msgspec.structs.replace(commit, version=found.redis.version)))
+        raw = found.redis.raw if as_read else None
+        same = msgspec.structs.replace(commit, version=found.redis.version, raw=raw)
+        self.commits.append((commit, same))
         self.send(self.commits[-1])
 
     @precondition(lambda self: self.commits)

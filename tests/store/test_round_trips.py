@@ -164,7 +164,7 @@ async def test_a_call_makes_exactly_these_round_trips(
 async def test_a_commit_is_one_round_trip_and_one_more_for_new_names(
     redis_store: RedisStore, sent: list[str]
 ) -> None:
-    """Also where it conflicts: the latest state comes back in the same reply."""
+    """And one more where another write came first: then the latest state comes back."""
     found = await redis_store.read("c-1", request_id="r")
     redis_store.allow_names({"new"})
     found.document.attributes = {"new": 1}
@@ -172,7 +172,7 @@ async def test_a_commit_is_one_round_trip_and_one_more_for_new_names(
     for name in ("one", "two"):
         commit = commit_of(found, "profile", commit_id=name, records=[record()])
         await redis_store.commit(commit)
-    assert sent == ["append", "commit", "commit"]
+    assert sent == ["append", "commit_as_read", "commit_as_read", "commit"]
 
 
 async def test_a_decision_that_is_found_makes_the_register_be_read_again(

@@ -7,12 +7,17 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.resources import files
+from itertools import combinations
 from struct import pack
 from typing import Any
 
 import pytest
 
+from decision.core.document import Document
+from decision.core.ports import Commit, LogRecord, Section, Version
 from decision.store import RedisStore, codec
+from decision.store.codec import SECTIONS
+from decision.store.commits import encode_commit
 from decision.store.deliveries import pack as msgpack
 from decision.store.refusals import Refused
 
@@ -124,6 +129,76 @@ async def test_commit_after_its_time_says_what_time_it_is(run: Run) -> None:
     assert await run("commit", LEAN, late, b"profile") > until
     assert await run("commit", LEAN, head(written="p"), b"profile") == 1
     assert await run("commit", LEAN, late, b"profile") == 2  # it was written in time
+
+
+def as_read(before: bytes, after: bytes, until: float = NEVER) -> tuple[str | bytes, ...]:
+    """What a commit says that is sent with the header of the document as it was read."""
+    header = before[: codec.HEADER.size]
+    return (f"{until:.3f}", header, after, "decision", "d-1", b"body")
+
+
+async def test_a_commit_with_the_document_as_it_was_read_writes_it_once(run: Run) -> None:
+    """It is then as `commit` would have left it: found by its digest in document and log."""
+    first = codec.join(ONE, (7, 7, 7), (b"profile", b"contacts", b""))
+    second = codec.join(TWO, (7, 8, 7), (b"profile", b"more contacts", b""))
+    assert is_entry(await run("commit_as_read", LEAN, *as_read(b"", first)))
+    for before in (b"", second, first[:-1] + b"?"):
+        others = as_read(before, second)
+        written = is_entry(await run("commit_as_read", LEAN, *others))
+        assert written == (before[:33] == first[:33])
+        assert await run("commit_as_read", LEAN, *others) == 0
+    assert await run("commit", LEAN, head(TWO)) == 2
+    assert await run("commit", LEAN, head(b"digest-3", "p")) == [second, None, []]
+    for digest in (ONE, TWO):
+        assert await run("commit", LEAN, head(digest, sent=True)) == 2
+
+
+@pytest.mark.parametrize("write", [one for n in (1, 2, 3) for one in combinations(SECTIONS, n)])
+async def test_a_commit_leaves_the_same_bytes_in_both_forms(
+    run: Run, redis_store: RedisStore, prefix: str, write: tuple[Section, ...]
+) -> None:
+    """Whatever it writes, and whether or not the document is a new one; the last version is 1."""
+    call, last = redis_store._caller(), 2**32 - 1
+    before = codec.join(ONE, (last, 5, last), (b"profile", b"contacts", b"events"))
+    for raw, versions in ((b"", (0, 0, 0)), (before, (last, 5, last))):
+        commit = Commit(
+            id="two",
+            customer_id="c-1",
+            document=Document(customer_id="c-1", timezone="UTC", merged=["c-2"]),
+            version=Version(*versions),
+            expect=write,
+            write=write,
+            raw=raw,
+            records=[LogRecord(kind="decision", id="two", body=b"")],
+        )
+        encoded = encode_commit(commit, redis_store._register)
+        found = []
+        for name, arguments in (
+            ("commit", encoded.arguments(NEVER, False)),
+            ("commit_as_read", encoded.as_read(NEVER)),
+        ):
+            await call(("SET", f"{prefix}document", raw) if raw else ("DEL", f"{prefix}document"))
+            assert is_entry(await run(name, LEAN, *arguments))
+            found.append(await call(("GET", f"{prefix}document")))
+        assert found[0] == found[1] != raw
+
+
+async def test_a_commit_with_the_document_as_it_was_read_comes_too_late_or_fails_without_a_trace(
+    run: Run, redis_store: RedisStore, prefix: str
+) -> None:
+    call = redis_store._caller(write=True)
+    document = codec.join(ONE, (7, 7, 7), (b"profile", b"", b""))
+    until = time.time_ns() // 1_000_000 - 1
+    assert await run("commit_as_read", LEAN, *as_read(b"", document, until)) > until
+    await call(("SET", f"{prefix}log", "no stream"))
+    with pytest.raises(Refused, match="WRONGTYPE"):
+        await run("commit_as_read", LEAN, *as_read(b"", document))
+    assert await call(("EXISTS", f"{prefix}document")) == 0
+    await call(("DEL", f"{prefix}log"))
+    await call(("RPUSH", f"{prefix}document", "no document"))
+    with pytest.raises(Refused, match="WRONGTYPE"):
+        await run("commit_as_read", LEAN, *as_read(b"", document))
+    assert await call(("EXISTS", f"{prefix}log")) == 0
 
 
 async def test_an_answer_is_kept_as_long_as_somebody_claims_it(run: Run) -> None:

@@ -93,7 +93,7 @@ class MemoryDocuments(
             encoded = encode_commit(commit, self._register)
         customer_id = commit.customer_id
         raw = self._documents.get(customer_id)
-        digest, versions, sections = codec.split(customer_id, raw) if raw else codec.NOTHING
+        digest, versions, _ = codec.split(customer_id, raw) if raw else codec.NOTHING
         if digest == encoded.digest:
             return Committed()
         erased = self._erased_since(commit)
@@ -107,7 +107,7 @@ class MemoryDocuments(
             self._take(commit.units, commit.units.token or commit.id)
         self._append(partition_of(customer_id), commit.records)
         if encoded.write:
-            self._documents[customer_id] = encoded.spliced(versions, sections, new=raw is None)
+            self._documents[customer_id] = encoded.spliced(raw or b"")
         now = self._clock()
         if commit.request_id is not None:
             answers = self._answers[customer_id]

@@ -232,6 +232,7 @@ class RedisDocuments(
             taking.append(units_argument(units, token, lease))
         encoded: EncodedCommit | None = None
         lost, sent, again = False, commit.repeated, Written.BEFORE
+        unchanged = len(keys) == 2  # as far as is known; and nothing more is asked for
         while True:
             left = deadline - now()
             call = self._caller(left, write=True, through_outage=lost)
@@ -247,8 +248,11 @@ class RedisDocuments(
                 if node.clock_ahead is None:
                     node.clock_ahead = (self._time() - now()) * 1000
                 until = deadline * 1000 + node.clock_ahead + 1
-                arguments = [*encoded.arguments(until, sent), *since, *tail, *taking]
-                reply = await SCRIPTS["commit"].run(call, keys, arguments)
+                if unchanged and not sent and (whole := encoded.as_read(until)) is not None:
+                    reply = await SCRIPTS["commit_as_read"].run(call, keys, whole)
+                else:
+                    arguments = [*encoded.arguments(until, sent), *since, *tail, *taking]
+                    reply = await SCRIPTS["commit"].run(call, keys, arguments)
             except StoreUnavailable as error:
                 lost = lost or error.uncertain
                 if error.uncertain and encoded is not None:
@@ -260,6 +264,9 @@ class RedisDocuments(
             if isinstance(reply, bytes):
                 self._last_logged[keys[1]] = reply
                 return Written.NOW
+            if reply == 0:
+                unchanged = False
+                continue
             if reply in (1, 2):
                 return Written.NOW if reply == 1 else again
             if not isinstance(reply, int):
