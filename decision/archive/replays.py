@@ -66,7 +66,11 @@ def document_json(document: Document) -> str:
         for kind, count in document.earlier.items()
     }
     alone = msgspec.structs.replace(
-        document, contacts=contacts, earlier=earlier, kinds=tuple(kinds)
+        document,
+        contacts=contacts,
+        earlier=earlier,
+        events=dict(document.events),  # a stored document's may be `EventColumns`
+        kinds=tuple(kinds),
     )
     return msgspec.json.encode(alone).decode()
 
