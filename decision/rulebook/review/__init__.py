@@ -20,7 +20,7 @@ from decision.rulebook.review.contact import (
     review_seeds,
     review_states,
 )
-from decision.rulebook.review.content_keys import review_content_keys
+from decision.rulebook.review.content_keys import review_content_keys, review_lengths
 from decision.rulebook.review.context import ReviewContext
 from decision.rulebook.review.coupons import review_coupons
 from decision.rulebook.review.dates import review_dates
@@ -59,6 +59,7 @@ def review(report: DiagnosticCollector, definition: PolicyDefinition, places: So
     review_attributes(context)
     review_spelling(context)
     review_content_keys(context)
+    review_lengths(context)
     review_values(context)
     review_fallbacks(context)
     review_quiet_hours(context)

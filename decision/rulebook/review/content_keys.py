@@ -1,4 +1,4 @@
-"""Keys of content that one message alone has, by nearly the name that many have.
+"""Keys of content that one message alone has, by nearly the name that many have, or none has.
 
 No proof, as an app may read both. But content is handed over as it is written: an app that reads
 `title` shows nothing where somebody wrote `titel`, and nothing else tells.
@@ -6,11 +6,12 @@ No proof, as an app may read both. But content is handed over as it is written: 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
 from decision.core.definition import Message
+from decision.rulebook.content import content_for
 from decision.rulebook.review.attributes import is_slip
 from decision.rulebook.review.context import ReviewContext
 
@@ -45,6 +46,27 @@ def review_content_keys(context: ReviewContext) -> None:
                     "doubtful-key",
                 )
                 break
+
+
+def review_lengths(context: ReviewContext) -> None:
+    """Warns of a limit to the length of a field that nothing said on the channel has."""
+    for channel in context.definition.channels:
+        said = [
+            content_for(message, channel.name)
+            for message in context.definition.messages
+            if channel.name in message.channels
+        ]
+        texts = Counter(key for one in said for key, text in one.items() if isinstance(text, str))
+        for field, limit in channel.max_length.items():
+            if texts and not any(field in one for one in said):
+                likely = texts.most_common(1)[0][0]
+                context.report.warn(
+                    context.places.key("channels", channel.name, "max_length", field),
+                    f'no message has "{field}" in its content on {channel.name}, so max_length '
+                    "limits nothing there",
+                    f"write {likely}: {limit}",
+                    "no-effect",
+                )
 
 
 def _keys(message: Message) -> Iterator[tuple[Path, Path]]:
