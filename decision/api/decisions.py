@@ -38,9 +38,9 @@ def decode_request(body: bytes) -> DecisionRequest:
         InputError: it cannot be used.
     """
     request = _REQUESTS.decode(body)
-    if request.at is not None:
+    if request.at is not None and not request.dry_run:
         raise InputError(
-            "at", "is for offline requests; over HTTP a decision is always made for now"
+            "at", "is for a dry run alone (dry_run: true); a decision is always made for now"
         )
     return request
 

@@ -251,9 +251,6 @@ def _completed(components: dict[str, Any]) -> dict[str, Any]:
                 for one in schema.get("anyOf", [schema]):
                     if one.get("type") == "string" and one.get("maxLength") == 256:
                         one["pattern"] = _VISIBLE
-    if "DecisionRequest" in components:
-        # The clock of offline requests; over HTTP a decision is always made for now.
-        components["DecisionRequest"]["properties"].pop("at", None)
     return components
 
 

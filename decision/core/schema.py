@@ -37,7 +37,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
     `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if that
-    is within a day. `at` is read offline only: it is the clock of that request.
+    is within a day. A `dry_run` may have `at`, at most a year from now: what would come then, by
+    what is stored now. Offline it is the clock of any request.
     """
 
     placement: Name

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from decision.core.clock import DAY, to_micros
 from decision.core.definition import Selector
+from decision.core.errors import InputError
 from decision.core.ports import Store
 from decision.core.schema import Decision, DecisionRequest
 from decision.engine.customers import Customers
@@ -20,6 +22,9 @@ from decision.engine.replay import Replay
 from decision.engine.runtime import EngineSettings, Observer, Runtime, wall_clock
 from decision.engine.snapshot import Snapshot
 from decision.engine.withdrawing import UngivenDecision
+
+_FURTHEST: Final = 366 * DAY
+"""How far from now a dry run may look."""
 
 
 class Preview(NamedTuple):
@@ -147,14 +152,30 @@ class Engine:
     ) -> Coroutine[Any, Any, Decided]:
         """Decides as `decide` does, and returns also the verdict that the decision comes from.
 
+        A dry run with a time of its own, `at`, is what would come then, by what is stored now.
+
         `logged`: the question is put once more, so its event may be one that only happens by
         itself, such as a moment. `of` is what a step of a journey asked for then.
         """
-        deciding = Deciding(self.runtime, self.replay, self.following, request, now)
-        deciding.logged = logged
+        at = self._at(request) if now is None and request.at is not None else None
+        deciding = Deciding(self.runtime, self.replay, self.following, request, at or now)
+        deciding.logged, deciding.expires = logged, at is None
         if of is not msgspec.UNSET:
             deciding.query.question = msgspec.structs.replace(deciding.query.question, of=of)
         return deciding.run()
+
+    def _at(self, request: DecisionRequest) -> int | None:
+        """The time, in microseconds, that a dry run is for; None where it is no dry run.
+
+        Raises:
+            InputError: it is too far from now.
+        """
+        if request.at is None or not request.dry_run:
+            return None
+        at = to_micros(request.at)
+        if abs(at - self.runtime.clock()) > _FURTHEST:
+            raise InputError("at", "is more than a year from now")
+        return at
 
     async def decide_or_fail(self, request: DecisionRequest) -> Decided:
         """Decides as `decide` does; where the store does not answer, nothing is given instead.

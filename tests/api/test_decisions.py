@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,26 @@ async def test_a_customer_never_seen_before_is_no_error(api: Api) -> None:
     hello = (await api.decide(customer_id="nobody", placement="app_home")).json()
     assert hello["outcome"] == "fallback"
     assert hello["selections"][0]["content"] == {"title": "你好 朋友"}
+
+
+async def test_a_dry_run_may_say_what_would_come_at_another_time(api: Api) -> None:
+    await api.consent()
+    given = (await api.decide(customer_id="c-1")).json()
+    at = datetime.fromisoformat(given["decided_at"]) + timedelta(days=30)
+    then = await api.decide(customer_id="c-1", dry_run=True, at=at.isoformat(), explain=True)
+    assert then.status_code == 200
+    assert datetime.fromisoformat(then.json()["decided_at"]) == at
+    [contact] = (await api.client.get("/v1/customers/c-1")).json()["contacts"]
+    assert contact["state"] == "reserved"
+    for more, why in (
+        ({"at": at.isoformat()}, "at: is for a dry run alone"),
+        ({"at": "9999-12-31T23:59:59Z", "dry_run": True}, "at: is more than a year from now"),
+        ({"at": "0001-01-01T00:00:00Z", "dry_run": True}, "at: is more than a year from now"),
+        ({"at": "2027-02-29T00:00:00Z", "dry_run": True}, "at: is"),
+    ):
+        refused = await api.decide(customer_id="c-1", **more)
+        assert refused.status_code == 400
+        assert refused.json()["detail"].startswith(why)
 
 
 async def test_the_same_request_id_gives_the_same_decision_and_counts_once(api: Api) -> None:

@@ -331,7 +331,8 @@ export interface Decision {
  *
  * Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
  * `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if that
- * is within a day. `at` is read offline only: it is the clock of that request.
+ * is within a day. A `dry_run` may have `at`, at most a year from now: what would come then, by
+ * what is stored now. Offline it is the clock of any request.
  */
 export interface DecisionRequest {
   placement: string;
@@ -346,6 +347,7 @@ export interface DecisionRequest {
   dry_run?: boolean | undefined;
   ask_again?: boolean | undefined;
   deadline_ms?: number | null | undefined;
+  at?: string | Date | null | undefined;
 }
 
 /**

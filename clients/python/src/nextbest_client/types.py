@@ -367,7 +367,8 @@ class DecisionRequest(TypedDict):
 
     Exactly one of `customer_id` and `alias` is given. With `ask_again`, for placements with
     `delivery: gateway`, what is answered `none` is asked again by itself, at `not_before` if
-    that is within a day. `at` is read offline only: it is the clock of that request.
+    that is within a day. A `dry_run` may have `at`, at most a year from now: what would come
+    then, by what is stored now. Offline it is the clock of any request.
     """
 
     placement: str
@@ -382,6 +383,7 @@ class DecisionRequest(TypedDict):
     dry_run: NotRequired[bool]
     ask_again: NotRequired[bool]
     deadline_ms: NotRequired[int | None]
+    at: NotRequired[str | datetime | None]
 
 
 Deliveries = TypedDict(
