@@ -69,8 +69,12 @@ def indices(mask: int) -> list[int]:
 
 def positions(mask: int) -> Indices:
     """`indices` as an array, to pick rows by."""
-    octets = np.frombuffer(mask_bytes(mask), np.uint8)
-    return np.unpackbits(octets, None, None, "little").nonzero()[0]  # by place: it is faster
+    return _bits(mask_bytes(mask)).nonzero()[0]
+
+
+def _bits(octets: bytes) -> NDArray[np.uint8]:
+    """Each bit of a mask; with arguments by place, which numpy reads faster."""
+    return np.unpackbits(np.frombuffer(octets, np.uint8), None, None, "little")
 
 
 def mask_of_array(indices: Indices) -> int:
@@ -94,9 +98,8 @@ def among(indices: Indices, mask: int) -> Indices:
     """
     if not len(indices):
         return np.empty(0, dtype=np.intp)
-    length = max(mask.bit_length(), int(indices[-1]) + 1)
-    octets = np.frombuffer(mask.to_bytes((length + 7) // 8, "little"), dtype=np.uint8)
-    return np.unpackbits(octets, bitorder="little").take(indices).nonzero()[0]
+    length = max(mask.bit_length(), indices.item(-1) + 1)
+    return _bits(mask.to_bytes((length + 7) // 8, "little")).take(indices).nonzero()[0]
 
 
 def mask_bytes(mask: int) -> bytes:
