@@ -47,6 +47,12 @@ def check_message(occurrence: Occurrence, given: Sequence[str]) -> None:
         raise InputError("message", said + meant(name, given))
 
 
+def of_value(event: Event) -> Iterator[str]:
+    """Says of a conversion that its value is not where reports and models look for it."""
+    if event.type == "message.converted" and event.value is None and "value" in event.properties:
+        yield "properties.value: counts as no value of the conversion; give value beside properties"
+
+
 def of_opt_out(event: Event, policy: Policy, is_stranger: bool) -> Iterator[str]:
     """What an opt-out does not do, though it is kept; nothing of other events.
 

@@ -162,7 +162,10 @@ class Events:
                 found.append(Notice(index, text))
             found += [
                 Notice(index, text)
-                for text in event_references.of_opt_out(event, policy, index in strangers)
+                for text in (
+                    *event_references.of_opt_out(event, policy, index in strangers),
+                    *event_references.of_value(event),
+                )
             ]
             if self.runtime.snapshot.pools and (why := in_no_pool(event.type, event.properties)):
                 found.append(Notice(index, f"{why}: it is a code of no pool"))

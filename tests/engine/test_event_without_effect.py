@@ -245,6 +245,23 @@ async def test_a_notice_says_of_an_opt_out_that_it_stops_nothing_or_is_of_nobody
     assert again.notices is msgspec.UNSET
 
 
+async def test_a_notice_says_that_the_value_of_a_conversion_is_beside_its_properties(
+    make_engine: Make,
+) -> None:
+    engine = await make_engine(POLICY)
+    told = [
+        Event(type="message.converted", customer_id="c-1", properties={"value": 80}),
+        Event(type="message.converted", customer_id="c-1", value=80),
+        Event(type="message.converted", customer_id="c-1", value=80, properties={"value": "x"}),
+        Event(type="purchase", customer_id="c-1", properties={"value": 80}),
+    ]
+    answer = await engine.events.record(told)
+    assert answer.accepted == len(told)
+    assert answer.notices is not msgspec.UNSET
+    assert [row.index for row in answer.notices] == [0]
+    assert answer.notices[0].detail.startswith("properties.value: ")
+
+
 async def test_only_an_event_with_an_id_is_counted_and_already_in_the_decision_that_brings_it(
     make_engine: Make,
 ) -> None:
