@@ -204,7 +204,7 @@ def test_every_field_of_a_request_is_told() -> None:
     told = {
         name for row in table_after("docs/integration.md", "The request") for name in code(row[0])
     }
-    assert told == set(DecisionRequest.__struct_fields__) - {"at"}
+    assert told == set(DecisionRequest.__struct_fields__)
     assert set(Alias.__struct_fields__) == {"type", "value"}
     outcomes = [code(row[0])[0] for row in table_after("docs/integration.md", "The answer")]
     assert outcomes == list(get_args(Outcome))
