@@ -182,7 +182,8 @@ messages:
   m: {{purpose: marketing, channels: [push, sms], value: 1, content: {content}}}
 """
     found = load_files({"a.yaml": rules}).diagnostics
-    return [(one.severity, one.code) for one in found]
+    # That a limit is of a field which no message has is not what is tried here.
+    return [(one.severity, one.code) for one in found if one.code != "no-effect"]
 
 
 PUSH = "push: {max_length: {title: 12}}, sms: {max_length: {body: 200}}"
