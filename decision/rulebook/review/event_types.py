@@ -40,6 +40,8 @@ def review_event_types(context: ReviewContext) -> None:
         event = use.event
         if found[event] == 1:
             near = [one for one in found if is_slip(event, one)]
+            if use.text.startswith("events."):  # of a slip of these, conditions have an own warning
+                near = [one for one in near if one not in derived]
             often = [one for one in near if found[one] > 1]
             if often:
                 message = f'nothing else names an event "{event}", which is written like '
