@@ -106,7 +106,6 @@ async def test_everything_logged_is_archived_as_it_was_and_leaves_the_log(
     about = Event(
         id="o", customer_id="客户-0", type="message.clicked", decision_id=ids[0], value=2.5
     )
-    about = Event(**{**{f: getattr(about, f) for f in about.__struct_fields__}, "message": "d"})
     await engine.events.record([about])
     await engine.customers.set_consents("客户-1", {"tips": {"*": "denied"}})
     logged = {
