@@ -423,8 +423,8 @@ def _deny(
 ) -> None:
     """Denies what the properties name, else the purpose of the contact, on the contact's channel.
 
-    Where no contact is known, or its purpose needs no consent: every purpose that can be refused.
-    A channel named beside a contact is denied as well.
+    Where no contact is known, or its purpose needs no consent: every purpose that can be refused,
+    and those that the policy gets later. A channel named beside a contact is denied as well.
     """
     named = occurrence.properties.get("purpose")
     refusable = [one.name for one in policy.purposes.values() if one.consent != "not_required"]
@@ -433,7 +433,7 @@ def _deny(
     elif kind is not None and kind.purpose in refusable:
         purposes = {kind.purpose}
     else:
-        purposes = set(refusable or [consent.ANY])
+        purposes = {*refusable, consent.ANY}
     told = (occurrence.properties.get("channel"), kind and kind.channel)
     channels = {channel for channel in told if channel is not None}
     if not channels or consent.ANY in channels:

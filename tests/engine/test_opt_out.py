@@ -21,7 +21,7 @@ from decision.core.schema import (
 )
 from decision.engine import Engine, InputError
 from decision.engine.loading import CustomerRow, Loading
-from tests.engine.conftest import Clock
+from tests.engine.conftest import Clock, reload
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Any]
@@ -102,6 +102,20 @@ async def test_with_no_contact_known_everything_that_can_be_refused_is_denied(
     assert (await ask(engine)).selections[0].message == "receipt"
     await engine.customers.set_consents("c-1", {"offers": {"email": "granted"}})
     assert await allowed(engine) == {"offers/email"}
+
+
+@pytest.mark.parametrize("about", [{}, {"purpose": "*"}, {"channel": "email"}])
+async def test_an_opt_out_of_everything_holds_for_purposes_that_come_later(
+    make_engine: Make, store: Any, about: dict[str, str]
+) -> None:
+    engine = await make_engine(RULES, store)
+    await tell(engine, "message.unsubscribed", properties=about)
+    await reload(engine, RULES.replace("  service:", "  surveys: {consent: opt_out}\n  service:"))
+    named = about.get("channel", "*")
+    left = {"surveys/短信", "советы/短信"} if named == "email" else set()
+    assert await allowed(engine) == left
+    await engine.customers.set_consents("c-1", {"surveys": {"email": "granted"}})
+    assert await allowed(engine) == {*left, "surveys/email"}
 
 
 @pytest.mark.parametrize("kind", OPT_OUTS)
