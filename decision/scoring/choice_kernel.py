@@ -73,7 +73,7 @@ def compile_priorities() -> Callable[..., None]:
         found = b.fsub(b.fmul(found, at(b, lever, place)), at(b, costs, candidate))
         b.store(found, b.gep(priority, [place]))
     b.ret_void()
-    prototype = ctypes.CFUNCTYPE(None, PLACE, PLACE, COUNT, *[PLACE] * 3)
+    prototype = ctypes.PYFUNCTYPE(None, PLACE, PLACE, COUNT, *[PLACE] * 3)
     return compile_function(module, "priorities", prototype)
 
 
@@ -102,7 +102,7 @@ def compile_smoothing() -> Callable[..., None]:
         kept = b.select(finite, smoothed, at(b, priors, candidate))
         b.store(kept, b.gep(found, [place]))
     b.ret_void()
-    prototype = ctypes.CFUNCTYPE(None, PLACE, PLACE, COUNT, PLACE, PLACE)
+    prototype = ctypes.PYFUNCTYPE(None, PLACE, PLACE, COUNT, PLACE, PLACE)
     return compile_function(module, "smoothing", prototype)
 
 
@@ -163,7 +163,7 @@ def compile_choice() -> Callable[..., int]:
         here = b.fcmp_ordered("<", drawn, b.load(below))
         keep_if(b.and_(here, b.icmp_signed("<", b.load(chosen), NONE)), chosen, place)
     b.ret(b.select(b.load(good), b.load(chosen), LONG(-1)))
-    prototype = ctypes.CFUNCTYPE(COUNT, PLACE, COUNT, NUMBER, NUMBER, PLACE)
+    prototype = ctypes.PYFUNCTYPE(COUNT, PLACE, COUNT, NUMBER, NUMBER, PLACE)
     return compile_function(module, "choice", prototype)
 
 

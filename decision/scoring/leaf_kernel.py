@@ -32,7 +32,7 @@ _AT_ONCE: Final = 4
 
 @cache
 def compile_kernel(bits: int) -> Callable[..., None]:
-    """The code for masks of 32 or 64 bits, made once in a process; it runs without the GIL.
+    """The code for masks of 32 or 64 bits, made once in a process.
 
     Its arguments, arrays by their addresses: the matrix, the candidate of each row, the results,
     the number of rows, and an array of what is always the same. That has the features in a row, how
@@ -40,7 +40,7 @@ def compile_kernel(bits: int) -> Callable[..., None]:
     where their rows of the table begin, the own features, where theirs begin, the ends, the table,
     the masks of each candidate, the leaves. The rows may be one in place of all, if none is own.
     """
-    prototype = ctypes.CFUNCTYPE(None, *[PLACE] * 3, COUNT, PLACE)
+    prototype = ctypes.PYFUNCTYPE(None, *[PLACE] * 3, COUNT, PLACE)
     return compile_function(_module(bits), "score", prototype)
 
 

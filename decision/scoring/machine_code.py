@@ -20,7 +20,11 @@ NUMBER = ctypes.c_double
 
 
 def compile_function(module: ir.Module, name: str, prototype: Any) -> Callable[..., Any]:
-    """A function of a module, for the processor of this machine; it runs without the GIL."""
+    """A function of a module, for the processor of this machine.
+
+    Its `prototype` keeps the GIL (`PYFUNCTYPE`): such loops take microseconds, and who gives it up
+    may wait for it longer than that, behind another thread.
+    """
     llvm.initialize()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
