@@ -98,8 +98,10 @@ async def test_head_is_get_without_the_body(rules: Path) -> None:
         for path in (*PAGES, "/console/nothing", "/console/operations"):
             whole = await browser.get(path, **named)
             head = await browser.client.head(path, headers=named)
+            after = await browser.get(path, **named)  # what it shows may have changed meanwhile
             assert head.content == b""
-            assert (head.status_code, head.headers) == (whole.status_code, whole.headers), path
+            told = [(one.status_code, one.headers) for one in (whole, after)]
+            assert (head.status_code, head.headers) in told, path
 
 
 async def test_the_root_leads_browsers_to_the_console_and_nobody_else(rules: Path) -> None:

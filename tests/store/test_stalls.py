@@ -241,7 +241,7 @@ async def test_a_redis_that_answers_others_slowly_is_not_stalled(
 ) -> None:
     async with Proxy(redis_url) as proxy, connected(proxy.url) as connection:
         held = proxy.hold("ECHO", nth=2)
-        late = asyncio.ensure_future(outcome(connection.call(("GET", "a"), 0.05)))
+        late = asyncio.ensure_future(outcome(connection.call(("GET", "a"), 10.0)))
         assert await connection.call(("ECHO", "1"), 10.0) == b"1"
         slow = asyncio.ensure_future(outcome(connection.call(("ECHO", "2"), 0.05)))
         assert await late is None
