@@ -1,6 +1,6 @@
 """Types of events that rules name once, nearly as another one is named elsewhere.
 
-No proof, as senders may use both. But nobody is told when `purchse` never comes: a score stays 0, a
+No proof, as senders may use both. But nothing tells that `purchse` never comes: a score stays 0, a
 reply window never opens, a metric is empty.
 """
 
